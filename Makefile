@@ -1,0 +1,58 @@
+# Every target sets up what it needs on a machine that has Python 3.11+, and Go 1.26 where no
+# Kubernetes binaries are found. `make help` lists them.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: help setup demo test unit cluster-test lint format crds cluster bench clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@command -v $(PYTHON) >/dev/null || { echo "headrace needs Python 3.11 or later: install python3 and python3-venv"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "installing the Python packages into $(VENV)"
+	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[operator,cli]' --group dev
+	@touch $@
+
+setup: $(STAMP) ## virtual environment, packages, and the binaries of the local cluster
+	@$(BIN)/headrace dev build
+
+demo: $(STAMP) ## a real flow on a real Kubernetes API, start to end (KEEP=1 leaves it running)
+	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
+
+test: lint unit cluster-test ## everything: checks, unit and contract tests, tests on a real API server
+
+unit: $(STAMP) ## tests without any API
+	@$(BIN)/pytest tests/unit tests/contract
+
+cluster-test: setup ## tests on a real kube-apiserver and etcd
+	@$(BIN)/pytest tests/cluster
+
+lint: $(STAMP) ## ruff, mypy, import contracts, generated files are current
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## rewrite the code in the project's format
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+crds: $(STAMP) ## crds/ and the chart's copies, from the models in sdk/headrace/api
+	@$(BIN)/python -m headrace.api.generate
+
+cluster: setup ## a local cluster that stays up (headrace dev down ends it)
+	@$(BIN)/headrace dev up
+
+bench: setup ## the benchmarks
+	@$(BIN)/python -m bench
+
+clean: ## what the targets made in this folder
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Actions to API calls, in order, the status last. No thinking here."""

@@ -1,0 +1,1 @@
+"""Specs to the manifests that the operator creates, pure."""

@@ -1,0 +1,1 @@
+"""What a flow author imports: the public names, and nothing else."""

@@ -1,0 +1,207 @@
+"""
+Requests to the Kubernetes API over one pool of kept-alive connections.
+
+Plain aiohttp and orjson: on the hot path the generated clients cost 2 to 10 times the CPU (docs/design.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+import orjson
+
+from headrace.kubeapi.config import Connection
+from headrace.kubeapi.errors import ApiError, Gone, Unreachable, error_class
+
+MERGE_PATCH = "application/merge-patch+json"
+JSON_PATCH = "application/json-patch+json"
+STRATEGIC_MERGE_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
+
+PAGE_SIZE = 500
+REQUEST_TIMEOUT_S = 30.0
+MAX_CONNECTIONS = 64
+"""More in flight would wait in the API server's queues instead of ours (API Priority and Fairness)."""
+
+JSON = "application/json"
+
+
+class KubeClient:
+    """An open client; use it as an asynchronous context manager."""
+
+    def __init__(self, connection: Connection, *, user_agent: str = "headrace") -> None:
+        self.connection = connection
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=connection.ssl, limit=MAX_CONNECTIONS, keepalive_timeout=60),
+            timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
+            headers={"User-Agent": user_agent, "Accept": JSON},
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes every connection."""
+        await self._session.close()
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
+        """The object or list at `path`. Raises: ApiError."""
+        return await self.request("GET", path, params=params)
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The object as stored, created in the collection at `path`. Raises: AlreadyExists, ApiError."""
+        return await self.request("POST", path, body=body)
+
+    async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The object as stored; its resourceVersion, if any, must be current. Raises: Conflict, ApiError."""
+        return await self.request("PUT", path, body=body)
+
+    async def patch(
+        self,
+        path: str,
+        body: Any,
+        *,
+        content_type: str = MERGE_PATCH,
+        params: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """
+        The object after the patch.
+
+        Args:
+            body: A mapping, or a list of operations with `JSON_PATCH`. A merge patch that carries
+                metadata.resourceVersion is refused when the object has changed since.
+        Raises: Conflict, ApiError.
+        """
+        return await self.request("PATCH", path, params=params, body=body, content_type=content_type)
+
+    async def delete(
+        self, path: str, *, uid: str | None = None, grace_s: int | None = None, propagation: str = "Background"
+    ) -> None:
+        """
+        Asks for deletion; an object that is gone already is success.
+
+        Args:
+            uid: Only the object with this uid: one created anew under the same name stays.
+            grace_s: Seconds until a pod is killed; None leaves the pod's own.
+        Raises: Conflict: another object has the name. ApiError.
+        """
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        if grace_s is not None:
+            options["gracePeriodSeconds"] = grace_s
+        try:
+            await self.request("DELETE", path, body=options)
+        except ApiError as error:
+            if error.status != 404:
+                raise
+
+    async def pages(
+        self, path: str, params: Mapping[str, str] | None = None, *, page_size: int = PAGE_SIZE
+    ) -> AsyncIterator[dict[str, Any]]:
+        """The list at `path`, a page at a time; each page as the API returns it. Raises: Gone, ApiError."""
+        query = {**(params or {}), "limit": str(page_size)}
+        while True:
+            page = await self.get(path, query)
+            yield page
+            token = page.get("metadata", {}).get("continue")
+            if not token:
+                return
+            query["continue"] = token
+
+    async def list(self, path: str, params: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+        """Every object at `path`, read in pages. Raises: ApiError."""
+        while True:
+            try:
+                return [item async for page in self.pages(path, params) for item in page.get("items") or ()]
+            except Gone:  # the continue token outlived the server's history: begin again
+                continue
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        body: Any = None,
+        content_type: str = JSON,
+    ) -> dict[str, Any]:
+        """One request, its JSON answer. Raises: ApiError, of the class that `error_class` names."""
+        data = None if body is None else orjson.dumps(body)
+        headers = self._headers(content_type if data is not None else None)
+        url = self.connection.server + path
+        try:
+            async with self._session.request(method, url, params=params, data=data, headers=headers) as response:
+                payload = await response.read()
+                if response.status >= 400:
+                    raise failure(f"{method} {path}", response.status, payload, response.headers)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            text = str(error) or type(error).__name__
+            raise Unreachable(0, "Unreachable", text, request=f"{method} {path}") from error
+        answer: dict[str, Any] = orjson.loads(payload)
+        return answer
+
+    async def text(self, path: str, params: Mapping[str, str] | None = None) -> str:
+        """The body of a GET as text: logs, health endpoints, metrics. Raises: ApiError."""
+        return "".join([line async for line in self.lines(path, params)])
+
+    async def lines(
+        self, path: str, params: Mapping[str, str] | None = None, *, read_timeout_s: float | None = None
+    ) -> AsyncIterator[str]:
+        """The body of a GET, a line at a time with its line feed, as it arrives. Raises: ApiError."""
+        async for line in self.raw_lines(path, params, read_timeout_s=read_timeout_s):
+            yield line.decode(errors="replace")
+
+    async def raw_lines(
+        self, path: str, params: Mapping[str, str] | None = None, *, read_timeout_s: float | None = None
+    ) -> AsyncIterator[bytes]:
+        """As `lines`, in bytes. A line may be of any length: objects reach 1.5 MB."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=REQUEST_TIMEOUT_S, sock_read=read_timeout_s)
+        url = self.connection.server + path
+        try:
+            async with self._session.get(url, params=params, headers=self._headers(None), timeout=timeout) as response:
+                if response.status >= 400:
+                    raise failure(f"GET {path}", response.status, await response.read(), response.headers)
+                rest = b""
+                async for chunk in response.content.iter_any():
+                    *whole, rest = (rest + chunk).split(b"\n")
+                    for line in whole:
+                        yield line + b"\n"
+                if rest:
+                    yield rest
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            text = str(error) or type(error).__name__
+            raise Unreachable(0, "Unreachable", text, request=f"GET {path}") from error
+
+    def _headers(self, content_type: str | None) -> dict[str, str]:
+        headers = {} if content_type is None else {"Content-Type": content_type}
+        token = self.connection.authorization()
+        if token:
+            headers["Authorization"] = token
+        return headers
+
+
+def failure(request: str, status: int, payload: bytes, headers: Mapping[str, str]) -> ApiError:
+    """The error of an answer of 400 or more, from its `metav1.Status` where it carries one."""
+    try:
+        answer = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        answer = {}
+    reason = str(answer.get("reason") or "") if isinstance(answer, dict) else ""
+    message = str(answer.get("message") or "") if isinstance(answer, dict) else ""
+    retry_after = headers.get("Retry-After", "")
+    return error_class(status, reason)(
+        status,
+        reason or "Unknown",
+        message or payload[:200].decode(errors="replace"),
+        request=request,
+        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
+    )

@@ -1,0 +1,91 @@
+"""Where the cluster is and how to sign in, read by the `kubernetes` package: kubeconfig or ServiceAccount."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from headrace.kubeapi.errors import ConfigurationError
+
+IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """
+    One API server and the right to talk to it.
+
+    `authorization` returns the current value of the Authorization header, or None; it is asked before every
+    request, as ServiceAccount tokens and exec credentials expire.
+    """
+
+    server: str
+    namespace: str
+    ssl: ssl.SSLContext | bool
+    authorization: Callable[[], str | None]
+
+
+def load_connection(kubeconfig: str | None = None, context: str | None = None) -> Connection:
+    """
+    The connection of this process: the ServiceAccount inside a pod, else the kubeconfig.
+
+    Args:
+        kubeconfig: A path; None takes `KUBECONFIG` or `~/.kube/config`.
+        context: A context of it; None takes the current one.
+    Raises: ConfigurationError: there is none, or it is broken.
+    """
+    from kubernetes import client, config  # noqa: PLC0415 - 0.3 s to import, paid by those who connect
+
+    configuration = client.Configuration()
+    in_cluster = kubeconfig is None and context is None and "KUBERNETES_SERVICE_HOST" in os.environ
+    try:
+        if in_cluster and "KUBECONFIG" not in os.environ:
+            config.load_incluster_config(client_configuration=configuration)
+            namespace = IN_CLUSTER_NAMESPACE.read_text().strip()
+        else:
+            config.load_kube_config(config_file=kubeconfig, context=context, client_configuration=configuration)
+            namespace = _namespace_of(kubeconfig, context)
+    except (config.ConfigException, OSError) as error:
+        msg = f"no cluster to talk to: {error}; name one with --context or KUBECONFIG, or start one: headrace dev up"
+        raise ConfigurationError(msg) from error
+
+    def authorization() -> str | None:
+        token: str | None = configuration.get_api_key_with_prefix("authorization")
+        return token
+
+    return Connection(
+        server=configuration.host.rstrip("/"),
+        namespace=namespace,
+        ssl=_ssl_context(configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
+        if configuration.verify_ssl
+        else _unverified(configuration.cert_file, configuration.key_file),
+        authorization=authorization,
+    )
+
+
+def _namespace_of(kubeconfig: str | None, context: str | None) -> str:
+    from kubernetes import config  # noqa: PLC0415 - as above
+
+    contexts, current = config.list_kube_config_contexts(config_file=kubeconfig)
+    chosen = next((c for c in contexts if c["name"] == context), current)
+    return str(chosen["context"].get("namespace", "default"))
+
+
+def _ssl_context(ca: str | None, cert: str | None, key: str | None) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca)
+    if cert:
+        context.load_cert_chain(cert, key)
+    return context
+
+
+def _unverified(cert: str | None, key: str | None) -> ssl.SSLContext:
+    """What `insecure-skip-tls-verify: true` in a kubeconfig asks for."""
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    if cert:
+        context.load_cert_chain(cert, key)
+    return context
