@@ -1,9 +1,9 @@
 """
 List and watch one collection for ever, so that a sink holds what the API server holds.
 
-    list (paged) ──> seen() for each, then synced(uids) ──> watch from there ──> seen() / gone()
-         ^                                                        │
-         └──────────── 410 Gone: history is lost ─────────────────┘
+    list (paged) ──> seen() for each, then synced() ──> watch from there ──> seen() / gone()
+         ^                                                    │
+         └────────── 410 Gone: history is lost ───────────────┘
 
 `synced` is what a bare watch cannot give: objects that went while the watch was broken are told apart from
 those that stayed, so nothing that was deleted unseen is held for ever.
@@ -37,8 +37,8 @@ class Sink(Protocol):
     def gone(self, obj: dict[str, Any]) -> None:
         """An object was deleted, or no longer matches the stream's selectors."""
 
-    def synced(self, uids: set[str]) -> None:
-        """A whole list was read: only objects with these uids exist."""
+    def synced(self, uids: set[str], version: int) -> None:
+        """A whole list was read: of what is not newer than `version`, only objects with these uids exist."""
 
     def failed(self, error: ApiError, retry_in_s: float) -> None:
         """The stream broke and will be taken up again."""
@@ -89,7 +89,7 @@ class Stream:
                 item.setdefault("apiVersion", group_version)
                 uids.add(item["metadata"]["uid"])
                 self._sink.seen(item)
-        self._sink.synced(uids)
+        self._sink.synced(uids, int(version))
         return version
 
     async def _watch(self, version: str) -> None:

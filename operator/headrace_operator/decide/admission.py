@@ -1,0 +1,43 @@
+"""
+Whether a run may start under its deployment's concurrency, and what to do when it may not.
+
+    Queue    waits; the runs ahead of it go first
+    Skip     ends as Skipped when every slot is taken
+    Replace  the newest runs win: an older one, waiting or running, is cancelled
+"""
+
+from __future__ import annotations
+
+from headrace.api.deployment import OnConflict
+from headrace_operator.decide.snapshot import Snapshot
+
+
+def free_slots(seen: Snapshot) -> int | None:
+    """How many more runs of the deployment may start; None without a limit."""
+    if seen.deployment is None or seen.deployment.concurrency is None:
+        return None
+    return max(0, seen.deployment.concurrency.limit - seen.place.active)
+
+
+def may_start(seen: Snapshot) -> bool:
+    """Whether a slot is free for this run, those ahead of it served first."""
+    free = free_slots(seen)
+    return free is None or seen.place.ahead < free
+
+
+def is_skipped(seen: Snapshot) -> bool:
+    """Whether the deployment skips runs that meet a full house, and this is one."""
+    return _policy(seen) is OnConflict.SKIP and not seen.admitted and free_slots(seen) == 0
+
+
+def is_replaced(seen: Snapshot) -> bool:
+    """Whether enough newer runs of the deployment exist to fill every slot."""
+    if _policy(seen) is not OnConflict.REPLACE or seen.deployment is None or seen.deployment.concurrency is None:
+        return False
+    return seen.place.newer >= seen.deployment.concurrency.limit
+
+
+def _policy(seen: Snapshot) -> OnConflict | None:
+    if seen.deployment is None or seen.deployment.concurrency is None:
+        return None
+    return seen.deployment.concurrency.on_conflict

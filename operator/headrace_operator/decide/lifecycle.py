@@ -1,0 +1,296 @@
+"""
+What to do about one FlowRun: the first rule with an answer wins.
+
+    (new) ──> Pending ──> Running ──> Succeeded
+                ^  │         │ ├────> Failed | Crashed
+                │  │         │ └────> Retrying ──> Running …
+                │  v         v
+              Paused      Cancelled        Skipped, Failed/InvalidParameters: from Pending, without a pod
+
+Rules about pods that exist come before rules about what ought to be: an outcome is taken down first, whatever
+was changed since.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from headrace.api.conditions import ConditionType, Phase, Reason
+from headrace_operator.decide.actions import Action, Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
+from headrace_operator.decide.admission import is_replaced, is_skipped, may_start
+from headrace_operator.decide.conditions import with_condition
+from headrace_operator.decide.diagnosis import Waiting, diagnose_end, diagnose_wait
+from headrace_operator.decide.parameters import effective_parameters, parameter_problem
+from headrace_operator.decide.run_status import accepted, not_accepted, pending, running
+from headrace_operator.decide.settle import START_PROBLEMS, finish, settle, settle_lost
+from headrace_operator.decide.snapshot import Pod, Snapshot, Unresolved
+
+Rule = Callable[[Snapshot, datetime], Decision | None]
+
+QUIET_START_S = 5.0
+"""A pod that runs sooner than this costs no status write of its own while it is pending."""
+
+
+def decide(seen: Snapshot, now: datetime) -> Decision:
+    """First rule with an answer wins; the order is policy and is tested."""
+    for rule in RULES:
+        if decision := rule(seen, now):
+            return decision
+    return Decision(reason="NothingToDo")
+
+
+def being_deleted(seen: Snapshot, _now: datetime) -> Decision | None:
+    """Its pods go with it by owner reference; we only stop holding them."""
+    if not seen.run.deleting:
+        return None
+    return Decision(reason="RunDeleted", actions=_release_all(seen))
+
+
+def already_finished(seen: Snapshot, _now: datetime) -> Decision | None:
+    """The outcome is written: what is left of its pods may go."""
+    if not seen.run.finished:
+        return None
+    stop = tuple(DeletePod(pod.key.name, pod.uid) for pod in seen.pods if _is_live(pod) and not pod.deleting)
+    return Decision(reason="AlreadyFinished", actions=(*stop, *_release_all(seen)))
+
+
+def attempt_is_recorded(seen: Snapshot, _now: datetime) -> Decision | None:
+    """A pod whose end is in the status already: the operator died between the two writes."""
+    ended = {a.pod for a in seen.run.status.attempts if a.finished_at is not None}
+    stale = tuple(ReleasePod(pod.key.name, pod.uid) for pod in seen.pods if pod.held and pod.key.name in ended)
+    return Decision(reason="OutcomeAlreadyWritten", actions=stale) if stale else None
+
+
+def pod_ended(seen: Snapshot, now: datetime) -> Decision | None:
+    """The current pod's end is taken down, then the pod is let go."""
+    pod = _current_pod(seen)
+    if pod is None:
+        return None
+    ending = diagnose_end(pod.raw, now=now, sdk=_is_sdk(seen))
+    return None if ending is None else settle(seen, pod, ending, now)
+
+
+def pod_lost(seen: Snapshot, now: datetime) -> Decision | None:
+    """The status says that an attempt runs, and its pod is confirmed to be gone."""
+    return settle_lost(seen, now) if seen.lost else None
+
+
+def cancelled(seen: Snapshot, now: datetime) -> Decision | None:
+    """Somebody, or a newer run, asked for its end."""
+    replaced = is_replaced(seen)
+    if not (seen.run.cancel or replaced):
+        return None
+    reason = Reason.REPLACED if replaced and not seen.run.cancel else Reason.CANCELLED
+    pod = _current_pod(seen)
+    if pod is None:
+        message = "replaced by a newer run of its deployment" if reason is Reason.REPLACED else "cancelled on request"
+        return finish(seen, now, phase=Phase.CANCELLED, reason=reason, message=message)
+    return _ask_to_end(seen, pod, reason, now)
+
+
+def _ask_to_end(seen: Snapshot, pod: Pod, reason: Reason, now: datetime) -> Decision | None:
+    if pod.deleting:
+        return _unanswered_end(seen, pod, now)
+    asked = Reason.REPLACED if reason is Reason.REPLACED else Reason.CANCEL_REQUESTED
+    message = f"pod {pod.key.name} was asked to end; it is killed when its grace period is over"
+    status = running(seen, pod, now)
+    return Decision(
+        reason=asked,
+        actions=(DeletePod(pod.key.name, pod.uid),),
+        status=replace(status, reason=asked, message=message),
+    )
+
+
+def _unanswered_end(seen: Snapshot, pod: Pod, now: datetime) -> Decision | None:
+    """A pod that was asked to end and whose node does not answer: the run waits, and says for what."""
+    waiting = diagnose_wait(pod.raw, now=now)
+    if waiting is None:
+        return Decision(reason="PodIsEnding")
+    return _tell_wait(seen, pod, waiting, now)
+
+
+def pod_exists(seen: Snapshot, now: datetime) -> Decision | None:
+    """The current pod has not ended: tell whether it runs, or what it waits for."""
+    pod = _current_pod(seen)
+    if pod is None:
+        return None
+    waiting = diagnose_wait(pod.raw, now=now)
+    if waiting is not None:
+        return _pod_waits(seen, pod, waiting, now)
+    if (pod.raw.get("status") or {}).get("phase") != "Running":
+        return _pod_starts(seen, pod, now)
+    status = running(seen, pod, now)
+    return Decision(reason=Reason.RUNNING, status=status if status != seen.run.status else None)
+
+
+def _pod_starts(seen: Snapshot, pod: Pod, now: datetime) -> Decision:
+    """Nothing is wrong yet; only a start that takes its time is worth a write."""
+    quiet_until = _created(pod, now) + timedelta(seconds=QUIET_START_S)
+    if now < quiet_until and seen.run.status.phase is None:
+        return Decision(reason="PodStarting", look_again_at=quiet_until)
+    message = f"pod {pod.key.name} is on its way" + (f" on node {pod.node}" if pod.node else "")
+    status = pending(seen, pod, Reason.POD_PENDING, message, now)
+    return Decision(
+        reason="PodStarting",
+        status=status if status != seen.run.status else None,
+        look_again_at=_created(pod, now) + timedelta(seconds=max(60.0, seen.start_deadline_s)),
+    )
+
+
+def _pod_waits(seen: Snapshot, pod: Pod, waiting: Waiting, now: datetime) -> Decision:
+    deadline = _created(pod, now) + timedelta(seconds=seen.start_deadline_s)
+    decision = _tell_wait(seen, pod, waiting, now)
+    if waiting.reason not in START_PROBLEMS or pod.deleting:
+        return decision
+    if waiting.hopeless or now >= deadline:
+        # After the status, which tells the pod's end apart from a deletion by somebody else.
+        return replace(decision, afterwards=(DeletePod(pod.key.name, pod.uid),))
+    return replace(decision, look_again_at=deadline)
+
+
+def _tell_wait(seen: Snapshot, pod: Pod, waiting: Waiting, now: datetime) -> Decision:
+    """What it waits for goes to the status; an Event only when the kind of wait changes."""
+    status = pending(seen, pod, waiting.reason, waiting.message, now)
+    if status == seen.run.status:
+        return Decision(reason=waiting.reason)
+    is_news = seen.run.status.reason != waiting.reason
+    event = (RecordEvent(waiting.reason, waiting.message, warning=True),) if is_news else ()
+    return Decision(reason=waiting.reason, actions=event, status=status)
+
+
+def unresolved(seen: Snapshot, now: datetime) -> Decision | None:
+    """The Flow, Deployment or revision that it names is not there (yet)."""
+    if not isinstance(seen.flow, Unresolved):
+        return None
+    status = not_accepted(seen, seen.flow.reason, seen.flow.message, now)
+    if status == seen.run.status:
+        return Decision(reason=seen.flow.reason)
+    event = RecordEvent(seen.flow.reason, seen.flow.message, warning=True)
+    return Decision(reason=seen.flow.reason, actions=(event,), status=status)
+
+
+def wrong_parameters(seen: Snapshot, now: datetime) -> Decision | None:
+    """Parameters that break the Flow's schema end the run before it has a pod."""
+    if isinstance(seen.flow, Unresolved) or seen.run.status.attempts:
+        return None
+    problem = parameter_problem(effective_parameters(seen.run, seen.flow, seen.deployment), seen.flow)
+    if problem is None:
+        return None
+    return finish(seen, now, phase=Phase.FAILED, reason=Reason.INVALID_PARAMETERS, message=problem)
+
+
+def suspended(seen: Snapshot, now: datetime) -> Decision | None:
+    """`spec.suspend` holds the next attempt back."""
+    if not seen.run.suspend:
+        return None
+    message = "spec.suspend is true; set it to false to go on"
+    status = replace(
+        accepted(seen, now), phase=Phase.PAUSED, reason=Reason.SUSPENDED, message=message, next_attempt_at=None
+    )
+    return Decision(reason=Reason.SUSPENDED, status=status if status != seen.run.status else None)
+
+
+def backs_off(seen: Snapshot, now: datetime) -> Decision | None:
+    """A retry that is not due yet."""
+    due = seen.run.status.next_attempt_at
+    return Decision(reason="BackingOff", look_again_at=due) if due is not None and now < due else None
+
+
+def skipped(seen: Snapshot, now: datetime) -> Decision | None:
+    """Every slot is taken and the deployment skips."""
+    if not is_skipped(seen):
+        return None
+    message = f"{seen.place.active} run(s) of the deployment are active, its limit; spec.concurrency.onConflict is Skip"
+    return finish(seen, now, phase=Phase.SKIPPED, reason=Reason.SKIPPED_BY_CONCURRENCY, message=message)
+
+
+def waits_for_slot(seen: Snapshot, now: datetime) -> Decision | None:
+    """Every slot of its deployment is taken, or promised to runs ahead of it."""
+    if seen.admitted or may_start(seen):
+        return None
+    # No count of the runs ahead: it would change, and be written, with each run that ends.
+    message = "waits for a slot of its deployment (spec.concurrency.limit)"
+    base = accepted(seen, now)
+    conditions = with_condition(
+        base.conditions, ConditionType.ADMITTED, status=False, reason=Reason.WAITING_FOR_SLOT, message=message, now=now
+    )
+    status = replace(base, phase=Phase.PENDING, reason=Reason.WAITING_FOR_SLOT, message=message, conditions=conditions)
+    return Decision(reason=Reason.WAITING_FOR_SLOT, status=status if status != seen.run.status else None)
+
+
+def earlier_pod_is_live(seen: Snapshot, _now: datetime) -> Decision | None:
+    """A pod of this name that belongs to a deleted run of the same name must end first."""
+    foreign = [pod for pod in seen.pods if pod.run_uid != seen.run.uid]
+    if not foreign:
+        return None
+    return Decision(
+        reason="EarlierPodIsLive",
+        actions=tuple(
+            action
+            for pod in foreign
+            for action in (
+                *((DeletePod(pod.key.name, pod.uid),) if not pod.deleting else ()),
+                *((ReleasePod(pod.key.name, pod.uid),) if pod.held else ()),
+            )
+        ),
+    )
+
+
+def starts(seen: Snapshot, _now: datetime) -> Decision | None:
+    """Nothing is in the way: the next attempt's pod is created."""
+    return Decision(reason="Launched", actions=(LaunchPod(_next_attempt(seen)),))
+
+
+RULES: tuple[Rule, ...] = (
+    being_deleted,
+    already_finished,
+    attempt_is_recorded,
+    pod_ended,
+    pod_lost,
+    cancelled,
+    pod_exists,
+    unresolved,
+    wrong_parameters,
+    suspended,
+    backs_off,
+    skipped,
+    waits_for_slot,
+    earlier_pod_is_live,
+    starts,
+)
+
+
+def _own_pods(seen: Snapshot) -> tuple[Pod, ...]:
+    return tuple(pod for pod in seen.pods if pod.run_uid == seen.run.uid)
+
+
+def _current_pod(seen: Snapshot) -> Pod | None:
+    """The pod of the latest attempt, unless its end is in the status already."""
+    ended = {a.number for a in seen.run.status.attempts if a.finished_at is not None}
+    live = [pod for pod in _own_pods(seen) if pod.attempt not in ended]
+    return max(live, key=lambda pod: pod.attempt, default=None)
+
+
+def _next_attempt(seen: Snapshot) -> int:
+    recorded = [a.number for a in seen.run.status.attempts]
+    existing = [pod.attempt for pod in _own_pods(seen)]
+    return max([0, *recorded, *existing]) + 1
+
+
+def _is_sdk(seen: Snapshot) -> bool:
+    return isinstance(seen.flow, Unresolved) or seen.flow.spec.entrypoint is not None
+
+
+def _is_live(pod: Pod) -> bool:
+    return (pod.raw.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}
+
+
+def _release_all(seen: Snapshot) -> tuple[Action, ...]:
+    return tuple(ReleasePod(pod.key.name, pod.uid) for pod in seen.pods if pod.held)
+
+
+def _created(pod: Pod, now: datetime) -> datetime:
+    stamp = pod.raw["metadata"].get("creationTimestamp")
+    return datetime.fromisoformat(stamp) if stamp else now

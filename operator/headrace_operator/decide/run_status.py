@@ -1,0 +1,105 @@
+"""The statuses that a run passes through on its way, each built from the one before it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from headrace.api.conditions import ConditionType, Phase, Reason
+from headrace_operator.decide.conditions import shortened, with_condition
+from headrace_operator.decide.parameters import effective_parameters
+from headrace_operator.decide.snapshot import Attempt, Pod, RunStatus, Snapshot, Unresolved
+
+
+def accepted(seen: Snapshot, now: datetime) -> RunStatus:
+    """The status with what acceptance pins: revision, parameters, the time it began to wait."""
+    status = seen.run.status
+    pinned = status
+    if not isinstance(seen.flow, Unresolved):
+        parameters = effective_parameters(seen.run, seen.flow, seen.deployment)
+        pinned = replace(
+            status,
+            flow_revision=status.flow_revision or seen.flow.revision,
+            parameters=status.parameters if parameters == (seen.run.parameters or {}) else parameters,
+        )
+    conditions = with_condition(
+        status.conditions,
+        ConditionType.ACCEPTED,
+        status=True,
+        reason=Reason.ACCEPTED,
+        message="flow revision pinned, parameters valid",
+        now=now,
+    )
+    return replace(
+        pinned,
+        conditions=conditions,
+        observed_generation=seen.run.generation,
+        queued_at=status.queued_at or seen.run.created,
+    )
+
+
+def not_accepted(seen: Snapshot, reason: Reason, message: str, now: datetime) -> RunStatus:
+    conditions = with_condition(
+        seen.run.status.conditions, ConditionType.ACCEPTED, status=False, reason=reason, message=message, now=now
+    )
+    return replace(
+        seen.run.status,
+        phase=Phase.PENDING,
+        reason=reason,
+        message=shortened(message),
+        conditions=conditions,
+        observed_generation=seen.run.generation,
+        queued_at=seen.run.status.queued_at or seen.run.created,
+    )
+
+
+def admitted(seen: Snapshot, pod: Pod, now: datetime) -> RunStatus:
+    base = accepted(seen, now)
+    conditions = with_condition(
+        base.conditions,
+        ConditionType.ADMITTED,
+        status=True,
+        reason=Reason.ADMITTED,
+        message=f"pod {pod.key.name} was created",
+        now=now,
+    )
+    return replace(
+        base,
+        conditions=conditions,
+        flow_revision=base.flow_revision or pod.revision,
+        attempts=_with_attempt(base.attempts, pod),
+        next_attempt_at=None,
+    )
+
+
+def _with_attempt(attempts: tuple[Attempt, ...], pod: Pod) -> tuple[Attempt, ...]:
+    started = _started(pod)
+    current = Attempt(pod.attempt, pod.key.name, node=pod.node, started_at=started)
+    return (*(a for a in attempts if a.number != pod.attempt), current)
+
+
+def _started(pod: Pod) -> datetime | None:
+    for container in (pod.raw.get("status") or {}).get("containerStatuses") or ():
+        state = container.get("state") or {}
+        stamp = (state.get("running") or state.get("terminated") or {}).get("startedAt")
+        if container.get("name") == "flow" and stamp:
+            return datetime.fromisoformat(stamp)
+    return None
+
+
+def running(seen: Snapshot, pod: Pod, now: datetime) -> RunStatus:
+    base = admitted(seen, pod, now)
+    started = _started(pod)
+    return replace(
+        base,
+        phase=Phase.RUNNING,
+        reason=Reason.RUNNING,
+        message=f"attempt {pod.attempt} runs in pod {pod.key.name}" + (f" on node {pod.node}" if pod.node else ""),
+        started_at=base.started_at or started,
+    )
+
+
+def pending(seen: Snapshot, pod: Pod, reason: Reason, message: str, now: datetime) -> RunStatus:
+    base = admitted(seen, pod, now)
+    phase = Phase.RETRYING if pod.attempt > 1 else Phase.PENDING
+    return replace(base, phase=phase, reason=reason, message=shortened(message))

@@ -1,0 +1,193 @@
+"""
+What a decision rests on: frozen, slim views of runs, pods, flows and deployments.
+
+Only what deciding needs is held, so that ten thousand queued runs cost little. `observe/` builds these from the
+API's objects; `manifests/status.py` turns a changed RunStatus back into a patch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from headrace.api.conditions import Phase, Reason
+from headrace.api.deployment import ConcurrencySpec, DeploymentSpec
+from headrace.api.flow import FlowSpec
+
+
+class ObjectKey(NamedTuple):
+    """Names one namespaced object of a kind that the context tells."""
+
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionView:
+    """One `metav1.Condition`; `observed_generation` is the spec that it speaks of."""
+
+    type: str
+    status: str
+    reason: str
+    message: str
+    last_transition_time: datetime
+    observed_generation: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One pod of a run. `reason` and what follows are set once it has ended."""
+
+    number: int
+    pod: str
+    node: str | None = None
+    reason: str | None = None
+    message: str | None = None
+    exit_code: int | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunStatus:
+    """The status of a FlowRun, as read or as to be written. Absent parts are None or empty."""
+
+    phase: Phase | None = None
+    reason: str | None = None
+    message: str | None = None
+    observed_generation: int | None = None
+    conditions: tuple[ConditionView, ...] = ()
+    flow_revision: str | None = None
+    parameters: Mapping[str, Any] | None = None
+    attempts: tuple[Attempt, ...] = ()
+    next_attempt_at: datetime | None = None
+    tasks: Mapping[str, int] | None = None
+    result: Mapping[str, Any] | None = None
+    usage: Mapping[str, float] | None = None
+    queued_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A FlowRun. `version` orders what was seen of it; `created` is aware UTC."""
+
+    key: ObjectKey
+    uid: str
+    version: int
+    generation: int
+    created: datetime
+    flow_ref: str | None
+    revision_ref: str | None
+    deployment_ref: str | None
+    parameters: Mapping[str, Any] | None
+    scheduled_time: datetime | None
+    priority: int | None
+    cancel: bool
+    suspend: bool
+    deleting: bool
+    status: RunStatus
+
+    @property
+    def finished(self) -> bool:
+        """Whether it reached a phase that it never leaves."""
+        return self.status.phase is not None and self.status.phase.finished
+
+    @property
+    def due(self) -> datetime:
+        """The instant it was meant for: its scheduled time, else its creation."""
+        return self.scheduled_time or self.created
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod of a run. `raw` holds metadata, status and the parts of the spec that a diagnosis reads."""
+
+    key: ObjectKey
+    uid: str
+    version: int
+    run: ObjectKey
+    run_uid: str | None
+    attempt: int
+    revision: str | None
+    parameters: Mapping[str, Any] | None
+    node: str | None
+    deleting: bool
+    held: bool  # carries our finalizer: its outcome is not yet written
+    raw: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedFlow:
+    """The Flow revision that a run executes."""
+
+    name: str
+    uid: str
+    revision: str
+    spec: FlowSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """Why a run has no Flow revision yet, in a sentence that says what to do."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """
+    A run's place among the runs of its deployment.
+
+    Args:
+        active: Runs that hold a slot now, this one not counted.
+        ahead: Waiting runs that go before this one.
+        newer: Runs, active or waiting, that are due later than this one: what Replace looks at.
+    """
+
+    active: int = 0
+    ahead: int = 0
+    newer: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentView:
+    """The Deployment that a run belongs to."""
+
+    key: ObjectKey
+    uid: str
+    spec: DeploymentSpec
+
+    @property
+    def concurrency(self) -> ConcurrencySpec | None:
+        """Its limit, None where it has none."""
+        return self.spec.concurrency
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """
+    All that one FlowRun's decision rests on, read at one time.
+
+    Args:
+        admitted: It holds its deployment's slot: it has, or had, a pod.
+        lost: The pod of the unfinished attempt is confirmed to be gone.
+        pods: Its pods that still exist, by attempt.
+        start_deadline_s: After this long a pod that cannot start (image, Secret, ConfigMap) is given up.
+    """
+
+    run: Run
+    flow: ResolvedFlow | Unresolved
+    deployment: DeploymentView | None = None
+    pods: tuple[Pod, ...] = ()
+    admitted: bool = False
+    lost: bool = False
+    place: Place = field(default_factory=Place)
+    start_deadline_s: float = 600.0
