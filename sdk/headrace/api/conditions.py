@@ -1,0 +1,139 @@
+"""
+Phases, condition types and reasons: the words in which a status speaks.
+
+Each carries its meaning, from which docs/api.md is made; a new reason needs no more than a line here.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import Field
+
+from headrace.api.common import Instant, Message, StatusModel
+
+
+class Word(StrEnum):
+    """A string with a meaning: members are `NAME = "Value", "what it says"`."""
+
+    meaning: str
+
+    def __new__(cls, value: str, meaning: str = "") -> Self:
+        word = str.__new__(cls, value)
+        word._value_ = value
+        word.meaning = meaning
+        return word
+
+
+class Phase(Word):
+    """Where a run is in its life."""
+
+    PENDING = "Pending", "Accepted or about to be; no attempt has started. The reason says what it waits for."
+    RUNNING = "Running", "An attempt's pod runs."
+    RETRYING = "Retrying", "An attempt has ended, the next one starts at status.nextAttemptAt."
+    PAUSED = "Paused", "spec.suspend holds back the next attempt."
+    SUCCEEDED = "Succeeded", "The flow returned."
+    FAILED = "Failed", "The flow raised, its command failed, or it was refused before it started."
+    CRASHED = "Crashed", "The infrastructure ended it, and its infrastructure retries are used up."
+    CANCELLED = "Cancelled", "It was cancelled, or a newer run took its place."
+    SKIPPED = "Skipped", "It never started, as the deployment skips runs that find no free slot."
+
+    @property
+    def finished(self) -> bool:
+        """Whether a run never leaves this phase."""
+        return self in FINISHED
+
+    @property
+    def active(self) -> bool:
+        """Whether a run's work has begun and is not finished."""
+        return self in ACTIVE
+
+
+FINISHED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CRASHED, Phase.CANCELLED, Phase.SKIPPED})
+"""Phases that a run never leaves."""
+ACTIVE = frozenset({Phase.RUNNING, Phase.RETRYING})
+"""Phases in which a run's work has begun and is not finished."""
+
+
+class ConditionType(Word):
+    """What a condition speaks of."""
+
+    READY = "Ready", "Flow and Deployment: runs can be started from it."
+    SCHEDULING = "Scheduling", "Deployment: its schedules start runs."
+    ACCEPTED = "Accepted", "FlowRun: the flow revision is pinned and the parameters are valid."
+    ADMITTED = "Admitted", "FlowRun: it holds a slot of its deployment; False says what it waits for."
+    COMPLETED = "Completed", "FlowRun: it has reached its last phase."
+
+
+class Reason(Word):
+    """Why a condition or a phase is as it is."""
+
+    # The API and its references
+    READY = "Ready", "Everything that it names is there; runs can be started."
+    ACCEPTED = "Accepted", "The flow revision is pinned and the parameters are valid."
+    FLOW_NOT_FOUND = "FlowNotFound", "No Flow of that name is in the namespace."
+    DEPLOYMENT_NOT_FOUND = "DeploymentNotFound", "No Deployment of that name is in the namespace."
+    REVISION_NOT_FOUND = "RevisionNotFound", "The Flow has no such revision any more."
+    INVALID_SPEC = "InvalidSpec", "The object breaks a rule that the API server cannot check."
+    INVALID_SCHEDULE = "InvalidSchedule", "A schedule cannot be understood or never fires; the others go on."
+    INVALID_PARAMETERS = "InvalidParameters", "The parameters break the Flow's schema."
+
+    # Scheduling
+    SCHEDULED = "Scheduled", "The schedules start runs."
+    NO_SCHEDULES = "NoSchedules", "There is no schedule; runs are started by hand."
+
+    # Waiting
+    WAITING_FOR_SLOT = "WaitingForSlot", "Every slot of the deployment's concurrency limit is taken."
+    ADMITTED = "Admitted", "The run holds a slot, or needs none."
+    SUSPENDED = "Suspended", "spec.suspend is true."
+    POD_PENDING = "PodPending", "The pod exists and does not run yet."
+    UNSCHEDULABLE = "Unschedulable", "No node takes the pod: its resources, selectors or taints."
+    IMAGE_PULL_FAILED = "ImagePullFailed", "The node cannot pull the image: its name, its registry or its credentials."
+    CONFIG_MISSING = "ConfigMissing", "A Secret, a ConfigMap or a key that the container needs is not there."
+    CONTAINER_CREATION_FAILED = "ContainerCreationFailed", "The node cannot make the container from its settings."
+    POD_CREATION_FAILED = "PodCreationFailed", "The API server refused the pod: quota, policy or podTemplate."
+
+    # Under way
+    RUNNING = "Running", "The attempt's pod runs."
+    RETRY_SCHEDULED = "RetryScheduled", "The next attempt is due at status.nextAttemptAt."
+
+    # Ends that the flow brought about
+    SUCCEEDED = "Succeeded", "The flow returned, or the command exited with 0."
+    FLOW_FAILED = "FlowFailed", "The flow raised an exception."
+    RETRY_REQUESTED = "RetryRequested", "The flow asked for another attempt."
+    RETRIES_EXHAUSTED = "RetriesExhausted", "The last attempt that the retry policy allows has failed."
+    EXIT_CODE = "ExitCode", "The container exited with a code other than 0."
+    CANNOT_START = "CannotStart", "The flow could not be started; trying again would not help."
+    IMPORT_ERROR = "ImportError", "The flow's code could not be imported."
+    TIMED_OUT = "TimedOut", "The attempt took longer than timeoutSeconds."
+    DEADLINE_EXCEEDED = "DeadlineExceeded", "The pod outlived a deadline that podTemplate sets."
+
+    # Ends that the infrastructure brought about
+    OOM_KILLED = "OOMKilled", "The container used more memory than its limit."
+    EVICTED = "Evicted", "The node or an operator of the cluster evicted the pod."
+    PREEMPTED = "Preempted", "A pod of higher priority took its place."
+    NODE_LOST = "NodeLost", "The node stopped answering or was removed."
+    NODE_SHUTDOWN = "NodeShutdown", "The node was shut down, as spot nodes are."
+    POD_DELETED = "PodDeleted", "Somebody deleted the pod."
+    POD_LOST = "PodLost", "The pod is gone and nothing says how it ended."
+    POD_REJECTED = "PodRejected", "The node refused the pod after it was bound."
+
+    # Ends that people or rules brought about
+    CANCELLED = "Cancelled", "The run was cancelled and its pod has ended."
+    CANCEL_REQUESTED = "CancelRequested", "spec.cancel is true; the pod is being ended."
+    REPLACED = "Replaced", "A newer run of the deployment took its place."
+    SKIPPED_BY_CONCURRENCY = "SkippedByConcurrency", "No slot was free, and the deployment skips such runs."
+
+
+class Condition(StatusModel):
+    """A `metav1.Condition`."""
+
+    type: str = Field(min_length=1, max_length=64, description="What the condition speaks of.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The metadata.generation that it speaks of. Absent: unknown."
+    )
+    last_transition_time: Instant = Field(description="When its status last changed.")
+    reason: str = Field(min_length=1, max_length=128, description="Why, in one CamelCase word.")
+    message: Message = Field(default="", description="Why, in a sentence that says what to do.")

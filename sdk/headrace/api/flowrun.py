@@ -1,0 +1,201 @@
+"""FlowRun: one execution of a Flow."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import ConfigDict, Field
+
+from headrace.api.common import (
+    MAX_INT32,
+    ApiModel,
+    Column,
+    Count,
+    CustomResource,
+    FlowRef,
+    Instant,
+    JsonObject,
+    JsonValue,
+    LocalObjectRef,
+    Message,
+    ReasonText,
+    Rule,
+    StatusModel,
+    checked_by,
+    keyed_by,
+)
+from headrace.api.conditions import Condition, Phase
+from headrace.api.keys import FLOWRUNS, Resource
+
+MAX_NAME = 63
+"""Pods carry their run's name as a label value."""
+MAX_ATTEMPTS = 256
+"""More than both retry policies allow together."""
+
+
+def unchanged(field: str) -> Rule:
+    """The rule that `field` is neither set, changed nor removed after creation."""
+    return Rule(
+        f"has(self.{field}) == has(oldSelf.{field}) && (!has(self.{field}) || self.{field} == oldSelf.{field})",
+        f"{field}: cannot be changed after creation; create a new FlowRun",
+    )
+
+
+class FlowRunSpec(ApiModel):
+    """What to execute. Only priority, cancel and suspend may change."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Rule(
+                "has(self.flowRef) != has(self.deploymentRef)",
+                "flowRef: set exactly one of flowRef and deploymentRef",
+            ),
+            *map(unchanged, ("flowRef", "deploymentRef", "parameters", "scheduledTime")),
+        )
+    )
+
+    flow_ref: FlowRef | None = Field(
+        default=None,
+        description="The Flow to run, outside any Deployment's rules. Absent: deploymentRef. Immutable.",
+    )
+    deployment_ref: LocalObjectRef | None = Field(
+        default=None,
+        description="The Deployment to run, under its rules. Absent: flowRef. Immutable.",
+    )
+    parameters: JsonObject | None = Field(
+        default=None,
+        description="Parameters by name; they win over the Deployment's and the Flow's. Absent: none. Immutable.",
+    )
+    scheduled_time: Instant | None = Field(
+        default=None,
+        description="The time that the run is for, RFC 3339. Absent: it is for no certain time. Immutable.",
+    )
+    priority: int | None = Field(
+        default=None,
+        ge=-MAX_INT32 - 1,
+        le=MAX_INT32,
+        description="Waiting runs of higher priority start first. Absent: the Deployment's.",
+        json_schema_extra={"format": "int32"},
+    )
+    cancel: bool = Field(
+        default=False,
+        description="true ends the run: its pod gets SIGTERM and, after its grace period, SIGKILL. "
+        "It cannot be taken back.",
+        json_schema_extra=checked_by(Rule("self || !oldSelf", "cancel: cannot be taken back; create a new FlowRun")),
+    )
+    suspend: bool = Field(
+        default=False,
+        description="true holds back the next attempt until it is false again; a running attempt goes on.",
+    )
+
+
+class Attempt(StatusModel):
+    """One pod of a run."""
+
+    number: int = Field(ge=1, description="Which attempt it is, from 1.")
+    pod: str = Field(max_length=253, description="Name of the pod.")
+    node: str | None = Field(default=None, max_length=253, description="The node that it ran on. Absent: none yet.")
+    reason: ReasonText | None = Field(default=None, description="How it ended. Absent: it has not ended.")
+    message: Message | None = Field(default=None, description="How it ended, in a sentence that says what to do.")
+    exit_code: int | None = Field(default=None, description="Exit code of the flow's container. Absent: none known.")
+    started_at: Instant | None = Field(default=None, description="When its container started. Absent: it never did.")
+    finished_at: Instant | None = Field(default=None, description="When it ended. Absent: it has not ended.")
+
+
+class TaskCounts(StatusModel):
+    """How the tasks of the last attempt ended."""
+
+    total: Count = Field(default=0, description="Tasks that were called.")
+    succeeded: Count = Field(default=0, description="Tasks that returned.")
+    failed: Count = Field(default=0, description="Tasks that raised after their last retry.")
+    cached: Count = Field(default=0, description="Tasks whose result was already there.")
+    retried: Count = Field(default=0, description="Tasks that needed more than one try.")
+
+
+class RunResult(StatusModel):
+    """What the flow returned."""
+
+    value: JsonValue = Field(default=None, description="The value, at most 1,024 bytes of JSON.")
+
+
+class Usage(StatusModel):
+    """What the last attempt used."""
+
+    cpu_seconds: float | None = Field(default=None, ge=0, description="CPU time of its processes, in seconds.")
+    max_memory_bytes: int | None = Field(default=None, ge=0, description="Most memory that it held, in bytes.")
+
+
+class FlowRunStatus(StatusModel):
+    """What the operator says about the run."""
+
+    observed_generation: int | None = Field(
+        default=None, ge=0, description="The metadata.generation that this status speaks of."
+    )
+    phase: Phase | None = Field(default=None, description="Where the run is in its life. Absent: not yet looked at.")
+    reason: ReasonText | None = Field(default=None, description="Why it is in this phase, in one CamelCase word.")
+    message: Message | None = Field(default=None, description="Why, in a sentence that says what to do.")
+    conditions: tuple[Condition, ...] = Field(
+        default_factory=tuple,
+        max_length=16,
+        description="Accepted: revision and parameters are settled. Admitted: it holds a slot, or what it waits for. "
+        "Completed: it has reached its last phase.",
+        json_schema_extra=keyed_by("type"),
+    )
+    flow_revision: str | None = Field(
+        default=None, max_length=63, description="The Flow's revision that every attempt executes."
+    )
+    parameters: JsonObject | None = Field(
+        default=None,
+        description="The effective parameters: the Flow's defaults, the Deployment's and the run's, merged.",
+    )
+    attempts: tuple[Attempt, ...] = Field(
+        default_factory=tuple,
+        max_length=MAX_ATTEMPTS,
+        description="The pods of the run, oldest first.",
+        json_schema_extra=keyed_by("number"),
+    )
+    next_attempt_at: Instant | None = Field(
+        default=None, description="When the next attempt is due. Absent: none is waited for."
+    )
+    tasks: TaskCounts | None = Field(
+        default=None, description="How the tasks of the last attempt ended. Absent: not reported."
+    )
+    result: RunResult | None = Field(
+        default=None, description="What the flow returned. Absent: nothing, or more than fits."
+    )
+    usage: Usage | None = Field(default=None, description="What the last attempt used. Absent: not reported.")
+    queued_at: Instant | None = Field(default=None, description="When the run was accepted.")
+    started_at: Instant | None = Field(default=None, description="When its first attempt started.")
+    finished_at: Instant | None = Field(default=None, description="When it reached its last phase.")
+
+
+class FlowRun(CustomResource):
+    """One execution of a Flow, by itself or under a Deployment's rules."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Rule(
+                f"size(self.metadata.name) <= {MAX_NAME}",
+                f"metadata.name: at most {MAX_NAME} characters, as pods carry it as a label",
+            )
+        )
+    )
+    resource: ClassVar[Resource] = FLOWRUNS
+    selectable: ClassVar[tuple[str, ...]] = (".status.phase",)
+    columns: ClassVar[tuple[Column, ...]] = (
+        Column("Of", "string", ".spec['deploymentRef','flowRef'].name", "The Deployment, or the Flow without one."),
+        Column("Phase", "string", ".status.phase", "Where the run is in its life."),
+        Column("Reason", "string", ".status.reason", "Why it is in this phase."),
+        Column("Attempt", "integer", ".status.attempts[-1:].number", "The latest attempt, from 1."),
+        Column("Started", "date", ".status.startedAt", "Time since its first attempt started."),
+        Column("Finished", "date", ".status.finishedAt", "Time since it reached its last phase."),
+        Column("Scheduled", "string", ".spec.scheduledTime", "The time that the run is for.", 1),
+        Column("Revision", "string", ".status.flowRevision", "The Flow's revision.", 1),
+        Column("Node", "string", ".status.attempts[-1:].node", "The node of the latest attempt.", 1),
+        Column("Message", "string", ".status.message", "Why, in a sentence.", 1),
+        Column("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
+    )
+
+    kind: Literal["FlowRun"] = "FlowRun"
+    spec: FlowRunSpec = Field(description="What to execute. Only priority, cancel and suspend may change.")
+    status: FlowRunStatus | None = Field(default=None, description="What the operator says about the run.")

@@ -1,0 +1,55 @@
+"""Names that the whole project agrees on: the API group, its resources, labels, annotations and finalizers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+GROUP: Final = "headrace.dev"
+VERSION: Final = "v1alpha1"
+API_VERSION: Final = "headrace.dev/v1alpha1"
+CATEGORY: Final = "headrace"
+"""`kubectl get headrace` lists every kind."""
+
+MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
+MANAGED_BY: Final = "headrace"
+
+FLOW_LABEL: Final = "headrace.dev/flow"
+DEPLOYMENT_LABEL: Final = "headrace.dev/deployment"
+FLOW_RUN_LABEL: Final = "headrace.dev/flow-run"
+SCHEDULE_LABEL: Final = "headrace.dev/schedule"
+ATTEMPT_LABEL: Final = "headrace.dev/attempt"
+"""On pods: the number of the attempt, from 1."""
+REVISION_LABEL: Final = "headrace.dev/revision"
+
+SCHEDULED_TIME_ANNOTATION: Final = "headrace.dev/scheduled-time"
+"""On pods: the nominal time of the run, RFC 3339 in UTC."""
+
+POD_FINALIZER: Final = "headrace.dev/outcome"
+"""Keeps a pod until its outcome is in the run's status."""
+
+FLOW_CONTAINER: Final = "flow"
+"""The container whose end is the attempt's end; others are sidecars."""
+
+PARAMETERS_ENV: Final = "HEADRACE_PARAMETERS"
+"""The variable that carries a run's parameters into the flow's container, as a JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One kind of ours, as the API server serves it; all are namespaced."""
+
+    kind: str
+    plural: str
+    singular: str
+    short_name: str
+
+    @property
+    def crd_name(self) -> str:
+        """The name of its CustomResourceDefinition."""
+        return f"{self.plural}.{GROUP}"
+
+
+FLOWS: Final = Resource("Flow", "flows", "flow", "fl")
+DEPLOYMENTS: Final = Resource("Deployment", "deployments", "deployment", "fdep")
+FLOWRUNS: Final = Resource("FlowRun", "flowruns", "flowrun", "fr")
