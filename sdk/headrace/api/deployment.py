@@ -194,7 +194,7 @@ class History(ApiModel):
 
 
 class DeploymentSpec(ApiModel):
-    """When, with what, under which rules."""
+    """When, with what, under which rules. The fields that a Flow has too override the Flow's."""
 
     flow_ref: FlowRef = Field(description="The Flow to run; a revision pins it.")
     parameters: JsonObject | None = Field(

@@ -50,8 +50,8 @@ class InlineSource(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=checked_by(
             Rule(
-                "self.files.all(name, size(name) <= 253)",
-                "files: a file name has at most 253 characters",
+                "self.files.all(name, name.matches('^[-_.A-Za-z0-9]{1,253}$') && name != '.' && !name.startsWith('..'))",
+                "files: a file name has at most 253 letters, digits, '-', '_' and '.', no folder, and no '..' in front",
             ),
             Rule(
                 f"self.files.map(name, size(self.files[name])).sum() <= {MAX_CODE}",

@@ -13,6 +13,7 @@ CATEGORY: Final = "headrace"
 
 MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "headrace"
+"""On everything that the operator makes: runs of schedules, pods, revisions."""
 
 FLOW_LABEL: Final = "headrace.dev/flow"
 DEPLOYMENT_LABEL: Final = "headrace.dev/deployment"
@@ -28,11 +29,11 @@ SCHEDULED_TIME_ANNOTATION: Final = "headrace.dev/scheduled-time"
 POD_FINALIZER: Final = "headrace.dev/outcome"
 """Keeps a pod until its outcome is in the run's status."""
 
+PARAMETERS_ENV: Final = "HEADRACE_PARAMETERS"
+"""The environment variable of a pod that holds its run's parameters, a JSON object."""
+
 FLOW_CONTAINER: Final = "flow"
 """The container whose end is the attempt's end; others are sidecars."""
-
-PARAMETERS_ENV: Final = "HEADRACE_PARAMETERS"
-"""The variable that carries a run's parameters into the flow's container, as a JSON object."""
 
 
 @dataclass(frozen=True, slots=True)
