@@ -95,7 +95,7 @@ class FlowParameters(ApiModel):
     )
     defaults: JsonObject | None = Field(
         default=None,
-        description="Values for what neither the Deployment nor the FlowRun gives, by parameter name.",
+        description="Values for what neither the Deployment nor the FlowRun gives, by parameter name. Absent: none.",
     )
 
 
