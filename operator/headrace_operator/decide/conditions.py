@@ -12,22 +12,18 @@ MESSAGE_LIMIT = 1024
 """Longer texts are cut: the object stays small, the whole text is in the log."""
 
 
-def with_condition(
-    conditions: tuple[ConditionView, ...],
-    type_: ConditionType,
-    *,
-    status: bool,
-    reason: Reason,
-    message: str,
-    now: datetime,
-    generation: int | None = None,
-) -> tuple[ConditionView, ...]:
+def condition(
+    type_: ConditionType, *, holds: bool, reason: Reason, message: str, now: datetime, generation: int | None = None
+) -> ConditionView:
+    """A condition that changes its status now, if it changes it."""
+    return ConditionView(type_, "True" if holds else "False", reason, shortened(message), now, generation)
+
+
+def with_condition(conditions: tuple[ConditionView, ...], new: ConditionView) -> tuple[ConditionView, ...]:
     """The conditions with this one set; the very same tuple when nothing changes, so that nothing is written."""
-    value = "True" if status else "False"
-    new = ConditionView(type_, value, reason, shortened(message), now, generation)
     for index, old in enumerate(conditions):
-        if old.type == type_:
-            if old.status == value:
+        if old.type == new.type:
+            if old.status == new.status:
                 new = replace(new, last_transition_time=old.last_transition_time)
             return conditions if new == old else (*conditions[:index], new, *conditions[index + 1 :])
     return (*conditions, new)

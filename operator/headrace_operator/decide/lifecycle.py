@@ -19,12 +19,12 @@ from datetime import datetime, timedelta
 
 from headrace.api.conditions import ConditionType, Phase, Reason
 from headrace_operator.decide.actions import Action, Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
-from headrace_operator.decide.admission import is_replaced, is_skipped, may_start
-from headrace_operator.decide.conditions import with_condition
+from headrace_operator.decide.admission import is_skipped, may_start
+from headrace_operator.decide.conditions import condition, with_condition
 from headrace_operator.decide.diagnosis import Waiting, diagnose_end, diagnose_wait
 from headrace_operator.decide.parameters import effective_parameters, parameter_problem
 from headrace_operator.decide.run_status import accepted, not_accepted, pending, running
-from headrace_operator.decide.settle import START_PROBLEMS, finish, settle, settle_lost
+from headrace_operator.decide.settle import START_PROBLEMS, Outcome, cancellation, finish, settle, settle_lost
 from headrace_operator.decide.snapshot import Pod, Snapshot, Unresolved
 
 Rule = Callable[[Snapshot, datetime], Decision | None]
@@ -79,21 +79,17 @@ def pod_lost(seen: Snapshot, now: datetime) -> Decision | None:
 
 def cancelled(seen: Snapshot, now: datetime) -> Decision | None:
     """Somebody, or a newer run, asked for its end."""
-    replaced = is_replaced(seen)
-    if not (seen.run.cancel or replaced):
+    outcome = cancellation(seen)
+    if outcome is None:
         return None
-    reason = Reason.REPLACED if replaced and not seen.run.cancel else Reason.CANCELLED
     pod = _current_pod(seen)
-    if pod is None:
-        message = "replaced by a newer run of its deployment" if reason is Reason.REPLACED else "cancelled on request"
-        return finish(seen, now, phase=Phase.CANCELLED, reason=reason, message=message)
-    return _ask_to_end(seen, pod, reason, now)
+    return finish(seen, now, outcome) if pod is None else _ask_to_end(seen, pod, outcome, now)
 
 
-def _ask_to_end(seen: Snapshot, pod: Pod, reason: Reason, now: datetime) -> Decision | None:
+def _ask_to_end(seen: Snapshot, pod: Pod, outcome: Outcome, now: datetime) -> Decision | None:
     if pod.deleting:
         return _unanswered_end(seen, pod, now)
-    asked = Reason.REPLACED if reason is Reason.REPLACED else Reason.CANCEL_REQUESTED
+    asked = Reason.REPLACED if outcome.reason is Reason.REPLACED else Reason.CANCEL_REQUESTED
     message = f"pod {pod.key.name} was asked to end; it is killed when its grace period is over"
     status = running(seen, pod, now)
     return Decision(
@@ -131,7 +127,7 @@ def _pod_starts(seen: Snapshot, pod: Pod, now: datetime) -> Decision:
     if now < quiet_until and seen.run.status.phase is None:
         return Decision(reason="PodStarting", look_again_at=quiet_until)
     message = f"pod {pod.key.name} is on its way" + (f" on node {pod.node}" if pod.node else "")
-    status = pending(seen, pod, Reason.POD_PENDING, message, now)
+    status = pending(seen, pod, Reason.POD_PENDING, message, now=now)
     return Decision(
         reason="PodStarting",
         status=status if status != seen.run.status else None,
@@ -152,7 +148,7 @@ def _pod_waits(seen: Snapshot, pod: Pod, waiting: Waiting, now: datetime) -> Dec
 
 def _tell_wait(seen: Snapshot, pod: Pod, waiting: Waiting, now: datetime) -> Decision:
     """What it waits for goes to the status; an Event only when the kind of wait changes."""
-    status = pending(seen, pod, waiting.reason, waiting.message, now)
+    status = pending(seen, pod, waiting.reason, waiting.message, now=now)
     if status == seen.run.status:
         return Decision(reason=waiting.reason)
     is_news = seen.run.status.reason != waiting.reason
@@ -178,7 +174,7 @@ def wrong_parameters(seen: Snapshot, now: datetime) -> Decision | None:
     problem = parameter_problem(effective_parameters(seen.run, seen.flow, seen.deployment), seen.flow)
     if problem is None:
         return None
-    return finish(seen, now, phase=Phase.FAILED, reason=Reason.INVALID_PARAMETERS, message=problem)
+    return finish(seen, now, Outcome(Phase.FAILED, Reason.INVALID_PARAMETERS, problem))
 
 
 def suspended(seen: Snapshot, now: datetime) -> Decision | None:
@@ -203,7 +199,7 @@ def skipped(seen: Snapshot, now: datetime) -> Decision | None:
     if not is_skipped(seen):
         return None
     message = f"{seen.place.active} run(s) of the deployment are active, its limit; spec.concurrency.onConflict is Skip"
-    return finish(seen, now, phase=Phase.SKIPPED, reason=Reason.SKIPPED_BY_CONCURRENCY, message=message)
+    return finish(seen, now, Outcome(Phase.SKIPPED, Reason.SKIPPED_BY_CONCURRENCY, message))
 
 
 def waits_for_slot(seen: Snapshot, now: datetime) -> Decision | None:
@@ -214,7 +210,8 @@ def waits_for_slot(seen: Snapshot, now: datetime) -> Decision | None:
     message = "waits for a slot of its deployment (spec.concurrency.limit)"
     base = accepted(seen, now)
     conditions = with_condition(
-        base.conditions, ConditionType.ADMITTED, status=False, reason=Reason.WAITING_FOR_SLOT, message=message, now=now
+        base.conditions,
+        condition(ConditionType.ADMITTED, holds=False, reason=Reason.WAITING_FOR_SLOT, message=message, now=now),
     )
     status = replace(base, phase=Phase.PENDING, reason=Reason.WAITING_FOR_SLOT, message=message, conditions=conditions)
     return Decision(reason=Reason.WAITING_FOR_SLOT, status=status if status != seen.run.status else None)
@@ -294,3 +291,10 @@ def _release_all(seen: Snapshot) -> tuple[Action, ...]:
 def _created(pod: Pod, now: datetime) -> datetime:
     stamp = pod.raw["metadata"].get("creationTimestamp")
     return datetime.fromisoformat(stamp) if stamp else now
+
+
+def clear_orphans(pods: tuple[Pod, ...]) -> tuple[Action, ...]:
+    """For pods whose run is gone or over: end those that still run, let go of all."""
+    stop = tuple(DeletePod(pod.key.name, pod.uid) for pod in pods if _is_live(pod) and not pod.deleting)
+    release = tuple(ReleasePod(pod.key.name, pod.uid) for pod in pods if pod.held)
+    return (*stop, *release)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from headrace.api.conditions import ConditionType, Phase, Reason
-from headrace_operator.decide.conditions import shortened, with_condition
+from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.parameters import effective_parameters
 from headrace_operator.decide.snapshot import Attempt, Pod, RunStatus, Snapshot, Unresolved
 
@@ -24,11 +24,13 @@ def accepted(seen: Snapshot, now: datetime) -> RunStatus:
         )
     conditions = with_condition(
         status.conditions,
-        ConditionType.ACCEPTED,
-        status=True,
-        reason=Reason.ACCEPTED,
-        message="flow revision pinned, parameters valid",
-        now=now,
+        condition(
+            ConditionType.ACCEPTED,
+            holds=True,
+            reason=Reason.ACCEPTED,
+            message="flow revision pinned, parameters valid",
+            now=now,
+        ),
     )
     return replace(
         pinned,
@@ -40,7 +42,8 @@ def accepted(seen: Snapshot, now: datetime) -> RunStatus:
 
 def not_accepted(seen: Snapshot, reason: Reason, message: str, now: datetime) -> RunStatus:
     conditions = with_condition(
-        seen.run.status.conditions, ConditionType.ACCEPTED, status=False, reason=reason, message=message, now=now
+        seen.run.status.conditions,
+        condition(ConditionType.ACCEPTED, holds=False, reason=reason, message=message, now=now),
     )
     return replace(
         seen.run.status,
@@ -57,11 +60,13 @@ def admitted(seen: Snapshot, pod: Pod, now: datetime) -> RunStatus:
     base = accepted(seen, now)
     conditions = with_condition(
         base.conditions,
-        ConditionType.ADMITTED,
-        status=True,
-        reason=Reason.ADMITTED,
-        message=f"pod {pod.key.name} was created",
-        now=now,
+        condition(
+            ConditionType.ADMITTED,
+            holds=True,
+            reason=Reason.ADMITTED,
+            message=f"pod {pod.key.name} was created",
+            now=now,
+        ),
     )
     return replace(
         base,
@@ -99,7 +104,7 @@ def running(seen: Snapshot, pod: Pod, now: datetime) -> RunStatus:
     )
 
 
-def pending(seen: Snapshot, pod: Pod, reason: Reason, message: str, now: datetime) -> RunStatus:
+def pending(seen: Snapshot, pod: Pod, reason: Reason, message: str, *, now: datetime) -> RunStatus:
     base = admitted(seen, pod, now)
     phase = Phase.RETRYING if pod.attempt > 1 else Phase.PENDING
     return replace(base, phase=phase, reason=reason, message=shortened(message))

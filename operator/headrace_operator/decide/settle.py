@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from headrace.api.common import RetryPolicy
 from headrace.api.conditions import ConditionType, Phase, Reason
 from headrace_operator.decide.actions import Action, Decision, RecordEvent, ReleasePod
 from headrace_operator.decide.admission import is_replaced
-from headrace_operator.decide.conditions import shortened, with_condition
+from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.diagnosis import Ending, Fate, Report
 from headrace_operator.decide.retry import failures_so_far, next_attempt_at
 from headrace_operator.decide.run_status import accepted, admitted
@@ -23,33 +23,22 @@ START_PROBLEMS: frozenset[str] = frozenset(
 _PHASES_WITH_EVENT = frozenset({Phase.FAILED, Phase.CRASHED, Phase.CANCELLED})
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ends."""
+
+    phase: Phase
+    reason: Reason
+    message: str
+
+
 def settle(seen: Snapshot, pod: Pod, ending: Ending, now: datetime) -> Decision:
     """Write the end of this attempt: done, once more, or over. The pod is let go only after that."""
     status = _with_ending(admitted(seen, pod, now), pod, ending, now)
-    release: tuple[Action, ...] = (ReleasePod(pod.key.name, pod.uid),) if pod.held else ()
-    if ending.fate is Fate.DONE:
-        return finish(
-            seen,
-            now,
-            phase=Phase.SUCCEEDED,
-            reason=ending.reason,
-            message=ending.message,
-            status=status,
-            afterwards=release,
-        )
-    if seen.run.cancel or is_replaced(seen):
-        return _cancelled(seen, status, now, release)
-    if _never_started(seen, ending):
-        return finish(
-            seen,
-            now,
-            phase=Phase.FAILED,
-            reason=Reason(str(seen.run.status.reason)),
-            message=seen.run.status.message or ending.message,
-            status=status,
-            afterwards=release,
-        )
-    return _retry_or_finish(seen, ending, status, now, release)
+    decision = _what_next(seen, ending, status, now)
+    if not pod.held:
+        return decision
+    return replace(decision, afterwards=(ReleasePod(pod.key.name, pod.uid), *decision.afterwards))
 
 
 def settle_lost(seen: Snapshot, now: datetime) -> Decision:
@@ -61,89 +50,50 @@ def settle_lost(seen: Snapshot, now: datetime) -> Decision:
     )
     ended = replace(last, reason=Reason.POD_LOST, message=message, finished_at=now)
     status = replace(accepted(seen, now), attempts=(*seen.run.status.attempts[:-1], ended))
-    if seen.run.cancel or is_replaced(seen):
-        return _cancelled(seen, status, now, ())
     ending = Ending(fate=Fate.INFRASTRUCTURE_RETRY, reason=Reason.POD_LOST, message=message, finished_at=now)
-    return _retry_or_finish(seen, ending, status, now, ())
+    return _what_next(seen, ending, status, now)
 
 
 def finish(
     seen: Snapshot,
     now: datetime,
+    outcome: Outcome,
     *,
-    phase: Phase,
-    reason: Reason,
-    message: str,
     status: RunStatus | None = None,
-    afterwards: tuple[Action, ...] = (),
 ) -> Decision:
     """The run's last status. A success is told by its status alone; other ends are Events too."""
     base = status or seen.run.status
-    succeeded = phase is Phase.SUCCEEDED
+    completed = condition(
+        ConditionType.COMPLETED,
+        holds=outcome.phase is Phase.SUCCEEDED,
+        reason=outcome.reason,
+        message=outcome.message,
+        now=now,
+    )
     final = replace(
         base,
-        phase=phase,
-        reason=reason,
-        message=shortened(message),
-        conditions=with_condition(
-            base.conditions, ConditionType.COMPLETED, status=succeeded, reason=reason, message=message, now=now
-        ),
+        phase=outcome.phase,
+        reason=outcome.reason,
+        message=shortened(outcome.message),
+        conditions=with_condition(base.conditions, completed),
         observed_generation=seen.run.generation,
         next_attempt_at=None,
         queued_at=base.queued_at or seen.run.created,
         finished_at=now,
     )
-    event = (RecordEvent(reason, message, warning=phase is not Phase.CANCELLED),) if phase in _PHASES_WITH_EVENT else ()
-    return Decision(reason=reason, status=final, afterwards=(*afterwards, *event))
+    events: tuple[Action, ...] = ()
+    if outcome.phase in _PHASES_WITH_EVENT:
+        events = (RecordEvent(outcome.reason, outcome.message, warning=outcome.phase is not Phase.CANCELLED),)
+    return Decision(reason=outcome.reason, status=final, afterwards=events)
 
 
-def _cancelled(seen: Snapshot, status: RunStatus, now: datetime, release: tuple[Action, ...]) -> Decision:
-    reason = Reason.CANCELLED if seen.run.cancel else Reason.REPLACED
-    message = "cancelled on request" if seen.run.cancel else "replaced by a newer run of its deployment"
-    return finish(seen, now, phase=Phase.CANCELLED, reason=reason, message=message, status=status, afterwards=release)
-
-
-def _retry_or_finish(
-    seen: Snapshot, ending: Ending, status: RunStatus, now: datetime, release: tuple[Action, ...]
-) -> Decision:
-    infrastructure = ending.fate is Fate.INFRASTRUCTURE_RETRY
-    phase = Phase.CRASHED if infrastructure else Phase.FAILED
-    if ending.fate is Fate.FINAL:
-        return finish(
-            seen, now, phase=phase, reason=ending.reason, message=ending.message, status=status, afterwards=release
-        )
-    policy = retry_policy(seen, infrastructure=infrastructure)
-    failures = failures_so_far(status.attempts, infrastructure=infrastructure)
-    asked_s = ending.report.retry_delay_seconds if ending.report else None
-    due = next_attempt_at(
-        policy, failures=failures, seed=seen.run.uid, ended=ending.finished_at or now, asked_delay_s=asked_s
-    )
-    if due is None:
-        tries = f" (no retry left of {policy.limit})" if policy.limit else ""
-        return finish(
-            seen,
-            now,
-            phase=phase,
-            reason=ending.reason,
-            message=f"{ending.message}{tries}",
-            status=status,
-            afterwards=release,
-        )
-    return _retrying(seen, ending, replace(status, next_attempt_at=due), f"retry {failures} of {policy.limit}", release)
-
-
-def _retrying(seen: Snapshot, ending: Ending, status: RunStatus, which: str, release: tuple[Action, ...]) -> Decision:
-    due = status.next_attempt_at
-    message = f"{ending.message}; {which} starts at {due:%Y-%m-%dT%H:%M:%SZ}"
-    waiting = replace(
-        status,
-        phase=Phase.RETRYING,
-        reason=ending.reason,
-        message=shortened(message),
-        observed_generation=seen.run.generation,
-    )
-    event = RecordEvent(ending.reason, message, warning=True)
-    return Decision(reason=Reason.RETRY_SCHEDULED, status=waiting, afterwards=(*release, event), look_again_at=due)
+def cancellation(seen: Snapshot) -> Outcome | None:
+    """How the run ends if somebody, or a newer run, asked for its end; None if nobody did."""
+    if seen.run.cancel:
+        return Outcome(Phase.CANCELLED, Reason.CANCELLED, "cancelled on request (spec.cancel)")
+    if is_replaced(seen):
+        return Outcome(Phase.CANCELLED, Reason.REPLACED, "replaced by a newer run of its deployment")
+    return None
 
 
 def retry_policy(seen: Snapshot, *, infrastructure: bool) -> RetryPolicy:
@@ -156,6 +106,55 @@ def retry_policy(seen: Snapshot, *, infrastructure: bool) -> RetryPolicy:
         return RetryPolicy(limit=0)
     theirs: RetryPolicy = getattr(seen.flow.spec, name)
     return theirs
+
+
+def _what_next(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime) -> Decision:
+    if ending.fate is Fate.DONE:
+        return finish(seen, now, Outcome(Phase.SUCCEEDED, ending.reason, ending.message), status=status)
+    asked = cancellation(seen)
+    if asked is not None:
+        return finish(seen, now, asked, status=status)
+    if _never_started(seen, ending):
+        told = Outcome(Phase.FAILED, Reason(str(seen.run.status.reason)), seen.run.status.message or ending.message)
+        return finish(seen, now, told, status=status)
+    return _retry_or_finish(seen, ending, status, now)
+
+
+def _retry_or_finish(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime) -> Decision:
+    infrastructure = ending.fate is Fate.INFRASTRUCTURE_RETRY
+    over = Outcome(Phase.CRASHED if infrastructure else Phase.FAILED, ending.reason, ending.message)
+    if ending.fate is Fate.FINAL:
+        return finish(seen, now, over, status=status)
+    policy = retry_policy(seen, infrastructure=infrastructure)
+    failures = failures_so_far(status.attempts, infrastructure=infrastructure)
+    due = next_attempt_at(
+        policy,
+        failures=failures,
+        seed=seen.run.uid,
+        ended=ending.finished_at or now,
+        asked_delay_s=ending.report.retry_delay_seconds if ending.report else None,
+    )
+    if due is None:
+        tries = f" (no retry left of {policy.limit})" if policy.limit else ""
+        return finish(seen, now, replace(over, message=f"{ending.message}{tries}"), status=status)
+    told = f"{ending.message}; retry {failures} of {policy.limit} starts at {due:%Y-%m-%dT%H:%M:%SZ}"
+    return _retry_later(seen, ending.reason, told, replace(status, next_attempt_at=due))
+
+
+def _retry_later(seen: Snapshot, reason: Reason, message: str, status: RunStatus) -> Decision:
+    waiting = replace(
+        status,
+        phase=Phase.RETRYING,
+        reason=reason,
+        message=shortened(message),
+        observed_generation=seen.run.generation,
+    )
+    return Decision(
+        reason=Reason.RETRY_SCHEDULED,
+        status=waiting,
+        afterwards=(RecordEvent(reason, message, warning=True),),
+        look_again_at=status.next_attempt_at,
+    )
 
 
 def _never_started(seen: Snapshot, ending: Ending) -> bool:

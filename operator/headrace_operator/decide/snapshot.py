@@ -86,6 +86,7 @@ class Run:
     flow_ref: str | None
     revision_ref: str | None
     deployment_ref: str | None
+    schedule: str | None
     parameters: Mapping[str, Any] | None
     scheduled_time: datetime | None
     priority: int | None
@@ -128,7 +129,6 @@ class ResolvedFlow:
     """The Flow revision that a run executes."""
 
     name: str
-    uid: str
     revision: str
     spec: FlowSpec
 

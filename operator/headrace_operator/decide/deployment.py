@@ -1,0 +1,183 @@
+"""
+What to do about one Deployment: the runs that its schedules call for now, and its status.
+
+Runs are created before the status says that their times are decided. An operator that dies in between decides
+the same times again, and meets the runs that it made: their names derive from schedule and time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from headrace.api.conditions import Condition, ConditionType, Phase, Reason
+from headrace.api.deployment import (
+    MAX_ACTIVE_LISTED,
+    ActiveRun,
+    DeploymentSpec,
+    DeploymentStatus,
+    LastRun,
+    NextSchedule,
+    ScheduleMemory,
+)
+from headrace_operator.decide.actions import RecordEvent
+from headrace_operator.decide.conditions import condition, with_condition
+from headrace_operator.decide.retention import FinishedRun
+from headrace_operator.decide.schedule import Plan, PlannedRun, plan
+from headrace_operator.decide.snapshot import ConditionView, ObjectKey
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSnapshot:
+    """
+    All that a Deployment's decision rests on.
+
+    Args:
+        spec: None where it cannot be read; `problem` says why.
+        flow_problem: Why its Flow cannot be run, None if it can.
+        memory: Its status' schedules: what was decided before.
+        last_known: Its status' lastRun.
+        active: Runs that hold a slot, at most as many as the status lists.
+        last_finished: The run that ended last, as far as this process knows.
+    """
+
+    key: ObjectKey
+    uid: str
+    generation: int
+    created: datetime
+    spec: DeploymentSpec | None
+    problem: str | None
+    flow_problem: tuple[Reason, str] | None
+    conditions: tuple[ConditionView, ...]
+    memory: tuple[ScheduleMemory, ...]
+    last_known: LastRun | None
+    active: tuple[ActiveRun, ...]
+    active_count: int
+    queued_count: int
+    last_finished: FinishedRun | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentDecision:
+    """Runs to create, Events to record, the status to have, when to look again."""
+
+    create: tuple[PlannedRun, ...]
+    events: tuple[RecordEvent, ...]
+    status: DeploymentStatus
+    look_again_at: datetime | None
+
+
+def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDecision:
+    """The runs that are due, and the status that tells of them."""
+    if seen.spec is None:
+        conditions = _ready(seen, now, (Reason.INVALID_SPEC, seen.problem or "the spec cannot be read"))
+        return DeploymentDecision((), (), _status(seen, conditions, seen.memory, ()), None)
+    planned = plan(
+        seen.spec.schedules,
+        seen.spec.catch_up,
+        seen.memory,
+        deployment=seen.key.name,
+        uid=seen.uid,
+        created=seen.created,
+        suspended=seen.spec.suspend,
+        now=now,
+    )
+    conditions = _ready(seen, now, seen.flow_problem)
+    conditions = _scheduling(conditions, seen, seen.spec, planned, now=now)
+    next_schedules = tuple(NextSchedule(name=name, time=time) for name, time in planned.next_times)
+    look_again_at = None if planned.look_again_after_s is None else now + timedelta(seconds=planned.look_again_after_s)
+    events = tuple(RecordEvent("MissedSchedule", miss.message, warning=True) for miss in planned.missed)
+    return DeploymentDecision(
+        create=planned.runs,
+        events=events,
+        status=_status(seen, conditions, planned.memory, next_schedules),
+        look_again_at=look_again_at,
+    )
+
+
+def _ready(seen: DeploymentSnapshot, now: datetime, problem: tuple[Reason, str] | None) -> tuple[ConditionView, ...]:
+    reason, message = problem or (Reason.READY, "runs can be started")
+    return with_condition(
+        seen.conditions,
+        condition(
+            ConditionType.READY,
+            holds=problem is None,
+            reason=reason,
+            message=message,
+            now=now,
+            generation=seen.generation,
+        ),
+    )
+
+
+def _scheduling(
+    conditions: tuple[ConditionView, ...],
+    seen: DeploymentSnapshot,
+    spec: DeploymentSpec,
+    planned: Plan,
+    *,
+    now: datetime,
+) -> tuple[ConditionView, ...]:
+    reason, message = _scheduling_reason(spec, planned)
+    return with_condition(
+        conditions,
+        condition(
+            ConditionType.SCHEDULING,
+            holds=reason is Reason.SCHEDULED,
+            reason=reason,
+            message=message,
+            now=now,
+            generation=seen.generation,
+        ),
+    )
+
+
+def _scheduling_reason(spec: DeploymentSpec, planned: Plan) -> tuple[Reason, str]:
+    if planned.invalid:
+        told = "; ".join(f'schedule "{broken.schedule}": {broken.message}' for broken in planned.invalid)
+        return Reason.INVALID_SCHEDULE, told
+    if spec.suspend:
+        return Reason.SUSPENDED, "spec.suspend is true; set it to false and catchUp decides about the missed times"
+    if not spec.schedules:
+        return Reason.NO_SCHEDULES, "there is no schedule; create a FlowRun to start a run"
+    return Reason.SCHEDULED, f"{len(spec.schedules)} schedule(s) start runs"
+
+
+def _status(
+    seen: DeploymentSnapshot,
+    conditions: tuple[ConditionView, ...],
+    memory: tuple[ScheduleMemory, ...],
+    next_schedules: tuple[NextSchedule, ...],
+) -> DeploymentStatus:
+    return DeploymentStatus(
+        observed_generation=seen.generation,
+        conditions=tuple(_condition(condition) for condition in conditions),
+        active=seen.active[:MAX_ACTIVE_LISTED],
+        active_count=seen.active_count,
+        queued_count=seen.queued_count,
+        next_schedules=next_schedules,
+        last_run=_last_run(seen),
+        schedules=memory,
+    )
+
+
+def _last_run(seen: DeploymentSnapshot) -> LastRun | None:
+    """The later of what the status says and what has ended since."""
+    ended = seen.last_finished
+    if ended is None or (seen.last_known is not None and seen.last_known.time >= ended.finished_at):
+        return seen.last_known
+    return LastRun(name=ended.key.name, phase=Phase(ended.phase), reason=ended.reason or None, time=ended.finished_at)
+
+
+def _condition(view: ConditionView) -> Condition:
+    fields: Mapping[str, Any] = {
+        "type": view.type,
+        "status": view.status,
+        "observed_generation": view.observed_generation,
+        "last_transition_time": view.last_transition_time,
+        "reason": view.reason,
+        "message": view.message,
+    }
+    return Condition(**fields)

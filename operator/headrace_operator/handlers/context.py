@@ -1,0 +1,42 @@
+"""What every reconcile is given."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.kube.cluster import Cluster
+from headrace_operator.observe.flow_run import RunObserver
+from headrace_operator.observe.intake import Intake
+from headrace_operator.observe.revisions import Revisions
+from headrace_operator.settings import Settings
+from headrace_operator.telemetry.metrics import Metrics
+
+Clock = Callable[[], datetime]
+"""Returns the present instant, aware, in UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """The operator's parts, as `wiring.py` puts them together."""
+
+    settings: Settings
+    cluster: Cluster
+    clock: Clock
+    intake: Intake
+    revisions: Revisions
+    runs: RunObserver
+    applier: RunApplier
+    metrics: Metrics
+
+
+Reconcile = Callable[[Context, ObjectKey], Awaitable[float | None]]
+"""Brings one object one step on; seconds until the next look, None if only events call for one."""
+
+
+def seconds_until(instant: datetime | None, now: datetime) -> float | None:
+    """From now to then, never negative; None for None."""
+    return None if instant is None else max(0.0, (instant - now).total_seconds())

@@ -1,0 +1,83 @@
+"""The reconcile of Deployments: the runs that are due are created, then the status says so."""
+
+from __future__ import annotations
+
+from headrace.api.keys import API_VERSION
+from headrace.kubeapi.errors import AlreadyExists, Invalid
+from headrace_operator.apply.events import record_event
+from headrace_operator.decide.actions import RecordEvent
+from headrace_operator.decide.deployment import DeploymentDecision, DeploymentSnapshot, decide_deployment
+from headrace_operator.decide.schedule import PlannedRun
+from headrace_operator.decide.snapshot import DeploymentView, ObjectKey
+from headrace_operator.handlers.context import Context, seconds_until
+from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS
+from headrace_operator.manifests.event import Subject
+from headrace_operator.manifests.flow_run import scheduled_run
+from headrace_operator.manifests.patches import status_changes
+from headrace_operator.observe.deployment import observe_deployment
+
+
+async def reconcile(context: Context, key: ObjectKey) -> float | None:
+    """Bring one Deployment one step on. Returns seconds until its next scheduled time, None if there is none."""
+    seen = observe_deployment(context.intake.cache, context.intake.history, key)
+    if seen is None:
+        return None
+    now = context.clock()
+    decision = decide_deployment(seen, now)
+    if decision.create and not await _is_current(context, seen):
+        return 0.0
+    for run in decision.create:
+        await _create(context, seen, run)
+    await _write_status(context, seen, decision)
+    await _record(context, seen, decision.events)
+    return seconds_until(decision.look_again_at, now)
+
+
+async def _is_current(context: Context, seen: DeploymentSnapshot) -> bool:
+    """
+    Whether the Deployment is still as decided on, read afresh: it may have been suspended or deleted just now.
+
+    One read for each scheduled time, and none otherwise. Raises: NotFound: it is gone. ApiError.
+    """
+    obj = await context.cluster.get(DEPLOYMENTS, seen.key.namespace, seen.key.name)
+    is_same: bool = obj["metadata"]["uid"] == seen.uid and obj["metadata"].get("generation") == seen.generation
+    if not is_same:
+        context.intake.deployment_seen(obj)
+    return is_same
+
+
+async def _create(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -> None:
+    if seen.spec is None:
+        return
+    manifest = scheduled_run(
+        DeploymentView(seen.key, seen.uid, seen.spec),
+        name=run.name,
+        schedule=run.schedule,
+        scheduled_time=run.scheduled_time,
+        parameters=next((s.parameters for s in seen.spec.schedules if s.name == run.schedule), None),
+    )
+    try:
+        context.intake.run_seen(await context.cluster.create(FLOW_RUNS, seen.key.namespace, manifest))
+    except AlreadyExists:  # made before a crash, or by a person under the very name: this time has its run
+        return
+    except Invalid as error:
+        message = f"run {run.name} is refused by the API server: {error.message}"
+        await _record(context, seen, (RecordEvent("RunRefused", message, warning=True),))
+
+
+async def _write_status(context: Context, seen: DeploymentSnapshot, decision: DeploymentDecision) -> None:
+    record = context.intake.cache.deployments.get(seen.key)
+    if record is None or record.uid != seen.uid:
+        return
+    status = decision.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    patch = status_changes(record.status, status, resource_version=record.version)
+    if patch is not None:
+        namespace, name = seen.key
+        stored = await context.cluster.patch(DEPLOYMENTS, namespace, name, patch, subresource="status")
+        context.intake.deployment_seen(stored)
+
+
+async def _record(context: Context, seen: DeploymentSnapshot, events: tuple[RecordEvent, ...]) -> None:
+    subject = Subject(API_VERSION, "Deployment", seen.key, seen.uid)
+    for event in events:
+        await record_event(context.cluster, subject, event, context.clock())

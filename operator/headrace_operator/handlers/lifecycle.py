@@ -1,0 +1,62 @@
+"""What kopf calls: start, stop, liveness, sign-in."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import kopf
+import structlog
+
+log = structlog.get_logger()
+
+
+class Lifecycle:
+    """
+    Ties the operator's own work to the life of the kopf process.
+
+    Args:
+        run: The work; it ends when it is cancelled, or by raising.
+        is_ready: Whether the caches are filled and the workers run.
+    """
+
+    def __init__(self, run: Callable[[], Awaitable[None]], is_ready: Callable[[], bool]) -> None:
+        self._run = run
+        self._is_ready = is_ready
+        self._task: asyncio.Task[None] | None = None
+        self.stop_flag = asyncio.Event()
+        self.failure: BaseException | None = None
+
+    def register(self, registry: kopf.OperatorRegistry) -> None:
+        """Hang the hooks on kopf's registry."""
+        kopf.on.login(registry=registry, id="login")(kopf.login_via_client)
+        kopf.on.startup(registry=registry, id="start")(self.start)
+        kopf.on.cleanup(registry=registry, id="stop")(self.stop)
+        kopf.on.probe(registry=registry, id="ready")(self.probe)
+
+    async def start(self, settings: kopf.OperatorSettings, **_: Any) -> None:
+        """Begin the work beside kopf's own; the process ends if it breaks."""
+        settings.posting.enabled = False  # our Events are written by apply/events.py
+        self._task = asyncio.create_task(self._work(), name="headrace")
+
+    async def stop(self, **_: Any) -> None:
+        """End the work; what it has begun with the API is finished by the next start."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        log.info("operator_stopped")
+
+    async def probe(self, **_: Any) -> dict[str, bool]:
+        """What /healthz answers; kopf's answer is 500 if this raises."""
+        if self.failure is not None:
+            raise RuntimeError(str(self.failure)) from self.failure
+        return {"ready": self._is_ready()}
+
+    async def _work(self) -> None:
+        try:
+            await self._run()
+        except Exception as error:
+            self.failure = error
+            log.exception("operator_failed", error=type(error).__name__)
+            self.stop_flag.set()

@@ -1,0 +1,40 @@
+"""The reconcile of finished runs: those that were kept long enough are deleted, their pods with them."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from headrace.kubeapi.errors import Conflict
+from headrace_operator.decide.retention import Keep, retire
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.handlers.context import Context, seconds_until
+from headrace_operator.kube.resources import FLOW_RUNS
+from headrace_operator.observe.intake import owner_of
+
+
+async def reconcile(context: Context, key: ObjectKey) -> float | None:
+    """Delete what is beyond the counts or the time to live of one owner. Returns seconds until the next expiry."""
+    owner = owner_of(key)
+    history = context.intake.history
+    now = context.clock()
+    retirement = retire(history.of(owner), _keep(context, key), now)
+    for run in retirement.delete:
+        with suppress(Conflict):  # a new run has the name: ours is gone already
+            await context.cluster.delete(FLOW_RUNS, run.key.namespace, run.key.name, uid=run.uid)
+        history.drop(run)
+    return seconds_until(retirement.look_again_at, now)
+
+
+def _keep(context: Context, key: ObjectKey) -> Keep:
+    if not key.name:
+        return Keep(succeeded=None, failed=None, ttl_s=context.settings.orphan_ttl_s)
+    record = context.intake.cache.deployments.get(key)
+    if record is None or record.spec is None:  # its runs go with it, or it is being mended: nothing is deleted
+        return Keep(succeeded=None, failed=None, ttl_s=None)
+    history = record.spec.history
+    return Keep(
+        succeeded=history.succeeded,
+        failed=history.failed,
+        ttl_s=history.ttl_seconds,
+        scheduled_until=record.scheduled_until,
+    )

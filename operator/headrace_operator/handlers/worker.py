@@ -1,0 +1,106 @@
+"""Takes keys from the queue and has them reconciled; whatever goes wrong with one affects that one alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+
+from headrace.kubeapi.errors import ApiError, Conflict, NotFound
+from headrace_operator.handlers import deployment, flow, flow_run, retention
+from headrace_operator.handlers.context import Context, Reconcile
+from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS, FLOWS, Resource
+from headrace_operator.observe.intake import Intake, Kind, WorkKey
+from headrace_operator.workqueue import WorkQueue
+
+log = structlog.get_logger()
+
+RECONCILES: Mapping[Kind, Reconcile] = {
+    Kind.FLOW: flow.reconcile,
+    Kind.DEPLOYMENT: deployment.reconcile,
+    Kind.FLOW_RUN: flow_run.reconcile,
+    Kind.RETENTION: retention.reconcile,
+}
+_RESOURCES: Mapping[Kind, Resource] = {Kind.FLOW: FLOWS, Kind.DEPLOYMENT: DEPLOYMENTS, Kind.FLOW_RUN: FLOW_RUNS}
+
+
+async def work(queue: WorkQueue[WorkKey], context: Context) -> None:
+    """Reconcile one key after another, for ever."""
+    while True:
+        item = await queue.get()
+        with structlog.contextvars.bound_contextvars(
+            kind=item.kind.value, namespace=item.key.namespace, name=item.key.name
+        ):
+            try:
+                await _reconcile(queue, context, item)
+            finally:
+                queue.done(item)
+
+
+async def _reconcile(queue: WorkQueue[WorkKey], context: Context, item: WorkKey) -> None:
+    began = time.monotonic()
+    outcome = "done"
+    try:
+        again_s = await RECONCILES[item.kind](context, item.key)
+        queue.succeeded(item)
+        if again_s is not None:
+            queue.add(item, again_s)
+    except (Conflict, NotFound) as error:
+        outcome = "stale"
+        await _look_anew(queue, context, item, error)
+    except ApiError as error:
+        outcome = "api_error"
+        _back_off(queue, item, error)
+    except Exception as error:  # a fault in one key must not stop the others
+        outcome = "error"
+        delay_s = queue.back_off(item, at_least_s=1.0)
+        log.exception("reconcile_failed", error=type(error).__name__, retry_in_s=delay_s)
+    duration_s = time.monotonic() - began
+    context.metrics.reconciled(item.kind, outcome, duration_s)
+    log.debug("reconciled", outcome=outcome, duration_s=round(duration_s, 4))
+
+
+async def _look_anew(queue: WorkQueue[WorkKey], context: Context, item: WorkKey, error: ApiError) -> None:
+    """What was read is no longer so: read the object itself, then decide again."""
+    resource = _RESOURCES.get(item.kind)
+    if resource is None:
+        _back_off(queue, item, error)
+        return
+    try:
+        obj = await context.cluster.get(resource, item.key.namespace, item.key.name)
+    except NotFound:
+        _forget(context.intake, item)
+        queue.succeeded(item)
+        return
+    except ApiError as unreadable:
+        _back_off(queue, item, unreadable)
+        return
+    _take_in(context.intake, item.kind, obj)
+    delay_s = queue.back_off(item)
+    log.debug("looked_anew", error=error.reason, retry_in_s=delay_s)
+
+
+def _take_in(intake: Intake, kind: Kind, obj: dict[str, Any]) -> None:
+    if kind is Kind.FLOW:
+        intake.flow_seen(obj)
+    elif kind is Kind.DEPLOYMENT:
+        intake.deployment_seen(obj)
+    else:
+        intake.run_seen(obj)
+
+
+def _forget(intake: Intake, item: WorkKey) -> None:
+    cache = intake.cache
+    if item.kind is Kind.FLOW and item.key in cache.flows:
+        intake.flow_gone(item.key, cache.flows[item.key].uid)
+    elif item.kind is Kind.DEPLOYMENT and item.key in cache.deployments:
+        intake.deployment_gone(item.key, cache.deployments[item.key].uid)
+    elif item.key in cache.runs:
+        intake.run_gone(item.key, cache.runs[item.key].uid)
+
+
+def _back_off(queue: WorkQueue[WorkKey], item: WorkKey, error: ApiError) -> None:
+    delay_s = queue.back_off(item, at_least_s=error.retry_after_s or 0.0)
+    log.warning("api_call_failed", error=str(error), retry_in_s=round(delay_s, 2))

@@ -1,0 +1,68 @@
+"""
+The seam to the API server: what the operator asks of it, and the client that does it.
+
+Every write of the operator goes through `Cluster`; tests put a fault in here, before or after each one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from headrace.kubeapi.client import JSON_PATCH, MERGE_PATCH, KubeClient
+from headrace_operator.kube.resources import Resource
+
+
+class Reader(Protocol):
+    """Single reads, for what the streams do not hold."""
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        """The object. Raises: NotFound, ApiError."""
+        ...
+
+    async def list(self, resource: Resource, namespace: str, *, labels: str = "") -> list[dict[str, Any]]:
+        """The objects that the label selector picks. Raises: ApiError."""
+        ...
+
+
+class Cluster(Reader, Protocol):
+    """Reads and writes."""
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The object as stored. Raises: AlreadyExists, ApiError."""
+        ...
+
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, body: Any, *, subresource: str = ""
+    ) -> dict[str, Any]:
+        """The object after a merge patch (a mapping) or a JSON patch (a list). Raises: NotFound, Conflict, ApiError."""
+        ...
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        """Asks for the deletion of exactly this object; one that is gone is success. Raises: ApiError."""
+        ...
+
+
+class ApiCluster:
+    """The Cluster of a real API server."""
+
+    def __init__(self, client: KubeClient) -> None:
+        self._client = client
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        return await self._client.get(resource.path(namespace, name))
+
+    async def list(self, resource: Resource, namespace: str, *, labels: str = "") -> list[dict[str, Any]]:
+        return await self._client.list(resource.path(namespace), {"labelSelector": labels} if labels else None)
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        return await self._client.create(resource.path(namespace), body)
+
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, body: Any, *, subresource: str = ""
+    ) -> dict[str, Any]:
+        content_type = JSON_PATCH if isinstance(body, list) else MERGE_PATCH
+        return await self._client.patch(resource.path(namespace, name, subresource), body, content_type=content_type)
+
+    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+        await self._client.delete(resource.path(namespace, name), uid=uid)

@@ -1,0 +1,32 @@
+"""The collections that the operator reads and writes, and their paths."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.api import keys
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One namespaced collection of the API."""
+
+    api_version: str
+    kind: str
+    plural: str
+
+    def path(self, namespace: str = "", name: str = "", subresource: str = "") -> str:
+        """The path of the collection (all namespaces where none is given), or of one object in it."""
+        root = "/api" if "/" not in self.api_version else "/apis"
+        within = f"/namespaces/{namespace}" if namespace else ""
+        parts = f"{root}/{self.api_version}{within}/{self.plural}"
+        return "/".join(part for part in (parts, name, subresource) if part)
+
+
+FLOWS = Resource(keys.API_VERSION, keys.FLOWS.kind, keys.FLOWS.plural)
+DEPLOYMENTS = Resource(keys.API_VERSION, keys.DEPLOYMENTS.kind, keys.DEPLOYMENTS.plural)
+FLOW_RUNS = Resource(keys.API_VERSION, keys.FLOWRUNS.kind, keys.FLOWRUNS.plural)
+PODS = Resource("v1", "Pod", "pods")
+CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
+EVENTS = Resource("v1", "Event", "events")
+CONTROLLER_REVISIONS = Resource("apps/v1", "ControllerRevision", "controllerrevisions")

@@ -1,0 +1,51 @@
+"""Kubernetes Events, named by what they say: saying it twice is a conflict and not a second Event."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from headrace_operator.decide.conditions import shortened
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.manifests.times import timestamp
+
+COMPONENT = "headrace-operator"
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The object that an Event is about."""
+
+    api_version: str
+    kind: str
+    key: ObjectKey
+    uid: str
+
+
+def event_manifest(subject: Subject, *, reason: str, message: str, warning: bool, now: datetime) -> dict[str, Any]:
+    """A core/v1 Event, its name derived from subject, reason and message."""
+    text = shortened(message)
+    digest = hashlib.sha256(f"{subject.uid}/{reason}/{text}".encode()).hexdigest()[:16]
+    stamp = timestamp(now)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{subject.key.name}.{digest}", "namespace": subject.key.namespace},
+        "involvedObject": {
+            "apiVersion": subject.api_version,
+            "kind": subject.kind,
+            "namespace": subject.key.namespace,
+            "name": subject.key.name,
+            "uid": subject.uid,
+        },
+        "reason": reason,
+        "message": text,
+        "type": "Warning" if warning else "Normal",
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "firstTimestamp": stamp,
+        "lastTimestamp": stamp,
+        "count": 1,
+    }

@@ -1,0 +1,162 @@
+"""The pod of one attempt, from the Flow's revision, the Deployment's overrides and the run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from headrace.api import keys
+from headrace_operator.decide.parameters import effective_parameters
+from headrace_operator.decide.snapshot import ResolvedFlow, Snapshot
+from headrace_operator.manifests.merge import merge
+from headrace_operator.manifests.revision import revision_name
+from headrace_operator.manifests.times import timestamp
+
+CODE_DIR = "/opt/headrace/code"
+CODE_VOLUME = "headrace-code"
+SDK_COMMAND = ("python", "-m", "headrace.pod")
+
+
+def pod_name(run: str, attempt: int) -> str:
+    """Derived from its cause, so that a second creation is a conflict and not a second pod."""
+    return f"{run}-{attempt}"
+
+
+def pod_manifest(seen: Snapshot, flow: ResolvedFlow, attempt: int, *, default_image: str) -> dict[str, Any]:
+    """
+    The pod to create. `podTemplate`s have the last word, the Deployment's after the Flow's, but for what the
+    operator's bookkeeping rests on: name, owner, labels of ours, finalizer, restartPolicy Never.
+    """
+    manifest: Any = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": _metadata(seen, flow, attempt),
+        "spec": _spec(seen, flow, attempt, default_image),
+    }
+    for template in (flow.spec.pod_template, seen.deployment.spec.pod_template if seen.deployment else None):
+        manifest = merge(manifest, template or {})
+    return _with_identity(manifest, seen, flow, attempt)
+
+
+def _metadata(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> dict[str, Any]:
+    run = seen.run
+    labels = {
+        keys.MANAGED_BY_LABEL: keys.MANAGED_BY,
+        keys.FLOW_RUN_LABEL: run.key.name,
+        keys.FLOW_LABEL: flow.name,
+        keys.REVISION_LABEL: flow.revision,
+        keys.ATTEMPT_LABEL: str(attempt),
+    }
+    if seen.deployment:
+        labels[keys.DEPLOYMENT_LABEL] = seen.deployment.key.name
+    return {
+        "name": pod_name(run.key.name, attempt),
+        "namespace": run.key.namespace,
+        "labels": labels,
+        "finalizers": [keys.POD_FINALIZER],
+        "ownerReferences": [
+            {
+                "apiVersion": keys.API_VERSION,
+                "kind": "FlowRun",
+                "name": run.key.name,
+                "uid": run.uid,
+                "controller": True,
+                "blockOwnerDeletion": False,
+            }
+        ],
+    }
+
+
+def _with_identity(manifest: dict[str, Any], seen: Snapshot, flow: ResolvedFlow, attempt: int) -> dict[str, Any]:
+    ours = _metadata(seen, flow, attempt)
+    metadata = manifest["metadata"]
+    metadata.update({key: ours[key] for key in ("name", "namespace", "ownerReferences")})
+    metadata["labels"] = {**(metadata.get("labels") or {}), **ours["labels"]}
+    others = [name for name in metadata.get("finalizers") or () if name != keys.POD_FINALIZER]
+    metadata["finalizers"] = [*others, keys.POD_FINALIZER]
+    manifest["spec"]["restartPolicy"] = "Never"  # an attempt is a pod: a restart inside one would not be counted
+    return manifest
+
+
+def _spec(seen: Snapshot, flow: ResolvedFlow, attempt: int, default_image: str) -> dict[str, Any]:
+    spec = flow.spec
+    pod: dict[str, Any] = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "containers": [_container(seen, flow, attempt, default_image)],
+    }
+    timeout_s = _override(seen, "timeout_seconds") or spec.timeout_seconds
+    optional = {
+        "serviceAccountName": spec.service_account_name,
+        "activeDeadlineSeconds": timeout_s,
+        "imagePullSecrets": [{"name": secret.name} for secret in spec.image_pull_secrets or ()],
+    }
+    pod.update({key: value for key, value in optional.items() if value})
+    if _inline(flow):
+        name = revision_name(flow.name, flow.revision)
+        pod["volumes"] = [{"name": CODE_VOLUME, "configMap": {"name": name}}]
+    return pod
+
+
+def _container(seen: Snapshot, flow: ResolvedFlow, attempt: int, default_image: str) -> dict[str, Any]:
+    spec = flow.spec
+    container: dict[str, Any] = {
+        "name": keys.FLOW_CONTAINER,
+        "image": spec.image or default_image,
+        "command": list(SDK_COMMAND) if spec.entrypoint else list(spec.command or ()),
+        "env": _env(seen, flow, attempt),
+        # A process that is killed cannot write its message: then the end of its log is the best there is.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+    }
+    resources = _override(seen, "resources") or spec.resources
+    optional = {
+        "args": list(spec.args or ()),
+        "imagePullPolicy": spec.image_pull_policy,
+        "envFrom": list(spec.env_from or ()),
+        "resources": resources.model_dump(by_alias=True, exclude_none=True) if resources else None,
+    }
+    container.update({key: value for key, value in optional.items() if value})
+    if _inline(flow):
+        container["volumeMounts"] = [{"name": CODE_VOLUME, "mountPath": CODE_DIR, "readOnly": True}]
+    return container
+
+
+def _env(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> list[dict[str, Any]]:
+    """Ours first, so that the user's may refer to it by $(HEADRACE_…); the user's win by name."""
+    run = seen.run
+    parameters = effective_parameters(run, flow, seen.deployment)
+    ours: dict[str, str | None] = {
+        "HEADRACE_ENTRYPOINT": flow.spec.entrypoint,
+        keys.PARAMETERS_ENV: json.dumps(parameters, separators=(",", ":"), sort_keys=True),
+        "HEADRACE_FLOW": flow.name,
+        "HEADRACE_FLOW_RUN": run.key.name,
+        "HEADRACE_FLOW_RUN_UID": run.uid,
+        "HEADRACE_NAMESPACE": run.key.namespace,
+        "HEADRACE_DEPLOYMENT": seen.deployment.key.name if seen.deployment else None,
+        "HEADRACE_ATTEMPT": str(attempt),
+        "HEADRACE_SCHEDULED_TIME": timestamp(run.scheduled_time) if run.scheduled_time else None,
+        "HEADRACE_CODE_DIR": CODE_DIR if _inline(flow) else None,
+    }
+    # The kubelet expands `$(X)` and reads `$$` as `$`; parameters are data.
+    merged: Any = [
+        {"name": name, "value": value.replace("$", "$$")} for name, value in ours.items() if value is not None
+    ]
+    for env in (flow.spec.env, seen.deployment.spec.env if seen.deployment else None):
+        merged = merge(merged, [_variable(variable) for variable in env or ()], field="env")
+    result: list[dict[str, Any]] = merged
+    return result
+
+
+def _variable(variable: Any) -> Mapping[str, Any]:
+    dumped: Mapping[str, Any] = variable.model_dump(by_alias=True, exclude_none=True)
+    return dumped
+
+
+def _inline(flow: ResolvedFlow) -> bool:
+    return flow.spec.source.inline is not None
+
+
+def _override(seen: Snapshot, name: str) -> Any:
+    return getattr(seen.deployment.spec, name) if seen.deployment else None

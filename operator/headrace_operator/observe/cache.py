@@ -1,0 +1,274 @@
+"""
+What the API held when it was last heard of: unfinished runs, their pods, Flows, Deployments, and indices over them.
+
+Three rules keep it true:
+    newer wins       an object replaces a held one only if its resource version is higher, so answers to our own
+                     writes may be put in at once and a late event changes nothing
+    gone is gone     the uid of a deleted object is remembered for a while, so that the answer to our last write
+                     does not raise it from the dead
+    charged at once  a run that is about to be launched counts as active from the decision on, not from its pod on
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from headrace.api.deployment import DeploymentSpec
+from headrace.api.flow import FlowSpec
+from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Place, Pod, Run
+from headrace_operator.observe.ledger import Ledger, Standing
+from headrace_operator.observe.parse import instant
+
+REMEMBERED_GONE = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRecord:
+    """
+    A Flow. `spec` is None and `problem` says why where it cannot be used; `revision` is the one that its status
+    tells, which exists as a ControllerRevision; `obj` is the object without managedFields.
+    """
+
+    key: ObjectKey
+    uid: str
+    version: int
+    generation: int
+    spec: FlowSpec | None
+    problem: str | None
+    revision: str | None
+    ready_generation: int | None
+    conditions: tuple[ConditionView, ...]
+    obj: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRecord:
+    """A Deployment. `spec` is None and `problem` says why where it cannot be used; `status` is as in the API."""
+
+    key: ObjectKey
+    uid: str
+    version: int
+    generation: int
+    created: datetime
+    deleting: bool
+    spec: DeploymentSpec | None
+    problem: str | None
+    conditions: tuple[ConditionView, ...]
+    status: dict[str, Any]
+
+    @property
+    def scheduled_until(self) -> dict[str, datetime | None]:
+        """The last time that is noted as decided, by the schedule's name."""
+        return {
+            memory["name"]: instant(memory.get("lastScheduledTime")) for memory in self.status.get("schedules") or ()
+        }
+
+
+Record = FlowRecord | DeploymentRecord | Run | Pod
+
+
+class Gone:
+    """Uids of deleted objects, the latest few thousand."""
+
+    def __init__(self) -> None:
+        self._uids: OrderedDict[str, None] = OrderedDict()
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._uids
+
+    def add(self, uid: str) -> None:
+        """Remember it; the oldest is forgotten."""
+        self._uids[uid] = None
+        if len(self._uids) > REMEMBERED_GONE:
+            self._uids.popitem(last=False)
+
+
+class Cache:
+    """Belongs to one event loop; nothing here waits, so what is read together is true together."""
+
+    def __init__(self) -> None:
+        self.flows: dict[ObjectKey, FlowRecord] = {}
+        self.deployments: dict[ObjectKey, DeploymentRecord] = {}
+        self.runs: dict[ObjectKey, Run] = {}
+        self.pods: dict[ObjectKey, Pod] = {}
+        self._pods_of: dict[ObjectKey, dict[ObjectKey, Pod]] = {}
+        self._ledgers: dict[ObjectKey, Ledger] = {}
+        self._launching: set[ObjectKey] = set()
+        self._gone = Gone()
+
+    def put_flow(self, record: FlowRecord) -> bool:
+        """Hold it, if it is news; whether it is."""
+        return self._put(self.flows, record)
+
+    def put_deployment(self, record: DeploymentRecord) -> bool:
+        """Hold it, if it is news; whether it is."""
+        return self._put(self.deployments, record)
+
+    def put_run(self, run: Run) -> bool:
+        """Hold it, if it is news; a finished run is dropped instead. Whether it was news."""
+        if run.finished and not self._holds_pods(run.key):
+            return self.drop_run(run.key, run.uid)
+        news = self._put(self.runs, run)
+        if news:
+            self._reindex(run.key)
+        return news
+
+    def put_pod(self, pod: Pod) -> bool:
+        """Hold it, if it is news; whether it is."""
+        if not self._put(self.pods, pod):
+            return False
+        self._pods_of.setdefault(pod.run, {})[pod.key] = pod
+        self._launching.discard(pod.run)
+        self._settle_run(pod.run)
+        return True
+
+    def drop_flow(self, key: ObjectKey, uid: str) -> bool:
+        """Forget it; whether it was held."""
+        return self._drop(self.flows, key, uid) is not None
+
+    def drop_deployment(self, key: ObjectKey, uid: str) -> bool:
+        """Forget it; whether it was held."""
+        return self._drop(self.deployments, key, uid) is not None
+
+    def drop_run(self, key: ObjectKey, uid: str) -> bool:
+        """Forget it, its place in its deployment too; whether it was held."""
+        run = self._drop(self.runs, key, uid)
+        if run is None:
+            return False
+        self._launching.discard(key)
+        if run.deployment_ref is not None:
+            self._leave_ledger(ObjectKey(key.namespace, run.deployment_ref), key)
+        return True
+
+    def drop_pod(self, key: ObjectKey, uid: str) -> Pod | None:
+        """Forget it; what was held."""
+        pod: Pod | None = self._drop(self.pods, key, uid)
+        if pod is not None:
+            siblings = self._pods_of.get(pod.run, {})
+            siblings.pop(key, None)
+            if not siblings:
+                self._pods_of.pop(pod.run, None)
+            self._settle_run(pod.run)
+        return pod
+
+    def pods_of(self, run: ObjectKey) -> tuple[Pod, ...]:
+        """The pods that carry the run's name, by attempt; one of a deleted run of the same name may be among them."""
+        return tuple(sorted(self._pods_of.get(run, {}).values(), key=lambda pod: pod.attempt))
+
+    def charge(self, run: ObjectKey) -> None:
+        """Count the run as active: its pod is about to be created."""
+        self._launching.add(run)
+        self._reindex(run)
+
+    def discharge(self, run: ObjectKey) -> None:
+        """Its pod was refused: it waits again."""
+        self._launching.discard(run)
+        self._reindex(run)
+
+    def is_admitted(self, run: Run) -> bool:
+        """Whether it holds its deployment's slot: from its launch to its end, retries included."""
+        return bool(run.status.attempts) or run.key in self._launching or run.key in self._pods_of
+
+    def ledger(self, deployment: ObjectKey) -> Ledger:
+        """The deployment's runs; empty where it has none."""
+        return self._ledgers.get(deployment) or Ledger()
+
+    def place(self, run: Run) -> Place:
+        """Where the run stands in its deployment."""
+        if run.deployment_ref is None:
+            return Place()
+        return self.ledger(ObjectKey(run.key.namespace, run.deployment_ref)).place(run.key)
+
+    def runs_of_flow(self, flow: ObjectKey) -> Iterator[ObjectKey]:
+        """Unfinished runs that name the flow, themselves or through their deployment."""
+        for key, run in self.runs.items():
+            if key.namespace == flow.namespace and self._flow_name(run) == flow.name:
+                yield key
+
+    def revisions_in_use(self, flow: ObjectKey) -> set[str]:
+        """Revisions of the flow that unfinished runs or Deployments name."""
+        of_runs = {
+            self.runs[key].status.flow_revision or self.runs[key].revision_ref for key in self.runs_of_flow(flow)
+        }
+        of_pods = {pod.revision for key in self.runs_of_flow(flow) for pod in self.pods_of(key)}
+        pinned = {
+            record.spec.flow_ref.revision
+            for record in self.deployments.values()
+            if record.spec and record.key.namespace == flow.namespace and record.spec.flow_ref.name == flow.name
+        }
+        return {revision for revision in of_runs | of_pods | pinned if revision is not None}
+
+    def priority_of(self, run: Run) -> int:
+        """The run's own priority, else its deployment's."""
+        if run.priority is not None:
+            return run.priority
+        deployment = self._deployment_of(run)
+        return deployment.spec.priority if deployment and deployment.spec else 0
+
+    def reindex_deployment(self, deployment: ObjectKey) -> None:
+        """Its priority may have changed: sort its runs anew."""
+        for key in self.ledger(deployment).all():
+            self._reindex(key)
+
+    def _holds_pods(self, run: ObjectKey) -> bool:
+        return any(pod.held for pod in self.pods_of(run))
+
+    def _settle_run(self, key: ObjectKey) -> None:
+        """A finished run is held only while its pods hold their finalizers: letting go of them then needs no read."""
+        run = self.runs.get(key)
+        if run is not None and run.finished and not self._holds_pods(key):
+            self.drop_run(key, run.uid)
+        else:
+            self._reindex(key)
+
+    def _flow_name(self, run: Run) -> str | None:
+        if run.flow_ref is not None:
+            return run.flow_ref
+        deployment = self._deployment_of(run)
+        return deployment.spec.flow_ref.name if deployment and deployment.spec else None
+
+    def _deployment_of(self, run: Run) -> DeploymentRecord | None:
+        if run.deployment_ref is None:
+            return None
+        return self.deployments.get(ObjectKey(run.key.namespace, run.deployment_ref))
+
+    def _put(self, held: dict[ObjectKey, Any], record: Record) -> bool:
+        if record.uid in self._gone:
+            return False
+        old = held.get(record.key)
+        if old is not None and old.version >= record.version:
+            return False
+        held[record.key] = record
+        return True
+
+    def _drop(self, held: dict[ObjectKey, Any], key: ObjectKey, uid: str) -> Any:
+        self._gone.add(uid)
+        old = held.get(key)
+        return held.pop(key) if old is not None and old.uid == uid else None
+
+    def _reindex(self, key: ObjectKey) -> None:
+        run = self.runs.get(key)
+        if run is None or run.deployment_ref is None:
+            return
+        deployment = ObjectKey(key.namespace, run.deployment_ref)
+        ledger = self._ledgers.setdefault(deployment, Ledger())
+        if run.finished:
+            self._leave_ledger(deployment, key)
+        else:
+            ledger.put(key, self._standing(run), priority=self.priority_of(run), due=run.due)
+
+    def _standing(self, run: Run) -> Standing:
+        if self.is_admitted(run):
+            return Standing.ACTIVE
+        return Standing.OUT if run.suspend or run.cancel or run.deleting else Standing.WAITING
+
+    def _leave_ledger(self, deployment: ObjectKey, run: ObjectKey) -> None:
+        ledger = self._ledgers.get(deployment)
+        if ledger is not None:
+            ledger.remove(run)
+            if not len(ledger):
+                del self._ledgers[deployment]

@@ -1,0 +1,65 @@
+"""One Deployment's snapshot, from the cache alone."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from headrace.api.conditions import Reason
+from headrace.api.deployment import MAX_ACTIVE_LISTED, ActiveRun, DeploymentStatus
+from headrace_operator.decide.deployment import DeploymentSnapshot
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.observe.cache import Cache, DeploymentRecord
+from headrace_operator.observe.history import History, Owner
+
+
+def observe_deployment(cache: Cache, history: History, key: ObjectKey) -> DeploymentSnapshot | None:
+    """The snapshot of a Deployment, None where it is gone or going."""
+    record = cache.deployments.get(key)
+    if record is None or record.deleting:
+        return None
+    ledger = cache.ledger(key)
+    status = _status_of(record)
+    return DeploymentSnapshot(
+        key=key,
+        uid=record.uid,
+        generation=record.generation,
+        created=record.created,
+        spec=record.spec,
+        problem=record.problem,
+        flow_problem=_flow_problem(cache, record),
+        conditions=record.conditions,
+        memory=status.schedules,
+        last_known=status.last_run,
+        active=_active(cache, key),
+        active_count=ledger.active_count,
+        queued_count=ledger.waiting_count,
+        last_finished=history.last(Owner(key.namespace, key.name)),
+    )
+
+
+def _status_of(record: DeploymentRecord) -> DeploymentStatus:
+    """What was written before; a status that cannot be read is written anew."""
+    try:
+        return DeploymentStatus.model_validate(record.status)
+    except ValidationError:
+        return DeploymentStatus()
+
+
+def _active(cache: Cache, key: ObjectKey) -> tuple[ActiveRun, ...]:
+    """Oldest first, so that the list changes little from one write to the next."""
+    runs = sorted((cache.runs[name] for name in cache.ledger(key).active()), key=lambda run: (run.due, run.key))
+    return tuple(ActiveRun(name=run.key.name, uid=run.uid) for run in runs[:MAX_ACTIVE_LISTED])
+
+
+def _flow_problem(cache: Cache, record: DeploymentRecord) -> tuple[Reason, str] | None:
+    if record.spec is None:
+        return None
+    name = record.spec.flow_ref.name
+    flow = cache.flows.get(ObjectKey(record.key.namespace, name))
+    if flow is None:
+        return (
+            Reason.FLOW_NOT_FOUND,
+            f'spec.flowRef.name: there is no Flow "{name}" in namespace {record.key.namespace}; apply it, or mend the name',
+        )
+    broken = next((c for c in flow.conditions if c.type == "Ready" and c.status == "False"), None)
+    return None if broken is None else (Reason.INVALID_SPEC, f"Flow {name}: {broken.message}")

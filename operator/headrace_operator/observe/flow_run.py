@@ -1,0 +1,155 @@
+"""
+One FlowRun's snapshot.
+
+What the cache does not hold is read first, one object at a time; then, without waiting in between, everything is
+taken from the cache at once, so that the snapshot is of one instant.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from headrace.api.conditions import Reason
+from headrace.kubeapi.errors import NotFound
+from headrace_operator.decide.snapshot import DeploymentView, ObjectKey, Pod, ResolvedFlow, Run, Snapshot, Unresolved
+from headrace_operator.kube.cluster import Reader
+from headrace_operator.kube.resources import FLOW_RUNS, PODS
+from headrace_operator.observe.cache import Cache, FlowRecord
+from headrace_operator.observe.intake import Intake
+from headrace_operator.observe.parse import run_from
+from headrace_operator.observe.revisions import Revisions
+
+
+@dataclass(frozen=True, slots=True)
+class Orphans:
+    """Pods whose run is confirmed to be gone, or to have finished."""
+
+    run: ObjectKey
+    pods: tuple[Pod, ...]
+
+
+class RunObserver:
+    """Builds snapshots of FlowRuns."""
+
+    def __init__(self, reader: Reader, intake: Intake, revisions: Revisions, *, start_deadline_s: float) -> None:
+        self._reader = reader
+        self._intake = intake
+        self._revisions = revisions
+        self._start_deadline_s = start_deadline_s
+
+    @property
+    def _cache(self) -> Cache:
+        return self._intake.cache
+
+    async def observe(self, key: ObjectKey) -> Snapshot | Orphans | None:
+        """
+        The snapshot of a run; its left-over pods where the run is over; None where there is nothing to decide yet.
+
+        Raises: ApiError.
+        """
+        run = self._cache.runs.get(key)
+        if run is None:
+            return await self._without_run(key)
+        flow = await self._resolve(run)
+        lost = await self._is_lost(run)
+        current = self._cache.runs.get(key)
+        if flow is None or current is None or current.uid != run.uid:
+            return None
+        return Snapshot(
+            run=current,
+            flow=flow,
+            deployment=self._deployment_view(current),
+            pods=self._cache.pods_of(key),
+            admitted=self._cache.is_admitted(current),
+            lost=lost and current.status.attempts == run.status.attempts,
+            place=self._cache.place(current),
+            start_deadline_s=self._start_deadline_s,
+        )
+
+    async def _without_run(self, key: ObjectKey) -> Orphans | None:
+        """Absence from the stream is no proof: a run may have finished, or not have been heard of yet."""
+        if not self._cache.pods_of(key):
+            return None
+        try:
+            obj = await self._reader.get(FLOW_RUNS, key.namespace, key.name)
+        except NotFound:
+            return Orphans(key, self._cache.pods_of(key))
+        run = run_from(obj)
+        if run.finished:
+            return Orphans(key, tuple(pod for pod in self._cache.pods_of(key) if pod.run_uid == run.uid or pod.held))
+        self._intake.run_seen(obj)
+        return None
+
+    async def _is_lost(self, run: Run) -> bool:
+        """Whether the pod of the unfinished attempt is gone; what the cache lacks is asked for before it is believed."""
+        last = run.status.attempts[-1] if run.status.attempts else None
+        if last is None or last.finished_at is not None:
+            return False
+        key = ObjectKey(run.key.namespace, last.pod)
+        if key in self._cache.pods:
+            return False
+        try:
+            self._intake.pod_seen(await self._reader.get(PODS, key.namespace, key.name))
+        except NotFound:
+            return True
+        return False
+
+    async def _resolve(self, run: Run) -> ResolvedFlow | Unresolved | None:
+        named = self._flow_of(run)
+        if isinstance(named, Unresolved):
+            return named
+        flow, revision = named
+        pinned = run.status.flow_revision or self._revision_of_pods(run) or revision
+        if pinned is not None:
+            found = await self._revisions.get(flow, pinned)
+            return found or Unresolved(
+                Reason.REVISION_NOT_FOUND,
+                f'Flow {flow.name} has no revision "{pinned}"; kubectl get controllerrevisions '
+                f"-n {flow.namespace} -l headrace.dev/flow={flow.name} lists those that are kept",
+            )
+        return await self._latest(flow)
+
+    async def _latest(self, flow: ObjectKey) -> ResolvedFlow | Unresolved | None:
+        record = self._cache.flows.get(flow)
+        if record is None:
+            return Unresolved(
+                Reason.FLOW_NOT_FOUND,
+                f'there is no Flow "{flow.name}" in namespace {flow.namespace}; apply it, and this run goes on by itself',
+            )
+        if record.problem is not None:
+            return Unresolved(Reason.INVALID_SPEC, f"Flow {flow.name}: {record.problem}")
+        if record.revision is None or not _is_current(record):
+            return None  # its own reconcile is on the way, and wakes the runs that wait for it
+        return await self._revisions.get(flow, record.revision)
+
+    def _flow_of(self, run: Run) -> tuple[ObjectKey, str | None] | Unresolved:
+        """The Flow that a run names, and the revision that it or its Deployment pins."""
+        namespace = run.key.namespace
+        if run.flow_ref is not None:
+            return ObjectKey(namespace, run.flow_ref), run.revision_ref
+        record = self._cache.deployments.get(ObjectKey(namespace, run.deployment_ref or ""))
+        if record is None:
+            return Unresolved(
+                Reason.DEPLOYMENT_NOT_FOUND,
+                f'there is no Deployment "{run.deployment_ref}" (deployments.headrace.dev) in namespace {namespace}; '
+                "apply it, and this run goes on by itself",
+            )
+        if record.spec is None:
+            return Unresolved(Reason.INVALID_SPEC, f"Deployment {record.key.name}: {record.problem}")
+        return ObjectKey(namespace, record.spec.flow_ref.name), record.spec.flow_ref.revision
+
+    def _revision_of_pods(self, run: Run) -> str | None:
+        """The operator may have died between a pod's creation and the first status: the pod tells what was pinned."""
+        return next((pod.revision for pod in self._cache.pods_of(run.key) if pod.run_uid == run.uid), None)
+
+    def _deployment_view(self, run: Run) -> DeploymentView | None:
+        if run.deployment_ref is None:
+            return None
+        record = self._cache.deployments.get(ObjectKey(run.key.namespace, run.deployment_ref))
+        if record is None or record.spec is None:
+            return None
+        return DeploymentView(record.key, record.uid, record.spec)
+
+
+def _is_current(record: FlowRecord) -> bool:
+    return record.ready_generation == record.generation

@@ -1,0 +1,64 @@
+"""Finished runs, as little of each as retention needs. Filled by one paged list at start, then by our own writes."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from headrace_operator.decide.retention import FinishedRun
+from headrace_operator.decide.snapshot import ObjectKey, Run
+
+
+class Owner(NamedTuple):
+    """Whose history it is: a Deployment's, or that of a namespace's runs that have none."""
+
+    namespace: str
+    deployment: str | None
+
+
+class History:
+    """Finished runs by owner."""
+
+    def __init__(self) -> None:
+        self._by_owner: dict[Owner, dict[ObjectKey, FinishedRun]] = {}
+        self._last: dict[Owner, FinishedRun] = {}
+
+    def put(self, run: Run) -> Owner | None:
+        """Remember a finished run; its owner, None if it is not finished."""
+        if not run.finished or run.status.phase is None:
+            return None
+        record = FinishedRun(
+            key=run.key,
+            uid=run.uid,
+            deployment=run.deployment_ref,
+            phase=run.status.phase,
+            reason=run.status.reason or "",
+            finished_at=run.status.finished_at or run.created,
+            schedule=run.schedule,
+            scheduled_time=run.scheduled_time,
+        )
+        owner = Owner(run.key.namespace, run.deployment_ref)
+        self._by_owner.setdefault(owner, {})[run.key] = record
+        last = self._last.get(owner)
+        if last is None or last.finished_at <= record.finished_at:
+            self._last[owner] = record
+        return owner
+
+    def drop(self, run: FinishedRun) -> None:
+        """Forget it: it was deleted."""
+        owner = Owner(run.key.namespace, run.deployment)
+        runs = self._by_owner.get(owner, {})
+        runs.pop(run.key, None)
+        if not runs:
+            self._by_owner.pop(owner, None)
+
+    def of(self, owner: Owner) -> list[FinishedRun]:
+        """Every finished run of this owner."""
+        return list(self._by_owner.get(owner, {}).values())
+
+    def last(self, owner: Owner) -> FinishedRun | None:
+        """The run of this owner that ended last."""
+        return self._last.get(owner)
+
+    def owners(self) -> list[Owner]:
+        """All that have a history."""
+        return list(self._by_owner)

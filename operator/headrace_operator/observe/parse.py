@@ -1,0 +1,169 @@
+"""The API's objects to the slim views that deciding reads. Foreign input: a broken part becomes an absent one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from headrace.api import keys
+from headrace.api.conditions import Phase
+from headrace_operator.decide.snapshot import Attempt, ConditionView, ObjectKey, Pod, Run, RunStatus
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_POD_SPEC_KEPT = ("nodeName", "volumes", "schedulingGates", "activeDeadlineSeconds", "restartPolicy")
+_POD_METADATA_KEPT = (
+    "name",
+    "namespace",
+    "uid",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+)
+
+
+def object_key(obj: Mapping[str, Any]) -> ObjectKey:
+    """Namespace and name of an object."""
+    metadata = obj["metadata"]
+    return ObjectKey(metadata.get("namespace") or "", metadata["name"])
+
+
+def version_of(obj: Mapping[str, Any]) -> int:
+    """The resource version; comparable as a number (Kubernetes 1.35, KEP-5504)."""
+    return int(obj["metadata"].get("resourceVersion") or 0)
+
+
+def instant(value: Any) -> datetime | None:
+    """An RFC 3339 text as an aware instant, None where it is absent or no such text."""
+    if not isinstance(value, str):
+        return None
+    try:
+        parsed = datetime.fromisoformat(value)
+    except ValueError:
+        return None
+    return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+
+
+def run_from(obj: Mapping[str, Any]) -> Run:
+    """The slim view of a FlowRun."""
+    metadata, spec = obj["metadata"], obj.get("spec") or {}
+    flow_ref = spec.get("flowRef") or {}
+    return Run(
+        key=object_key(obj),
+        uid=metadata["uid"],
+        version=version_of(obj),
+        generation=int(metadata.get("generation") or 0),
+        created=instant(metadata.get("creationTimestamp")) or EPOCH,
+        flow_ref=flow_ref.get("name"),
+        revision_ref=flow_ref.get("revision"),
+        deployment_ref=(spec.get("deploymentRef") or {}).get("name"),
+        schedule=(metadata.get("labels") or {}).get(keys.SCHEDULE_LABEL),
+        parameters=spec.get("parameters"),
+        scheduled_time=instant(spec.get("scheduledTime")),
+        priority=spec.get("priority"),
+        cancel=bool(spec.get("cancel")),
+        suspend=bool(spec.get("suspend")),
+        deleting=metadata.get("deletionTimestamp") is not None,
+        status=status_from(obj.get("status") or {}),
+    )
+
+
+def status_from(status: Mapping[str, Any]) -> RunStatus:
+    """The status of a FlowRun."""
+    phase = status.get("phase")
+    return RunStatus(
+        phase=Phase(phase) if phase else None,
+        reason=status.get("reason"),
+        message=status.get("message"),
+        observed_generation=status.get("observedGeneration"),
+        conditions=conditions_from(status),
+        flow_revision=status.get("flowRevision"),
+        parameters=status.get("parameters"),
+        attempts=tuple(_attempt(attempt) for attempt in status.get("attempts") or ()),
+        next_attempt_at=instant(status.get("nextAttemptAt")),
+        tasks=status.get("tasks"),
+        result=status.get("result"),
+        usage=status.get("usage"),
+        queued_at=instant(status.get("queuedAt")),
+        started_at=instant(status.get("startedAt")),
+        finished_at=instant(status.get("finishedAt")),
+    )
+
+
+def conditions_from(status: Mapping[str, Any]) -> tuple[ConditionView, ...]:
+    """The conditions of any status."""
+    return tuple(
+        ConditionView(
+            type=condition["type"],
+            status=condition["status"],
+            reason=condition.get("reason") or "",
+            message=condition.get("message") or "",
+            last_transition_time=instant(condition.get("lastTransitionTime")) or EPOCH,
+            observed_generation=condition.get("observedGeneration"),
+        )
+        for condition in status.get("conditions") or ()
+    )
+
+
+def pod_from(obj: Mapping[str, Any]) -> Pod | None:
+    """The slim view of a pod that runs an attempt, None for any other pod."""
+    metadata, spec = obj["metadata"], obj.get("spec") or {}
+    labels = metadata.get("labels") or {}
+    run = labels.get(keys.FLOW_RUN_LABEL)
+    attempt = labels.get(keys.ATTEMPT_LABEL)
+    if not run or not attempt or not attempt.isdigit():
+        return None
+    return Pod(
+        key=object_key(obj),
+        uid=metadata["uid"],
+        version=version_of(obj),
+        run=ObjectKey(metadata.get("namespace") or "", run),
+        run_uid=_owner_uid(metadata),
+        attempt=int(attempt),
+        revision=labels.get(keys.REVISION_LABEL),
+        parameters=_parameters(spec),
+        node=spec.get("nodeName"),
+        deleting=metadata.get("deletionTimestamp") is not None,
+        held=keys.POD_FINALIZER in (metadata.get("finalizers") or ()),
+        raw={
+            "metadata": {name: metadata[name] for name in _POD_METADATA_KEPT if name in metadata},
+            "spec": {name: spec[name] for name in _POD_SPEC_KEPT if name in spec},
+            "status": obj.get("status") or {},
+        },
+    )
+
+
+def _owner_uid(metadata: Mapping[str, Any]) -> str | None:
+    owners = metadata.get("ownerReferences") or ()
+    return next((owner["uid"] for owner in owners if owner.get("kind") == "FlowRun"), None)
+
+
+def _parameters(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What the pod was started with, undoing the escape of `manifests/pod.py`."""
+    for container in spec.get("containers") or ():
+        for variable in container.get("env") or ():
+            if container.get("name") == keys.FLOW_CONTAINER and variable.get("name") == keys.PARAMETERS_ENV:
+                return _json_object(str(variable.get("value") or "").replace("$$", "$"))
+    return None
+
+
+def _json_object(text: str) -> Mapping[str, Any] | None:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _attempt(attempt: Mapping[str, Any]) -> Attempt:
+    return Attempt(
+        number=attempt["number"],
+        pod=attempt["pod"],
+        node=attempt.get("node"),
+        reason=attempt.get("reason"),
+        message=attempt.get("message"),
+        exit_code=attempt.get("exitCode"),
+        started_at=instant(attempt.get("startedAt")),
+        finished_at=instant(attempt.get("finishedAt")),
+    )

@@ -1,0 +1,64 @@
+"""Every knob of the operator, read once from the environment (`HEADRACE_<NAME>`)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+PREFIX = "HEADRACE_"
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used; the text names it, its value and what is expected."""
+
+
+class Settings(BaseModel):
+    """The operator's settings; each is described in docs/operations.md."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    namespace: str = Field("", description="The only namespace to serve; empty serves all of them.")
+    default_image: str = Field(
+        "headrace/runtime:0.1.0", min_length=1, description="Image of flows that name none: the SDK and nothing else."
+    )
+    workers: int = Field(
+        16, ge=1, le=256, description="Reconciles at the same time. They wait for the API, not for CPU."
+    )
+    start_deadline_s: float = Field(
+        600, gt=0, description="Seconds after which a pod is given up that cannot start: image, Secret or ConfigMap."
+    )
+    orphan_ttl_s: int = Field(
+        7 * 24 * 3600, ge=0, description="Seconds that finished runs are kept that belong to no Deployment."
+    )
+    revision_limit: int = Field(10, ge=1, description="Revisions kept of a Flow beside those that are in use.")
+    status_delay_s: float = Field(
+        1.0, ge=0, description="Seconds by which changes of a Deployment's counts are gathered into one write."
+    )
+    liveness_port: int = Field(8080, ge=0, le=65535, description="Port of /healthz on all addresses; 0 for none.")
+    metrics_port: int = Field(9090, ge=0, le=65535, description="Port of /metrics on all addresses; 0 for none.")
+    log_format: Literal["auto", "json", "console"] = Field(
+        "auto", description="`auto` is colours on a terminal and JSON elsewhere."
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written.")
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """
+    The settings of this process.
+
+    Raises: SettingsError: one has a value that cannot be used.
+    """
+    source = os.environ if environment is None else environment
+    given = {name: source[PREFIX + name.upper()] for name in Settings.model_fields if source.get(PREFIX + name.upper())}
+    try:
+        return Settings.model_validate(given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        msg = (
+            f'{PREFIX}{name.upper()} is "{first["input"]}": {first["msg"]} ({Settings.model_fields[name].description})'
+        )
+        raise SettingsError(msg) from error

@@ -1,0 +1,67 @@
+"""Every metric of the operator. Label values are few: kinds, phases, reasons, namespaces; never a run's name."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from headrace_operator.decide.actions import Decision
+from headrace_operator.decide.snapshot import Snapshot, Unresolved
+
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """The operator's metrics, in one registry."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._reconciles = Counter(
+            "headrace_reconciles_total",
+            "Reconciles. kind: Flow, Deployment, FlowRun, Retention; outcome: done, stale, api_error, error.",
+            ["kind", "outcome"],
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "headrace_reconcile_duration_seconds",
+            "Time of one reconcile, its API calls included. kind: as above.",
+            ["kind"],
+            buckets=LATENCY_BUCKETS_S,
+            registry=registry,
+        )
+        self._finished = Counter(
+            "headrace_runs_finished_total",
+            "Runs that reached their last phase. phase: Succeeded, Failed, Crashed, Cancelled, Skipped; "
+            "reason: those of docs/diagnosis.md.",
+            ["namespace", "flow", "phase", "reason"],
+            registry=registry,
+        )
+        self._retried = Counter(
+            "headrace_attempts_failed_total",
+            "Attempts that ended and are tried again. reason: those of docs/diagnosis.md.",
+            ["namespace", "flow", "reason"],
+            registry=registry,
+        )
+        self.api_requests = Counter(
+            "headrace_api_requests_total",
+            "Requests to the API server. verb: get, list, create, patch, delete; "
+            "resource: plural; code: ok, or the class of the error.",
+            ["verb", "resource", "code"],
+            registry=registry,
+        )
+        self.queue_length = Gauge("headrace_workqueue_length", "Keys that wait for a worker.", registry=registry)
+
+    def reconciled(self, kind: str, outcome: str, duration_s: float) -> None:
+        """One reconcile is over."""
+        self._reconciles.labels(kind, outcome).inc()
+        self._duration.labels(kind).observe(duration_s)
+
+    def decided(self, seen: Snapshot, decision: Decision) -> None:
+        """Count what a Decision says of the run's end, or of its next attempt."""
+        status = decision.status
+        if status is None or status.phase is None:
+            return
+        flow = "" if isinstance(seen.flow, Unresolved) else seen.flow.name
+        namespace = seen.run.key.namespace
+        if status.phase.finished and not seen.run.finished:
+            self._finished.labels(namespace, flow, status.phase, status.reason or "").inc()
+        elif status.next_attempt_at is not None and status.next_attempt_at != seen.run.status.next_attempt_at:
+            self._retried.labels(namespace, flow, status.reason or "").inc()

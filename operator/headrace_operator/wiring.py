@@ -1,0 +1,145 @@
+"""The one place that builds clients, clock and parts, and hands them out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import structlog
+from prometheus_client import CollectorRegistry
+
+from headrace.api.conditions import Phase
+from headrace.api.keys import FLOW_RUN_LABEL
+from headrace.kubeapi.client import KubeClient
+from headrace.kubeapi.config import Connection
+from headrace.kubeapi.errors import ApiError
+from headrace.kubeapi.stream import Stream
+from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.handlers.context import Clock, Context
+from headrace_operator.handlers.worker import work
+from headrace_operator.kube.cluster import ApiCluster, Cluster
+from headrace_operator.kube.metered import MeteredCluster
+from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS, FLOWS, PODS, Resource
+from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.feeds import Feed
+from headrace_operator.observe.flow_run import RunObserver
+from headrace_operator.observe.history import History
+from headrace_operator.observe.intake import Intake, WorkKey
+from headrace_operator.observe.parse import run_from
+from headrace_operator.observe.revisions import Revisions
+from headrace_operator.settings import Settings
+from headrace_operator.telemetry.metrics import Metrics
+from headrace_operator.workqueue import WorkQueue
+
+log = structlog.get_logger()
+
+UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.finished)
+FINISHED = ",".join(f"status.phase!={phase}" for phase in ("", *(phase for phase in Phase if not phase.finished)))
+"""Field selectors; the CRD declares status.phase as selectable, and a run without a status has the phase ""."""
+HISTORY_RETRY_S = 5.0
+
+
+def utc_now() -> datetime:
+    """The machine's clock; nothing else in the operator reads one."""
+    return datetime.now(UTC)  # noqa: TID251 - this is the one
+
+
+class Operator:
+    """
+    The operator's parts, and their life: `start`, then `failed` if a part breaks, `stop`.
+
+    Args:
+        seam: Wraps the Cluster that every write goes through; tests put faults in there.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        *,
+        registry: CollectorRegistry,
+        clock: Clock = utc_now,
+        seam: Callable[[Cluster], Cluster] | None = None,
+    ) -> None:
+        self.metrics = Metrics(registry)
+        self.queue: WorkQueue[WorkKey] = WorkQueue()
+        self.metrics.queue_length.set_function(lambda: len(self.queue))
+        self._settings = settings
+        self._client = KubeClient(connection, user_agent="headrace-operator")
+        real: Cluster = MeteredCluster(ApiCluster(self._client), self.metrics)
+        cluster = seam(real) if seam else real
+        self.intake = Intake(Cache(), History(), self.queue, status_delay_s=settings.status_delay_s)
+        revisions = Revisions(cluster)
+        self.context = Context(
+            settings=settings,
+            cluster=cluster,
+            clock=clock,
+            intake=self.intake,
+            revisions=revisions,
+            runs=RunObserver(cluster, self.intake, revisions, start_deadline_s=settings.start_deadline_s),
+            applier=RunApplier(cluster, self.intake, default_image=settings.default_image),
+            metrics=self.metrics,
+        )
+        self._tasks: list[asyncio.Task[None]] = []
+        self.is_ready = asyncio.Event()
+
+    async def run(self) -> None:
+        """Works until it is cancelled. Raises: what broke one of its parts; the process must then be started anew."""
+        feeds = self._feeds()
+        async with asyncio.TaskGroup() as group:
+            for feed, stream in feeds:
+                group.create_task(stream.run(), name=f"stream of {feed}")
+            for feed, _ in feeds:
+                await feed.is_synced.wait()
+            log.info("caches_synced", runs=len(self.intake.cache.runs), pods=len(self.intake.cache.pods))
+            self.intake.wake_everything()
+            for number in range(self._settings.workers):
+                group.create_task(work(self.queue, self.context), name=f"worker {number}")
+            self.is_ready.set()
+            await self._read_history()
+
+    async def close(self) -> None:
+        """Closes timers and connections."""
+        self.queue.close()
+        await self._client.close()
+
+    def _feeds(self) -> list[tuple[Feed, Stream]]:
+        intake, cache = self.intake, self.intake.cache
+        return [
+            self._feed(FLOWS, Feed("Flow", seen=intake.flow_seen, gone=intake.flow_gone, held=cache.flows)),
+            self._feed(
+                DEPLOYMENTS,
+                Feed("Deployment", seen=intake.deployment_seen, gone=intake.deployment_gone, held=cache.deployments),
+            ),
+            self._feed(
+                FLOW_RUNS,
+                Feed("FlowRun", seen=intake.run_seen, gone=intake.run_gone, held=cache.runs),
+                fieldSelector=UNFINISHED,
+            ),
+            self._feed(
+                PODS,
+                Feed("Pod", seen=intake.pod_seen, gone=intake.pod_gone, held=cache.pods),
+                labelSelector=FLOW_RUN_LABEL,
+            ),
+        ]
+
+    def _feed(self, resource: Resource, feed: Feed, **selectors: str) -> tuple[Feed, Stream]:
+        return feed, Stream(self._client, resource.path(self._settings.namespace), selectors, feed)
+
+    async def _read_history(self) -> None:
+        """Finished runs, once, a page at a time, while the work goes on: only retention waits for them."""
+        path = FLOW_RUNS.path(self._settings.namespace)
+        count = 0
+        while True:
+            try:
+                async for page in self._client.pages(path, {"fieldSelector": FINISHED}):
+                    for item in page.get("items") or ():
+                        self.intake.history.put(run_from(item))
+                        count += 1
+                break
+            except ApiError as error:
+                log.warning("history_not_read", error=str(error), retry_in_s=HISTORY_RETRY_S)
+                await asyncio.sleep(HISTORY_RETRY_S)
+        log.info("history_read", runs=count)
+        self.intake.wake_history()

@@ -1,0 +1,110 @@
+"""
+A level-triggered queue of keys: one key is worked on by one worker at a time.
+
+    add(key) ──> [ready] ──> get() ──> (being worked on) ──> done(key)
+                    ^                        │ added meanwhile: ready again after done()
+    add(key, after) ┘ the earliest of several instants wins
+
+Which event added a key is not kept: whoever takes it looks at everything anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_BACKOFF_S = 0.05
+LAST_BACKOFF_S = 60.0
+
+
+class WorkQueue(Generic[K]):
+    """Belongs to one event loop."""
+
+    def __init__(self) -> None:
+        self._ready: deque[K] = deque()
+        self._queued: set[K] = set()
+        self._working: set[K] = set()
+        self._again: set[K] = set()
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+        self._failures: dict[K, int] = {}
+        self._wakeup = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Keys that wait for a worker; delayed ones are not counted."""
+        return len(self._ready)
+
+    def add(self, key: K, after_s: float = 0.0) -> None:
+        """Have the key worked on, at once or after a delay; an earlier instant already set is kept."""
+        if after_s <= 0:
+            self._cancel_timer(key)
+            self._make_ready(key)
+        else:
+            self._set_timer(key, after_s)
+
+    async def get(self) -> K:
+        """The next key; pair it with `done`."""
+        while not self._ready:
+            self._wakeup.clear()
+            await self._wakeup.wait()
+        key = self._ready.popleft()
+        self._queued.discard(key)
+        self._working.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """The key was worked on. If it was added meanwhile, it is ready again."""
+        self._working.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self._make_ready(key)
+
+    def succeeded(self, key: K) -> None:
+        """Forget its failures."""
+        self._failures.pop(key, None)
+
+    def back_off(self, key: K, at_least_s: float = 0.0) -> float:
+        """Work on the key again after a delay that doubles with each failure in a row; the delay in seconds."""
+        count = self._failures.get(key, 0)
+        self._failures[key] = count + 1
+        delay_s: float = max(at_least_s, min(FIRST_BACKOFF_S * 2 ** min(count, 16), LAST_BACKOFF_S))
+        self.add(key, delay_s)
+        return delay_s
+
+    def close(self) -> None:
+        """Drops every timer."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _make_ready(self, key: K) -> None:
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._ready.append(key)
+            self._wakeup.set()
+
+    def _set_timer(self, key: K, after_s: float) -> None:
+        loop = asyncio.get_running_loop()
+        old = self._timers.get(key)
+        if old is not None:
+            if old.when() <= loop.time() + after_s:
+                return
+            old.cancel()
+        self._timers[key] = loop.call_later(after_s, self._fire(key))
+
+    def _fire(self, key: K) -> Callable[[], None]:
+        def fire() -> None:
+            self._timers.pop(key, None)
+            self._make_ready(key)
+
+        return fire
+
+    def _cancel_timer(self, key: K) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()
