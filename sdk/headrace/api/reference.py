@@ -17,8 +17,8 @@ INTRODUCTION = f"""\
 
 # API reference: `{API_VERSION}`
 
-Every kind is namespaced. `spec` belongs to people and tools, `status` to the operator. A path ends in `[]` where a
-list holds such items, in `.<name>` where a map does. `kubectl explain fl.spec` tells the same in a terminal.
+Every kind is namespaced. `spec` belongs to people and tools, `status` to the operator. `[]` in a path
+stands for each item of a list. `kubectl explain fl.spec` tells the same in a terminal.
 """
 
 
@@ -96,7 +96,7 @@ def _bounds(node: Schema) -> Iterator[str]:
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) and value else json.dumps(value)
 
 
 def _messages(node: Schema) -> Iterator[str]:
