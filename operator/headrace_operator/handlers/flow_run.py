@@ -27,7 +27,6 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     launches = any(isinstance(action, LaunchPod) for action in decision.actions)
     if launches:  # before anything is awaited: two runs must not take one slot
         context.intake.cache.charge(key)
-    log.debug("run_decided", reason=decision.reason, actions=len(decision.actions) + len(decision.afterwards))
     return await (_launch(context, seen, decision) if launches else _perform(context, seen, decision))
 
 
@@ -35,6 +34,7 @@ async def _perform(context: Context, seen: Snapshot, decision: Decision) -> floa
     now = context.clock()
     await context.applier.perform(seen, decision, now)
     context.metrics.decided(seen, decision)
+    _tell(decision)
     return seconds_until(decision.look_again_at, now)
 
 
@@ -48,3 +48,11 @@ async def _launch(context: Context, seen: Snapshot, decision: Decision) -> float
         refusal = foreign_pod(seen, error.name, now=context.clock())
     context.intake.cache.discharge(seen.run.key)
     return await _perform(context, seen, refusal)
+
+
+def _tell(decision: Decision) -> None:
+    """One line for a pass that did something; those that found nothing to do are for debugging."""
+    done = [type(action).__name__ for action in (*decision.actions, *decision.afterwards)]
+    phase = decision.status.phase if decision.status else None
+    write = log.info if done or decision.status else log.debug
+    write("run_decided", reason=decision.reason, actions=done, phase=phase)

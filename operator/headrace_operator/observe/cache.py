@@ -110,7 +110,7 @@ class Cache:
 
     def put_run(self, run: Run) -> bool:
         """Hold it, if it is news; a finished run is dropped instead. Whether it was news."""
-        if run.finished and not self._holds_pods(run.key):
+        if run.finished and not self.holds_pods(run.key):
             return self.drop_run(run.key, run.uid)
         news = self._put(self.runs, run)
         if news:
@@ -158,6 +158,10 @@ class Cache:
     def pods_of(self, run: ObjectKey) -> tuple[Pod, ...]:
         """The pods that carry the run's name, by attempt; one of a deleted run of the same name may be among them."""
         return tuple(sorted(self._pods_of.get(run, {}).values(), key=lambda pod: pod.attempt))
+
+    def holds_pods(self, run: ObjectKey) -> bool:
+        """Whether a pod of the run waits for its outcome to be written."""
+        return any(pod.held for pod in self.pods_of(run))
 
     def charge(self, run: ObjectKey) -> None:
         """Count the run as active: its pod is about to be created."""
@@ -214,13 +218,10 @@ class Cache:
         for key in self.ledger(deployment).all():
             self._reindex(key)
 
-    def _holds_pods(self, run: ObjectKey) -> bool:
-        return any(pod.held for pod in self.pods_of(run))
-
     def _settle_run(self, key: ObjectKey) -> None:
         """A finished run is held only while its pods hold their finalizers: letting go of them then needs no read."""
         run = self.runs.get(key)
-        if run is not None and run.finished and not self._holds_pods(key):
+        if run is not None and run.finished and not self.holds_pods(key):
             self.drop_run(key, run.uid)
         else:
             self._reindex(key)

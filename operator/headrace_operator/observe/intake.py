@@ -106,9 +106,11 @@ class Intake:
     def run_gone(self, key: ObjectKey, uid: str) -> None:
         """A FlowRun was deleted, or has finished: the stream holds unfinished ones only."""
         held = self.cache.runs.get(key)
+        if held is not None and held.finished and self.cache.holds_pods(key):
+            return  # its end was our own write, and its pods are about to be let go
         if self.cache.drop_run(key, uid) and held is not None:
             self._wake_deployment(key.namespace, held.deployment_ref)
-        if self.cache.pods_of(key):
+        if self.cache.holds_pods(key):
             self._waker.add(WorkKey(Kind.FLOW_RUN, key))
 
     def pod_seen(self, obj: Mapping[str, Any]) -> None:

@@ -53,8 +53,8 @@ def load_connection(kubeconfig: str | None = None, context: str | None = None) -
         raise ConfigurationError(msg) from error
 
     def authorization() -> str | None:
-        token: str | None = configuration.get_api_key_with_prefix("authorization")
-        return token
+        setting = configuration.auth_settings().get("BearerToken")
+        return str(setting["value"]) if setting else None
 
     return Connection(
         server=configuration.host.rstrip("/"),

@@ -1,0 +1,138 @@
+"""Valid objects by default; a test changes what its case is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from headrace.api import keys
+from headrace.api.deployment import DeploymentSpec
+from headrace.api.flow import FlowSpec
+from headrace_operator.decide.snapshot import (
+    Attempt,
+    DeploymentView,
+    ObjectKey,
+    Place,
+    Pod,
+    ResolvedFlow,
+    Run,
+    RunStatus,
+    Snapshot,
+)
+from headrace_operator.observe.parse import pod_from
+
+NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+NAMESPACE = "team-a"
+RUN_UID = "run-uid"
+
+
+def a_flow(**spec: Any) -> ResolvedFlow:
+    """A Flow revision; `spec` as in a manifest."""
+    return ResolvedFlow("etl", "rev1", FlowSpec.model_validate({"entrypoint": "etl:main", **spec}))
+
+
+def a_deployment(**spec: Any) -> DeploymentView:
+    """A Deployment of the flow; `spec` as in a manifest."""
+    fields = {"flowRef": {"name": "etl"}, **spec}
+    return DeploymentView(ObjectKey(NAMESPACE, "daily"), "dep-uid", DeploymentSpec.model_validate(fields))
+
+
+def a_run(**changes: Any) -> Run:
+    """A FlowRun that was created at NOW."""
+    fields: dict[str, Any] = {
+        "key": ObjectKey(NAMESPACE, "etl-1"),
+        "uid": RUN_UID,
+        "version": 7,
+        "generation": 1,
+        "created": NOW,
+        "flow_ref": "etl",
+        "revision_ref": None,
+        "deployment_ref": None,
+        "schedule": None,
+        "parameters": None,
+        "scheduled_time": None,
+        "priority": None,
+        "cancel": False,
+        "suspend": False,
+        "deleting": False,
+        "status": RunStatus(),
+    }
+    return Run(**{**fields, **changes})
+
+
+def an_attempt(number: int = 1, **changes: Any) -> Attempt:
+    """An attempt that runs."""
+    return Attempt(**{"number": number, "pod": f"etl-1-{number}", "node": "n1", "started_at": NOW, **changes})
+
+
+def a_pod_object(
+    status: Mapping[str, Any] | None = None,
+    *,
+    attempt: int = 1,
+    run: str = "etl-1",
+    run_uid: str = RUN_UID,
+    metadata: Mapping[str, Any] | None = None,
+    node: str | None = "n1",
+) -> dict[str, Any]:
+    """A pod of a run as the API returns it, held by our finalizer."""
+    return {
+        "metadata": {
+            "name": f"{run}-{attempt}",
+            "namespace": NAMESPACE,
+            "uid": f"pod-uid-{attempt}",
+            "resourceVersion": "10",
+            "creationTimestamp": NOW.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "labels": {
+                keys.FLOW_RUN_LABEL: run,
+                keys.ATTEMPT_LABEL: str(attempt),
+                keys.REVISION_LABEL: "rev1",
+            },
+            "finalizers": [keys.POD_FINALIZER],
+            "ownerReferences": [{"kind": "FlowRun", "name": run, "uid": run_uid}],
+            **(metadata or {}),
+        },
+        "spec": {"nodeName": node, "containers": [{"name": "flow"}]} if node else {"containers": [{"name": "flow"}]},
+        "status": dict(status or {"phase": "Pending"}),
+    }
+
+
+def a_pod(status: Mapping[str, Any] | None = None, **changes: Any) -> Pod:
+    """The slim view of `a_pod_object`."""
+    pod = pod_from(a_pod_object(status, **changes))
+    assert pod is not None
+    return pod
+
+
+def running() -> dict[str, Any]:
+    """The status of a pod whose container runs since NOW."""
+    return {
+        "phase": "Running",
+        "containerStatuses": [{"name": "flow", "state": {"running": {"startedAt": stamp(NOW)}}}],
+    }
+
+
+def ended(exit_code: int = 0, *, message: str = "", reason: str = "", after_s: float = 60) -> dict[str, Any]:
+    """The status of a pod whose container has ended."""
+    terminated = {
+        "exitCode": exit_code,
+        "reason": reason or ("Completed" if exit_code == 0 else "Error"),
+        "message": message,
+        "startedAt": stamp(NOW),
+        "finishedAt": stamp(NOW + timedelta(seconds=after_s)),
+    }
+    return {
+        "phase": "Succeeded" if exit_code == 0 else "Failed",
+        "containerStatuses": [{"name": "flow", "state": {"terminated": terminated}}],
+    }
+
+
+def stamp(instant: datetime) -> str:
+    """RFC 3339 to the second."""
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def a_snapshot(run: Run | None = None, **changes: Any) -> Snapshot:
+    """A run that nothing stands in the way of."""
+    fields: dict[str, Any] = {"run": run or a_run(), "flow": a_flow(), "place": Place()}
+    return Snapshot(**{**fields, **changes})

@@ -1,0 +1,195 @@
+"""
+A node that does to pods what a test tells it: binds them, and reports status in the kubelet's words.
+
+Faster than processes, and it can die in ways that a real node cannot be asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from headrace.kubeapi.client import STRATEGIC_MERGE_PATCH, KubeClient
+from headrace.kubeapi.errors import ApiError, Conflict, NotFound
+from headrace.kubeapi.stream import Stream
+
+Pod = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The container runs, then ends."""
+
+    exit_code: int = 0
+    message: str = ""
+    reason: str = ""
+    pod_reason: str = ""
+    conditions: tuple[dict[str, Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class Runs:
+    """The container runs until the pod is deleted; then it ends as `on_term` says, or never."""
+
+    on_term: Ends | None = field(default_factory=lambda: Ends(143))
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """The container cannot start, for this reason, in the kubelet's words."""
+
+    reason: str
+    message: str
+
+
+Script = Callable[[Pod], Ends | Runs | Stuck | None]
+"""What happens to a pod; None leaves it alone, unbound."""
+
+
+def report(state: str = "Succeeded", **fields: Any) -> str:
+    """A termination message as the SDK writes it."""
+    return json.dumps({"version": 1, "state": state, "reason": "Completed", "message": "", **fields})
+
+
+class Puppet:
+    """Plays the script for every pod of one namespace. `started` lists pod names in the order of their creation."""
+
+    def __init__(self, client: KubeClient, namespace: str, script: Script | None = None) -> None:
+        self._client = client
+        self._namespace = namespace
+        self.script: Script = script or (lambda _pod: Ends(message=report()))
+        self.node = f"puppet-{namespace}"
+        self.started: list[str] = []
+        self.live: dict[str, str] = {}
+        self.most_live = 0
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._pods: dict[str, Pod] = {}
+        self._stream: asyncio.Task[None] | None = None
+        self.problems: list[BaseException] = []
+
+    async def __aenter__(self) -> Puppet:
+        await self._client.create("/api/v1/nodes", {"metadata": {"name": self.node}})
+        path = f"/api/v1/namespaces/{self._namespace}/pods"
+        self._stream = asyncio.create_task(Stream(self._client, path, {}, self).run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        tasks = [task for task in (self._stream, *self._tasks.values()) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._client.delete(f"/api/v1/nodes/{self.node}")
+
+    # The sink of the stream
+    def seen(self, pod: Pod) -> None:
+        uid = pod["metadata"]["uid"]
+        is_new = uid not in self._pods
+        self._pods[uid] = pod
+        if is_new:
+            self.started.append(pod["metadata"]["name"])
+        if uid not in self._tasks and pod["status"].get("phase") not in {"Succeeded", "Failed"}:
+            self._tasks[uid] = asyncio.create_task(self._play(uid))
+
+    def gone(self, pod: Pod) -> None:
+        self._pods.pop(pod["metadata"]["uid"], None)
+        self.live.pop(pod["metadata"]["uid"], None)
+
+    def synced(self, uids: set[str], version: int) -> None:
+        return
+
+    def failed(self, error: ApiError, retry_in_s: float) -> None:
+        self.problems.append(error)
+
+    async def _play(self, uid: str) -> None:
+        act = self.script(self._pods[uid])
+        try:
+            if act is None:
+                await self._until_deleted(uid)
+                return
+            await self._bind(uid)
+            await self._act(uid, act)
+            await self._until_deleted(uid)
+            await self._remove(uid)
+        except NotFound:
+            return
+        finally:
+            self.live.pop(uid, None)
+
+    async def _act(self, uid: str, act: Ends | Runs | Stuck) -> None:
+        if isinstance(act, Stuck):
+            await self._report(uid, "Pending", {"waiting": {"reason": act.reason, "message": act.message}})
+            await self._until_deleted(uid)
+            await self._report(uid, "Failed", _terminated(Ends(137, reason="ContainerStatusUnknown"), None))
+            return
+        self.live[uid] = self._name(uid)
+        self.most_live = max(self.most_live, len(self.live))
+        began = _now()
+        await self._report(uid, "Running", {"running": {"startedAt": began}})
+        if isinstance(act, Runs):
+            await self._until_deleted(uid)
+            if act.on_term is None:
+                await asyncio.Event().wait()
+                return
+            act = act.on_term
+        self.live.pop(uid, None)
+        phase = "Succeeded" if act.exit_code == 0 else "Failed"
+        await self._report(uid, phase, _terminated(act, began), act)
+
+    async def _bind(self, uid: str) -> None:
+        if self._pods[uid]["spec"].get("nodeName"):
+            return
+        body = {"metadata": {"name": self._name(uid)}, "target": {"kind": "Node", "name": self.node}}
+        try:
+            await self._client.create(f"{self._path(uid)}/binding", body)
+        except Conflict:  # bound before, or on its way out
+            return
+
+    async def _report(self, uid: str, phase: str, state: dict[str, Any], act: Ends | None = None) -> None:
+        status: dict[str, Any] = {
+            "phase": phase,
+            "startTime": _now(),
+            "containerStatuses": [
+                {"name": "flow", "image": "i", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+            ],
+        }
+        if act is not None and act.pod_reason:
+            status["reason"] = act.pod_reason
+        if act is not None and act.conditions:
+            status["conditions"] = list(act.conditions)
+        await self._client.patch(f"{self._path(uid)}/status", {"status": status}, content_type=STRATEGIC_MERGE_PATCH)
+
+    async def _until_deleted(self, uid: str) -> None:
+        while uid in self._pods and not self._pods[uid]["metadata"].get("deletionTimestamp"):
+            await asyncio.sleep(0.02)
+
+    async def _remove(self, uid: str) -> None:
+        """As a kubelet does when the last container has ended."""
+        await self._client.delete(self._path(uid), uid=uid, grace_s=0)
+
+    def _name(self, uid: str) -> str:
+        return str(self._pods[uid]["metadata"]["name"])
+
+    def _path(self, uid: str) -> str:
+        if uid not in self._pods:
+            raise NotFound(404, "NotFound", "the pod is gone")
+        return f"/api/v1/namespaces/{self._namespace}/pods/{self._name(uid)}"
+
+
+def _terminated(act: Ends, began: str | None) -> dict[str, Any]:
+    terminated = {
+        "exitCode": act.exit_code,
+        "reason": act.reason or ("Completed" if act.exit_code == 0 else "Error"),
+        "message": act.message,
+        "finishedAt": _now(),
+    }
+    if began is not None:
+        terminated["startedAt"] = began
+    return {"terminated": terminated}
+
+
+def _now() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
