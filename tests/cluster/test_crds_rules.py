@@ -1,0 +1,398 @@
+"""Every rule of the definitions, with an object that breaks it and nothing else, and what the API server says."""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from headrace.api.crd import custom_resource_definitions
+from headrace.kubeapi.client import MERGE_PATCH
+from headrace.kubeapi.errors import Invalid
+
+PLURALS = {"Flow": "flows", "Deployment": "deployments", "FlowRun": "flowruns"}
+
+SPECS: dict[str, dict[str, Any]] = {
+    "Flow": {"entrypoint": "etl:main", "image": "example.org/etl:1"},
+    "Deployment": {"flowRef": {"name": "etl"}},
+    "FlowRun": {"flowRef": {"name": "etl"}},
+}
+CODE = {"inline": {"files": {"etl.py": "def main(): ..."}}}
+RUN = {
+    "flowRef": {"name": "etl"},
+    "parameters": {"day": "2026-01-01", "n": None},
+    "scheduledTime": "2026-01-01T00:00:00Z",
+}
+
+
+class Case(NamedTuple):
+    """A valid object of `kind` with `spec` on top (None removes a field), refused at `field` with `message`."""
+
+    kind: str
+    spec: dict[str, Any]
+    field: str
+    message: str
+    name: str = "etl"
+
+
+def schedule(**fields: Any) -> dict[str, Any]:
+    return {"schedules": [{"name": "daily", "cron": "0 7 * * *", **fields}]}
+
+
+def cron(line: str) -> dict[str, Any]:
+    return schedule(cron=line)
+
+
+CRON = "spec.schedules[0].cron"
+ZONE = "spec.schedules[0].timeZone"
+IN_LISTS = "as single values, lists (1,2), ranges (1-5) and steps (*/15)"
+NEITHER = "entrypoint: set exactly one of entrypoint (a Python flow) and command (any container)"
+ENTRYPOINT = 'entrypoint: write "module:function" or "file.py:function", such as "etl:main" or "etl.py:main"'
+SOURCE = "source: set exactly one of image and inline"
+NAMED_FILE = "entrypoint: the file that it names must be one of source.inline.files"
+FILE_NAME = "files: a file name has at most 253 letters, digits, '-', '_' and '.', no folder, and no '..' in front"
+ENV = "value: set value or valueFrom, not both"
+ONE_OF_THREE = "cron: set exactly one of cron, intervalSeconds and rrule"
+LINE = (
+    'cron: five fields (minute, hour, day-of-month, month, day-of-week), such as "0 7 * * MON-FRI", or one of '
+    "@hourly, @daily, @midnight, @weekly, @monthly, @yearly, @annually"
+)
+MINUTE = f"cron: minute takes 0-59, {IN_LISTS}"
+HOUR = f"cron: hour takes 0-23, {IN_LISTS}"
+DAY = f"cron: day-of-month takes 1-31 or L (the last day), {IN_LISTS}"
+MONTH = f"cron: month takes 1-12 or JAN-DEC, {IN_LISTS}"
+WEEKDAY = (
+    "cron: day-of-week takes 0-7 or SUN-SAT (7 is Sunday, MON#2 the second Monday, 5L the last Friday), " + IN_LISTS
+)
+OFFSET = (
+    "timeZone: must be an IANA name, such as Europe/London; offsets are refused, as they do not follow clock changes"
+)
+UNKNOWN_ZONE = "timeZone: must be an IANA name that the API server knows, such as Europe/London or Etc/UTC"
+TWO_NAMES = (
+    "spec.schedules: metadata.name and a schedule's name have at most 47 characters together, "
+    "as the names of runs derive from both"
+)
+ONE_REFERENCE = "flowRef: set exactly one of flowRef and deploymentRef"
+
+BROKEN = {
+    "a flow with a long name": Case(
+        "Flow", {}, "", "metadata.name: at most 50 characters, as the names of revisions derive from it", "f" * 51
+    ),
+    "a flow that says nothing to run": Case("Flow", {"entrypoint": None}, "spec", NEITHER),
+    "a flow with entrypoint and command": Case("Flow", {"command": ["true"]}, "spec", NEITHER),
+    "arguments for a Python flow": Case(
+        "Flow", {"args": ["x"]}, "spec", "args: allowed only with command; a Python flow takes parameters"
+    ),
+    "a command without an image": Case(
+        "Flow", {"entrypoint": None, "command": ["true"], "image": None}, "spec", "image: required with command"
+    ),
+    "inline code for a command": Case(
+        "Flow",
+        {"entrypoint": None, "command": ["true"], "source": CODE},
+        "spec",
+        "source.inline: allowed only with entrypoint; a command finds its code in its image",
+    ),
+    "an entrypoint in a file that is not inline": Case(
+        "Flow", {"entrypoint": "other.py:main", "source": CODE}, "spec", NAMED_FILE
+    ),
+    "an entrypoint in a folder of inline code": Case(
+        "Flow", {"entrypoint": "flows/etl.py:main", "source": CODE}, "spec", NAMED_FILE
+    ),
+    "an entrypoint without a function": Case("Flow", {"entrypoint": "etl.py"}, "spec.entrypoint", ENTRYPOINT),
+    "an entrypoint that is a call": Case("Flow", {"entrypoint": "etl:main()"}, "spec.entrypoint", ENTRYPOINT),
+    "an empty entrypoint": Case("Flow", {"entrypoint": ""}, "spec.entrypoint", ENTRYPOINT),
+    "a source of two kinds": Case("Flow", {"source": {"image": {}, **CODE}}, "spec.source", SOURCE),
+    "a source of no kind": Case("Flow", {"source": {}}, "spec.source", SOURCE),
+    "an inline file in a folder": Case(
+        "Flow", {"source": {"inline": {"files": {"flows/etl.py": ""}}}}, "spec.source.inline", FILE_NAME
+    ),
+    "an inline file that climbs": Case(
+        "Flow", {"source": {"inline": {"files": {"..data": ""}}}}, "spec.source.inline", FILE_NAME
+    ),
+    "more inline code than a ConfigMap takes": Case(
+        "Flow",
+        {"source": {"inline": {"files": {"a.py": "#" * 2**17, "b.py": "#" * (2**17 + 1)}}}},
+        "spec.source.inline",
+        "files: at most 262144 characters in all; put larger code into the image",
+    ),
+    "a variable with two values": Case(
+        "Flow", {"env": [{"name": "A", "value": "1", "valueFrom": {}}]}, "spec.env[0]", ENV
+    ),
+    "a deployment with a long name": Case(
+        "Deployment", {}, "", "metadata.name: at most 40 characters, as the names of runs derive from it", "d" * 41
+    ),
+    "a deployment and a schedule that have long names": Case(
+        "Deployment", schedule(name="s" * 15), "", TWO_NAMES, "d" * 33
+    ),
+    "an overriding variable with two values": Case(
+        "Deployment", {"env": [{"name": "A", "value": "1", "valueFrom": {}}]}, "spec.env[0]", ENV
+    ),
+    "a schedule with cron and interval": Case(
+        "Deployment", schedule(intervalSeconds=60), "spec.schedules[0]", ONE_OF_THREE
+    ),
+    "a schedule with interval and rrule": Case(
+        "Deployment",
+        {"schedules": [{"name": "both", "intervalSeconds": 60, "rrule": "FREQ=DAILY"}]},
+        "spec.schedules[0]",
+        ONE_OF_THREE,
+    ),
+    "a schedule without times": Case(
+        "Deployment", {"schedules": [{"name": "idle"}]}, "spec.schedules[0]", ONE_OF_THREE
+    ),
+    "an anchor for cron": Case(
+        "Deployment",
+        schedule(anchor="2026-01-01T00:00:00Z"),
+        "spec.schedules[0]",
+        "anchor: allowed only with intervalSeconds or rrule",
+    ),
+    "a cron line of four fields": Case("Deployment", cron("0 7 * *"), CRON, LINE),
+    "a cron line with seconds": Case("Deployment", cron("0 0 7 * * *"), CRON, LINE),
+    "an empty cron line": Case("Deployment", cron(""), CRON, LINE),
+    "an unknown macro": Case("Deployment", cron("@fortnightly"), CRON, LINE),
+    "the 60th minute": Case("Deployment", cron("60 7 * * *"), CRON, MINUTE),
+    "a minute that is a word": Case("Deployment", cron("five 7 * * *"), CRON, MINUTE),
+    "the 24th hour": Case("Deployment", cron("0 24 * * *"), CRON, HOUR),
+    "an hour in a list": Case("Deployment", cron("0 7,8,25 * * *"), CRON, HOUR),
+    "the 32nd day": Case("Deployment", cron("0 7 32 * *"), CRON, DAY),
+    "no day at all": Case("Deployment", cron("0 7 0 * *"), CRON, DAY),
+    "the 13th month": Case("Deployment", cron("0 7 * 13 *"), CRON, MONTH),
+    "a month that is a weekday": Case("Deployment", cron("0 7 * MON *"), CRON, MONTH),
+    "the 8th weekday": Case("Deployment", cron("0 7 * * 8"), CRON, WEEKDAY),
+    "a step of zero": Case("Deployment", cron("0 7 * * */0"), CRON, WEEKDAY),
+    "a recurrence rule without a frequency": Case(
+        "Deployment",
+        {"schedules": [{"name": "monthly", "rrule": "BYDAY=-1FR"}]},
+        "spec.schedules[0].rrule",
+        'rrule: must contain FREQ=, such as "FREQ=MONTHLY;BYDAY=-1FR"',
+    ),
+    "a zone that is an offset": Case("Deployment", schedule(timeZone="+01:00"), ZONE, OFFSET),
+    "a zone that is a number": Case("Deployment", schedule(timeZone="02:00"), ZONE, OFFSET),
+    "the zone of whoever asks": Case("Deployment", schedule(timeZone="Local"), ZONE, OFFSET),
+    "an empty zone": Case("Deployment", schedule(timeZone=""), ZONE, OFFSET),
+    "a misspelt zone": Case("Deployment", schedule(timeZone="Europe/Londn"), ZONE, UNKNOWN_ZONE),
+    "a bound on runs that policy Latest does not make": Case(
+        "Deployment", {"catchUp": {"maxRuns": 5}}, "spec.catchUp", "maxRuns: allowed only with policy All"
+    ),
+    "a run with a long name": Case(
+        "FlowRun", {}, "", "metadata.name: at most 63 characters, as pods carry it as a label", "r" * 64
+    ),
+    "a run of nothing": Case("FlowRun", {"flowRef": None}, "spec", ONE_REFERENCE),
+    "a run of two things": Case("FlowRun", {"deploymentRef": {"name": "etl"}}, "spec", ONE_REFERENCE),
+}
+
+CHANGED = {
+    "another flow": Case(
+        "FlowRun",
+        {"flowRef": {"name": "other"}},
+        "spec",
+        "flowRef: cannot be changed after creation; create a new FlowRun",
+    ),
+    "another revision": Case(
+        "FlowRun",
+        {"flowRef": {"revision": "r1"}},
+        "spec",
+        "flowRef: cannot be changed after creation; create a new FlowRun",
+    ),
+    "other parameters": Case(
+        "FlowRun",
+        {"parameters": {"day": "2026-01-02"}},
+        "spec",
+        "parameters: cannot be changed after creation; create a new FlowRun",
+    ),
+    "no parameters": Case(
+        "FlowRun",
+        {"parameters": None},
+        "spec",
+        "parameters: cannot be changed after creation; create a new FlowRun",
+    ),
+    "another scheduled time": Case(
+        "FlowRun",
+        {"scheduledTime": "2026-01-02T00:00:00Z"},
+        "spec",
+        "scheduledTime: cannot be changed after creation; create a new FlowRun",
+    ),
+    "no scheduled time": Case(
+        "FlowRun",
+        {"scheduledTime": None},
+        "spec",
+        "scheduledTime: cannot be changed after creation; create a new FlowRun",
+    ),
+    "cancellation taken back": Case(
+        "FlowRun", {"cancel": False}, "spec.cancel", "cancel: cannot be taken back; create a new FlowRun"
+    ),
+    "cancellation left out": Case(
+        "FlowRun", {"cancel": None}, "spec.cancel", "cancel: cannot be taken back; create a new FlowRun"
+    ),
+}
+OTHER_DEPLOYMENT = Case(
+    "FlowRun",
+    {"deploymentRef": {"name": "other"}},
+    "spec",
+    "deploymentRef: cannot be changed after creation; create a new FlowRun",
+)
+
+LIMITS = {
+    "more retries than attempts are recorded": ("Flow", {"retries": {"limit": 101}}, "spec.retries.limit"),
+    "a negative delay": ("Flow", {"retries": {"delaySeconds": -1}}, "spec.retries.delaySeconds"),
+    "a shrinking delay": ("Flow", {"retries": {"factor": 0.5}}, "spec.retries.factor"),
+    "jitter beyond the delay itself": ("Flow", {"retries": {"jitter": 1.5}}, "spec.retries.jitter"),
+    "half a retry": ("Flow", {"infrastructureRetries": {"limit": 0.5}}, "spec.infrastructureRetries.limit"),
+    "a timeout of nothing": ("Flow", {"timeoutSeconds": 0}, "spec.timeoutSeconds"),
+    "a timeout that no pod takes": ("Flow", {"timeoutSeconds": 2**31}, "spec.timeoutSeconds"),
+    "an amount that is none": ("Flow", {"resources": {"limits": {"memory": "lots"}}}, "spec.resources.limits.memory"),
+    "a negative amount": ("Flow", {"resources": {"requests": {"cpu": "-1"}}}, "spec.resources.requests.cpu"),
+    "an unknown pull policy": ("Flow", {"imagePullPolicy": "Sometimes"}, "spec.imagePullPolicy"),
+    "an empty command": ("Flow", {"entrypoint": None, "command": []}, "spec.command"),
+    "no inline file": ("Flow", {"source": {"inline": {"files": {}}}}, "spec.source.inline.files"),
+    "a Secret's name that is none": ("Flow", {"imagePullSecrets": [{"name": "A_B"}]}, "spec.imagePullSecrets[0].name"),
+    "a variable twice": ("Flow", {"env": [{"name": "A"}, {"name": "A"}]}, "spec.env[1]"),
+    "parameters that are a list": ("FlowRun", {"parameters": [1]}, "spec.parameters"),
+    "a schema that is text": ("Flow", {"parameters": {"schema": "{}"}}, "spec.parameters.schema"),
+    "no flow": ("Deployment", {"flowRef": None}, "spec.flowRef"),
+    "a priority beyond 32 bits": ("Deployment", {"priority": 2**31}, "spec.priority"),
+    "a schedule's name in capitals": ("Deployment", schedule(name="Daily"), "spec.schedules[0].name"),
+    "a schedule's name that is too long": ("Deployment", schedule(name="s" * 21), "spec.schedules[0].name"),
+    "negative jitter": ("Deployment", schedule(jitterSeconds=-1), "spec.schedules[0].jitterSeconds"),
+    "an anchor that is no time": (
+        "Deployment",
+        {"schedules": [{"name": "hourly", "intervalSeconds": 3600, "anchor": "noon"}]},
+        "spec.schedules[0].anchor",
+    ),
+    "an interval of nothing": (
+        "Deployment",
+        {"schedules": [{"name": "busy", "intervalSeconds": 0}]},
+        "spec.schedules[0].intervalSeconds",
+    ),
+    "a schedule twice": ("Deployment", {"schedules": [{"name": "a", "cron": "@daily"}] * 2}, "spec.schedules[1]"),
+    "more schedules than 64": (
+        "Deployment",
+        {"schedules": [{"name": f"s{n}", "cron": "@daily"} for n in range(65)]},
+        "spec.schedules",
+    ),
+    "an unknown catch-up policy": ("Deployment", {"catchUp": {"policy": "Some"}}, "spec.catchUp.policy"),
+    "a catch-up of no runs": ("Deployment", {"catchUp": {"policy": "All", "maxRuns": 0}}, "spec.catchUp.maxRuns"),
+    "a deadline of nothing": (
+        "Deployment",
+        {"catchUp": {"startingDeadlineSeconds": 0}},
+        "spec.catchUp.startingDeadlineSeconds",
+    ),
+    "a limit of no runs": ("Deployment", {"concurrency": {"limit": 0}}, "spec.concurrency.limit"),
+    "a concurrency without a limit": ("Deployment", {"concurrency": {}}, "spec.concurrency.limit"),
+    "an unknown conflict policy": (
+        "Deployment",
+        {"concurrency": {"limit": 1, "onConflict": "Panic"}},
+        "spec.concurrency.onConflict",
+    ),
+    "a negative history": ("Deployment", {"history": {"failed": -1}}, "spec.history.failed"),
+    "a negative time to live": ("Deployment", {"history": {"ttlSeconds": -1}}, "spec.history.ttlSeconds"),
+    "a scheduled time that is a day": ("FlowRun", {"scheduledTime": "2026-01-01"}, "spec.scheduledTime"),
+    "cancel in words": ("FlowRun", {"cancel": "yes"}, "spec.cancel"),
+}
+
+
+def an_object(kind: str, spec: dict[str, Any], name: str = "etl") -> dict[str, Any]:
+    merged = {**copy.deepcopy(SPECS[kind]), **spec}
+    return {
+        "apiVersion": "headrace.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": {field: value for field, value in merged.items() if value is not None},
+    }
+
+
+def collection(kind: str, namespace: str) -> str:
+    return f"/apis/headrace.dev/v1alpha1/namespaces/{namespace}/{PLURALS[kind]}"
+
+
+async def refusal(client, method: str, path: str, body: dict[str, Any], **options: str) -> str:
+    with pytest.raises(Invalid) as caught:
+        await client.request(method, path, params={"dryRun": "All"}, body=body, **options)
+    return caught.value.message
+
+
+@pytest.mark.parametrize("case", BROKEN.values(), ids=BROKEN)
+async def test_refuses(client, case):
+    """The message is the rule's, is the only one, and points to the field."""
+    body = an_object(case.kind, case.spec, case.name)
+
+    told = await refusal(client, "POST", collection(case.kind, "default"), body)
+
+    assert told.endswith(case.message)
+    assert f"{case.field}: Invalid value" in told
+    assert told.count("Invalid value") == 1
+
+
+@pytest.mark.parametrize("case", CHANGED.values(), ids=CHANGED)
+async def test_a_run_refuses(client, namespace, case):
+    run = {**an_object("FlowRun", {**RUN, "cancel": True})}
+    await client.create(collection("FlowRun", namespace), run)
+
+    told = await change_refused(client, namespace, case.spec)
+
+    assert told.endswith(f"{case.field}: Invalid value: {shown(case)}{case.message}")
+
+
+def shown(case: Case) -> str:
+    return "false: " if "cancel" in case.spec else ""
+
+
+async def test_a_run_of_a_deployment_refuses_another_deployment(client, namespace):
+    run = an_object("FlowRun", {"flowRef": None, "deploymentRef": {"name": "etl"}})
+    await client.create(collection("FlowRun", namespace), run)
+
+    assert (await change_refused(client, namespace, OTHER_DEPLOYMENT.spec)).endswith(OTHER_DEPLOYMENT.message)
+
+
+async def test_a_run_refuses_parameters_and_a_scheduled_time_that_it_had_not(client, namespace):
+    await client.create(collection("FlowRun", namespace), an_object("FlowRun", {}))
+    spec = {"parameters": {"day": 1}, "scheduledTime": "2026-01-01T00:00:00Z"}
+
+    told = await change_refused(client, namespace, spec)
+
+    assert "parameters: cannot be changed" in told
+    assert "scheduledTime: cannot be changed" in told
+
+
+async def change_refused(client, namespace: str, spec: dict[str, Any]) -> str:
+    path = collection("FlowRun", namespace) + "/etl"
+    return await refusal(client, "PATCH", path, {"spec": spec}, content_type=MERGE_PATCH)
+
+
+async def test_a_run_takes_the_changes_that_steer_it(client, namespace):
+    await client.create(collection("FlowRun", namespace), an_object("FlowRun", RUN))
+    path = collection("FlowRun", namespace) + "/etl"
+
+    for spec in ({"suspend": True}, {"priority": 5}, {"suspend": False, "priority": None}, {"cancel": True}):
+        await client.patch(path, {"spec": spec})
+
+    stored = (await client.get(path))["spec"]
+    assert stored == {**RUN, "cancel": True, "suspend": False}
+
+
+@pytest.mark.parametrize(("kind", "spec", "field"), LIMITS.values(), ids=LIMITS)
+async def test_keeps_bounds(client, kind, spec, field):
+    told = await refusal(client, "POST", collection(kind, "default"), an_object(kind, spec))
+
+    assert re.search(rf"[ \[]{re.escape(field)}: ", told), told
+
+
+def declared(kind: str, node: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    yield from ((kind, rule["message"]) for rule in node.get("x-kubernetes-validations", ()))
+    children = list(node.get("properties", {}).values())
+    children += [node[key] for key in ("items", "additionalProperties") if key in node]
+    for child in children:
+        yield from declared(kind, child)
+
+
+def test_every_rule_of_the_definitions_is_broken_here():
+    rules = {
+        found
+        for crd in custom_resource_definitions()
+        for found in declared(crd["spec"]["names"]["kind"], crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
+    }
+    broken = [*BROKEN.values(), *CHANGED.values(), OTHER_DEPLOYMENT]
+
+    assert {(case.kind, case.message) for case in broken} == rules
