@@ -70,11 +70,13 @@ class Intake:
         record = flow_record(obj)
         if self.cache.put_flow(record):
             self._waker.add(WorkKey(Kind.FLOW, record.key))
+            self._wake_deployments_of_flow(record.key)
 
     def flow_gone(self, key: ObjectKey, uid: str) -> None:
         """A Flow was deleted."""
         if self.cache.drop_flow(key, uid):
             self.wake_runs_of_flow(key)
+            self._wake_deployments_of_flow(key)
 
     def deployment_seen(self, obj: dict[str, Any]) -> None:
         """A Deployment is there, or has changed: its limit, its policy or its flow may be others."""
@@ -143,6 +145,11 @@ class Intake:
             self._waker.add(WorkKey(Kind.RETENTION, ObjectKey(owner.namespace, owner.deployment or "")))
             if owner.deployment:
                 self._waker.add(WorkKey(Kind.DEPLOYMENT, ObjectKey(owner.namespace, owner.deployment)))
+
+    def _wake_deployments_of_flow(self, flow: ObjectKey) -> None:
+        for key, record in self.cache.deployments.items():
+            if key.namespace == flow.namespace and record.spec and record.spec.flow_ref.name == flow.name:
+                self._waker.add(WorkKey(Kind.DEPLOYMENT, key))
 
     def _wake_runs(self, runs: list[ObjectKey]) -> None:
         for key in runs:

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Self
 
 from headrace.kubeapi.client import STRATEGIC_MERGE_PATCH, KubeClient
 from headrace.kubeapi.errors import ApiError, Conflict, NotFound
@@ -33,7 +33,7 @@ class Ends:
 
 @dataclass(frozen=True)
 class Runs:
-    """The container runs until the pod is deleted; then it ends as `on_term` says, or never."""
+    """The container runs until the pod is deleted, or `end` is called; then it ends as `on_term` says, or never."""
 
     on_term: Ends | None = field(default_factory=lambda: Ends(143))
 
@@ -68,10 +68,13 @@ class Puppet:
         self.most_live = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._pods: dict[str, Pod] = {}
+        self._changed = asyncio.Condition()
+        self._ending: set[str] = set()
+        self._tellers: set[asyncio.Task[None]] = set()
         self._stream: asyncio.Task[None] | None = None
         self.problems: list[BaseException] = []
 
-    async def __aenter__(self) -> Puppet:
+    async def __aenter__(self) -> Self:
         await self._client.create("/api/v1/nodes", {"metadata": {"name": self.node}})
         path = f"/api/v1/namespaces/{self._namespace}/pods"
         self._stream = asyncio.create_task(Stream(self._client, path, {}, self).run())
@@ -84,6 +87,11 @@ class Puppet:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._client.delete(f"/api/v1/nodes/{self.node}")
 
+    def end(self, name: str) -> None:
+        """Have the container of a pod end by itself that was told to run."""
+        self._ending.add(name)
+        self._tell_soon()
+
     # The sink of the stream
     def seen(self, pod: Pod) -> None:
         uid = pod["metadata"]["uid"]
@@ -91,12 +99,14 @@ class Puppet:
         self._pods[uid] = pod
         if is_new:
             self.started.append(pod["metadata"]["name"])
+        self._tell_soon()
         if uid not in self._tasks and pod["status"].get("phase") not in {"Succeeded", "Failed"}:
             self._tasks[uid] = asyncio.create_task(self._play(uid))
 
     def gone(self, pod: Pod) -> None:
         self._pods.pop(pod["metadata"]["uid"], None)
         self.live.pop(pod["metadata"]["uid"], None)
+        self._tell_soon()
 
     def synced(self, uids: set[str], version: int) -> None:
         return
@@ -130,7 +140,7 @@ class Puppet:
         began = _now()
         await self._report(uid, "Running", {"running": {"startedAt": began}})
         if isinstance(act, Runs):
-            await self._until_deleted(uid)
+            await self._until_told(uid)
             if act.on_term is None:
                 await asyncio.Event().wait()
                 return
@@ -163,8 +173,24 @@ class Puppet:
         await self._client.patch(f"{self._path(uid)}/status", {"status": status}, content_type=STRATEGIC_MERGE_PATCH)
 
     async def _until_deleted(self, uid: str) -> None:
-        while uid in self._pods and not self._pods[uid]["metadata"].get("deletionTimestamp"):
-            await asyncio.sleep(0.02)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._is_deleted(uid))
+
+    def _is_deleted(self, uid: str) -> bool:
+        return uid not in self._pods or "deletionTimestamp" in self._pods[uid]["metadata"]
+
+    async def _until_told(self, uid: str) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._is_deleted(uid) or self._name(uid) in self._ending)
+
+    def _tell_soon(self) -> None:
+        task = asyncio.create_task(self._tell())
+        self._tellers.add(task)
+        task.add_done_callback(self._tellers.discard)
+
+    async def _tell(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
 
     async def _remove(self, uid: str) -> None:
         """As a kubelet does when the last container has ended."""

@@ -13,7 +13,7 @@ T = TypeVar("T")
 LOOK_EVERY_S = 0.05
 
 
-async def eventually(look: Callable[[], T | None | Awaitable[T | None]], *, within_s: float = 30, what: str = "") -> T:
+async def eventually(look: Callable[[], T | Awaitable[T | None] | None], *, within_s: float = 30, what: str = "") -> T:
     """What `look` returns as soon as it is true. Raises: AssertionError with the last answer after `within_s`."""
     deadline = time.monotonic() + within_s
     while True:
@@ -23,5 +23,7 @@ async def eventually(look: Callable[[], T | None | Awaitable[T | None]], *, with
         if answer:
             return answer  # type: ignore[return-value]
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within_s} s: {what or inspect.getsource(look).strip()}; last: {answer!r}")
+            raise AssertionError(
+                f"not within {within_s} s: {what or inspect.getsource(look).strip()}; last: {answer!r}"
+            )
         await asyncio.sleep(LOOK_EVERY_S)
