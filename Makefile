@@ -40,6 +40,7 @@ lint: $(STAMP) ## ruff, mypy, import contracts, generated files are current
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
+	@$(BIN)/python -m headrace.api.generate --check
 
 format: $(STAMP) ## rewrite the code in the project's format
 	@$(BIN)/ruff check --fix .

@@ -93,6 +93,9 @@ class Reason(Word):
     CONFIG_MISSING = "ConfigMissing", "A Secret, a ConfigMap or a key that the container needs is not there."
     CONTAINER_CREATION_FAILED = "ContainerCreationFailed", "The node cannot make the container from its settings."
     POD_CREATION_FAILED = "PodCreationFailed", "The API server refused the pod: quota, policy or podTemplate."
+    SCHEDULING_GATED = "SchedulingGated", "A scheduling gate holds the pod back from the scheduler."
+    VOLUME_WAIT = "VolumeWait", "The node still prepares volumes or loads the image, for longer than usual."
+    NODE_UNREACHABLE = "NodeUnreachable", "The node does not answer; whether the pod still runs is unknown."
 
     # Under way
     RUNNING = "Running", "The attempt's pod runs."
@@ -102,12 +105,11 @@ class Reason(Word):
     SUCCEEDED = "Succeeded", "The flow returned, or the command exited with 0."
     FLOW_FAILED = "FlowFailed", "The flow raised an exception."
     RETRY_REQUESTED = "RetryRequested", "The flow asked for another attempt."
-    RETRIES_EXHAUSTED = "RetriesExhausted", "The last attempt that the retry policy allows has failed."
     EXIT_CODE = "ExitCode", "The container exited with a code other than 0."
     CANNOT_START = "CannotStart", "The flow could not be started; trying again would not help."
+    INIT_FAILED = "InitFailed", "An init container failed, so the flow's container never started."
     IMPORT_ERROR = "ImportError", "The flow's code could not be imported."
     TIMED_OUT = "TimedOut", "The attempt took longer than timeoutSeconds."
-    DEADLINE_EXCEEDED = "DeadlineExceeded", "The pod outlived a deadline that podTemplate sets."
 
     # Ends that the infrastructure brought about
     OOM_KILLED = "OOMKilled", "The container used more memory than its limit."

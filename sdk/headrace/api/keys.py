@@ -1,4 +1,4 @@
-"""Names that the whole project agrees on: the API group, its resources, labels, annotations and finalizers."""
+"""Names that the whole project agrees on: the API group, its resources, labels and finalizers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,6 @@ SCHEDULE_LABEL: Final = "headrace.dev/schedule"
 ATTEMPT_LABEL: Final = "headrace.dev/attempt"
 """On pods: the number of the attempt, from 1."""
 REVISION_LABEL: Final = "headrace.dev/revision"
-
-SCHEDULED_TIME_ANNOTATION: Final = "headrace.dev/scheduled-time"
-"""On pods: the nominal time of the run, RFC 3339 in UTC."""
 
 POD_FINALIZER: Final = "headrace.dev/outcome"
 """Keeps a pod until its outcome is in the run's status."""
