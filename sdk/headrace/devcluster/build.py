@@ -143,8 +143,8 @@ def _compile(go: str, target: Path, environ: Mapping[str, str], progress: Progre
     if process.returncode:
         target.unlink(missing_ok=True)
         last = "\n".join(f"  {line}" for line in said.other[-ERROR_LINES:])
-        msg = f"go build ended with status {process.returncode}; it fetches modules once (network, GOPROXY) and "
-        msg += f"needs about 4 GB of memory and 3 GB of disk. It said:\n{last}"
+        msg = f"go build ended with status {process.returncode}; it fetches its modules once, which needs the "
+        msg += f"network (GOPROXY), and several GB of disk for Go's cache. It said:\n{last}"
         raise BuildFailed(msg)
 
 
@@ -169,7 +169,12 @@ def _follow(process: subprocess.Popen[str], progress: Progress) -> _Said:
     said = _Said(compiled=0, fetched=0, other=[])
     assert process.stderr is not None
     lines = process.stderr
-    reader = threading.Thread(target=lambda: [said.take(line.rstrip()) for line in lines], daemon=True)
+
+    def read() -> None:
+        for line in lines:
+            said.take(line.rstrip())
+
+    reader = threading.Thread(target=read, daemon=True)
     reader.start()
     started = time.monotonic()
     while reader.is_alive():
