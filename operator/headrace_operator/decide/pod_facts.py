@@ -1,0 +1,201 @@
+"""A pod as a diagnosis looks at it: what the API returns, or a slim copy of it, with every part possibly missing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from headrace.api.keys import FLOW_CONTAINER
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """How a container ended. `message` is its termination message, or the kubelet's word."""
+
+    exit_code: int
+    reason: str
+    message: str
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """One container's status. `memory_limit` is a quantity, such as "512Mi"."""
+
+    name: str
+    image: str
+    ready: bool
+    waiting_reason: str | None
+    waiting_message: str
+    running_since: datetime | None
+    terminated: Terminated | None
+    memory_limit: str | None
+
+    @property
+    def started_at(self) -> datetime | None:
+        """When its process started, running or not."""
+        return self.terminated.started_at if self.terminated else self.running_since
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """A pod's condition; `since` is its last transition."""
+
+    status: str
+    reason: str
+    message: str
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class PodFacts:
+    """
+    What a diagnosis rests on.
+
+    Args:
+        deadline: The deletion timestamp: when the grace period of a deletion is over.
+        asked_to_end: When the deletion was asked for.
+        mounted: Secrets and ConfigMaps that it mounts and cannot do without, such as `Secret "db"`.
+    """
+
+    name: str
+    namespace: str
+    node: str | None
+    phase: str
+    reason: str
+    message: str
+    created: datetime | None
+    deadline: datetime | None
+    asked_to_end: datetime | None
+    active_deadline_s: int | None
+    conditions: Mapping[str, Condition]
+    flow: Container | None
+    init: tuple[Container, ...]
+    containers: tuple[Container, ...]
+    mounted: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"pod {self.name} on node {self.node}" if self.node else f"pod {self.name}"
+
+    @property
+    def finished(self) -> bool:
+        """Whether its phase is one that it never leaves."""
+        return self.phase in {"Succeeded", "Failed"}
+
+    @property
+    def terminated(self) -> Terminated | None:
+        """How the flow's container ended, if it has."""
+        return self.flow.terminated if self.flow else None
+
+    @property
+    def disruption(self) -> Condition | None:
+        """Who or what in the cluster ended the pod, if anything did."""
+        found = self.conditions.get("DisruptionTarget")
+        return found if found is not None and found.status == "True" else None
+
+    def kubectl(self, verb: str) -> str:
+        """The command that tells more: `logs` or `describe pod`."""
+        container = f" -c {FLOW_CONTAINER}" if verb == "logs" else ""
+        return f"kubectl -n {self.namespace} {verb} {self.name}{container}"
+
+
+def pod_facts(pod: Mapping[str, Any]) -> PodFacts:
+    """The facts in a pod's mapping."""
+    metadata, spec, status = (_mapping(pod.get(part)) for part in ("metadata", "spec", "status"))
+    limits = dict(_memory_limits(spec))
+    containers = tuple(_container(entry, limits) for entry in _mappings(status.get("containerStatuses")))
+    deadline = _instant(metadata.get("deletionTimestamp"))
+    grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
+    return PodFacts(
+        name=metadata.get("name") or "",
+        namespace=metadata.get("namespace") or "default",
+        node=spec.get("nodeName"),
+        phase=status.get("phase") or "Pending",
+        reason=status.get("reason") or "",
+        message=status.get("message") or "",
+        created=_instant(metadata.get("creationTimestamp")),
+        deadline=deadline,
+        asked_to_end=deadline - grace if deadline else None,
+        active_deadline_s=spec.get("activeDeadlineSeconds"),
+        conditions={str(entry.get("type")): _condition(entry) for entry in _mappings(status.get("conditions"))},
+        flow=next((container for container in containers if container.name == FLOW_CONTAINER), None),
+        init=tuple(_container(entry, limits) for entry in _mappings(status.get("initContainerStatuses"))),
+        containers=containers,
+        mounted=tuple(_mounted(spec)),
+    )
+
+
+def _container(status: Mapping[str, Any], limits: Mapping[str, str]) -> Container:
+    state = _mapping(status.get("state"))
+    waiting, running, ended = (_mapping(state.get(name)) for name in ("waiting", "running", "terminated"))
+    name = str(status.get("name"))
+    return Container(
+        name=name,
+        image=str(status.get("image") or ""),
+        ready=status.get("ready") is True,
+        waiting_reason=(waiting.get("reason") or "") if "waiting" in state else None,
+        waiting_message=waiting.get("message") or "",
+        running_since=_instant(running.get("startedAt")),
+        terminated=_terminated(ended) if ended else None,
+        memory_limit=_memory_limit(status) or limits.get(name),
+    )
+
+
+def _terminated(ended: Mapping[str, Any]) -> Terminated:
+    return Terminated(
+        exit_code=int(ended.get("exitCode") or 0),
+        reason=ended.get("reason") or "",
+        message=ended.get("message") or "",
+        started_at=_instant(ended.get("startedAt")),
+        finished_at=_instant(ended.get("finishedAt")),
+    )
+
+
+def _condition(entry: Mapping[str, Any]) -> Condition:
+    return Condition(
+        status=entry.get("status") or "Unknown",
+        reason=entry.get("reason") or "",
+        message=entry.get("message") or "",
+        since=_instant(entry.get("lastTransitionTime")),
+    )
+
+
+def _memory_limits(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for container in _mappings(spec.get("containers")):
+        limit = _memory_limit(container)
+        if limit:
+            yield str(container.get("name")), limit
+
+
+def _memory_limit(container: Mapping[str, Any]) -> str | None:
+    limit = _mapping(_mapping(container.get("resources")).get("limits")).get("memory")
+    return str(limit) if limit else None
+
+
+def _mounted(spec: Mapping[str, Any]) -> Iterator[str]:
+    for volume in _mappings(spec.get("volumes")):
+        projected = _mappings(_mapping(volume.get("projected")).get("sources"))
+        for source in (volume, *projected):
+            secret, config_map = _mapping(source.get("secret")), _mapping(source.get("configMap"))
+            if secret and not secret.get("optional"):
+                yield f'Secret "{secret.get("secretName") or secret.get("name")}"'
+            if config_map and not config_map.get("optional"):
+                yield f'ConfigMap "{config_map.get("name")}"'
+
+
+def _instant(stamp: object) -> datetime | None:
+    """RFC 3339 as aware UTC; None for nothing, and for the zero time that Go writes."""
+    if not isinstance(stamp, str) or stamp.startswith("0001-"):
+        return None
+    return datetime.fromisoformat(stamp).astimezone(UTC)
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:
+    return tuple(map(_mapping, value)) if isinstance(value, list | tuple) else ()
