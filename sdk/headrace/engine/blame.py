@@ -1,0 +1,49 @@
+"""Where an exception comes from, in the words of the person whose code it is."""
+
+from __future__ import annotations
+
+import os
+import sysconfig
+from pathlib import Path
+from types import TracebackType
+
+OURS = str(Path(__file__).parent.parent) + os.sep
+LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
+MAX_TRACEBACK = 8192
+"""Characters of a traceback in a log line; the end is kept, as it says what went wrong."""
+
+
+def where(error: BaseException) -> str:
+    """ "etl.py:23": the innermost line of the author's own code that the exception passed, "" if there is none."""
+    place = ""
+    step = error.__traceback__
+    while step is not None:
+        if _is_authors(step):
+            place = f"{_shortened(step.tb_frame.f_code.co_filename)}:{step.tb_lineno}"
+        step = step.tb_next
+    return place
+
+
+def traceback_text(error: BaseException) -> str:
+    """The traceback without the frames of this package in front, at most 8,192 characters of it."""
+    import traceback  # noqa: PLC0415 - only failures need it
+
+    step = error.__traceback__
+    while step is not None and step.tb_frame.f_code.co_filename.startswith(OURS):
+        step = step.tb_next
+    lines = traceback.format_exception(type(error), error, step or error.__traceback__)
+    return "".join(lines).rstrip()[-MAX_TRACEBACK:]
+
+
+def _is_authors(step: TracebackType) -> bool:
+    name = step.tb_frame.f_code.co_filename
+    return not name.startswith((OURS, "<frozen", *LIBRARIES))
+
+
+def _shortened(name: str) -> str:
+    """Relative to the working folder where it is below it, else the bare name: folders of an image say little."""
+    path = Path(name)
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return path.name

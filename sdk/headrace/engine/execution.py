@@ -1,0 +1,180 @@
+"""
+Runs one description to its final state: attempts, pauses between them, and what they leave behind.
+
+Written once, over a Way; `call` and `call_on_loop` wrap it for functions with `def` and with `async def`.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from headrace.engine import reporting
+from headrace.engine.description import Description
+from headrace.engine.futures import TaskFuture
+from headrace.engine.prints import printing_to_log
+from headrace.engine.retries import Retries
+from headrace.engine.scope import CURRENT, FlowRun, Run, TaskRun, current_flow_run, flow_run_name
+from headrace.engine.session import current_session
+from headrace.engine.transitions import after_error
+from headrace.engine.ways import BLOCKING, ON_LOOP, Arguments, Way, is_cancellation, run_to_end
+from headrace.engine.workers import STOP_GRACE_S
+from headrace.errors import TimedOut, UsageError
+from headrace.states import Ended, Failed, Retrying, State, Succeeded
+
+NO_RETRIES = Retries()
+OpenRun = Callable[[int], Run]
+
+
+def call(of: Description, arguments: Arguments, *, return_state: bool) -> Any:
+    """What a function written with `def` returns, or its final state. Raises: what it raised."""
+    return delivered(run_to_end(final_state(of, arguments, BLOCKING)), return_state=return_state)
+
+
+async def call_on_loop(of: Description, arguments: Arguments, *, return_state: bool) -> Any:
+    """As `call`, for a function written with `async def`."""
+    return delivered(await final_state(of, arguments, ON_LOOP), return_state=return_state)
+
+
+def submit(of: Description, arguments: Arguments) -> TaskFuture[Any]:
+    """
+    Starts a task of the current flow beside it.
+
+    Async tasks of an async flow share its event loop; all others get a thread.
+    Raises: UsageError: called outside a flow, or in a task.
+    """
+    flow_run = CURRENT.get()
+    if not isinstance(flow_run, FlowRun):
+        raise UsageError(_misplaced_submit(of, flow_run))
+    name = flow_run.next_task_run(of.name)
+    open_run = partial(TaskRun, of, name, flow_run)
+    if of.is_async and flow_run.description.is_async:
+        return flow_run.workers.submit_to_loop(name, _attempts(of, arguments, ON_LOOP, open_run))
+    return flow_run.workers.submit(name, partial(_in_thread, of, arguments, open_run))
+
+
+def delivered(state: State[Any], *, return_state: bool) -> Any:
+    """The state itself, where asked for, else what the run returned or raised. A cancellation is always raised."""
+    if return_state and (not isinstance(state, Ended) or isinstance(state.exception, Exception)):
+        return state
+    return state.result()
+
+
+async def final_state(of: Description, arguments: Arguments, way: Way) -> State[Any]:
+    """The state in which a flow or task run ends, all its attempts made."""
+    flow_run = current_flow_run()
+    if of.kind == "task":
+        name = flow_run.next_task_run(of.name) if flow_run else f"{of.name}-0"
+        return await _attempts(of, arguments, way, partial(TaskRun, of, name, flow_run))
+    if flow_run is None and not current_session().repeats_flows:
+        of = replace(of, retries=NO_RETRIES)
+    return await _attempts(of, arguments, way, partial(FlowRun, of, flow_run_name(of, flow_run), flow_run))
+
+
+async def _attempts(of: Description, arguments: Arguments, way: Way, open_run: OpenRun) -> State[Any]:
+    clock = current_session().clock
+    attempt = 1
+    while True:
+        run = open_run(attempt)
+        started_s = clock.now_s()
+        reporting.started(run, again=attempt > 1)
+        state = await _one_attempt(of, arguments, way, run, attempt)
+        reporting.ended(run, state, attempt=attempt, duration_s=clock.now_s() - started_s)
+        if not isinstance(state, Retrying):
+            return state
+        await way.sleep(clock, state.delay_s)
+        attempt += 1
+
+
+async def _one_attempt(of: Description, arguments: Arguments, way: Way, run: Run, attempt: int) -> State[Any]:
+    token = CURRENT.set(run)
+    try:
+        with _prints(of, run):
+            if of.timeout_s is None:
+                data = await way.call(of.function, arguments)
+            else:
+                data = await way.call_within(of.timeout_s, of.function, arguments, _what(run))
+        if isinstance(run, FlowRun):
+            await _wait_for_submitted(run, way)
+    except GeneratorExit:  # the coroutine is thrown away: nothing may be awaited, and nobody asks for a state
+        raise
+    except BaseException as error:  # noqa: BLE001 - every end of an attempt becomes a state
+        cancelled = is_cancellation(error)
+        if isinstance(run, FlowRun):
+            await _stop_submitted(run, way, at_once=cancelled or isinstance(error, TimedOut))
+        return after_error(_misuse(of, arguments, error) or error, of, attempt=attempt, cancelled=cancelled)
+    finally:
+        CURRENT.reset(token)
+    return Succeeded(data=data)
+
+
+def _in_thread(of: Description, arguments: Arguments, open_run: OpenRun) -> State[Any]:
+    if not of.is_async:
+        return run_to_end(_attempts(of, arguments, BLOCKING, open_run))
+    import asyncio  # noqa: PLC0415 - 40 ms that a flow without `async` does not pay
+
+    return asyncio.run(_attempts(of, arguments, ON_LOOP, open_run))
+
+
+def _prints(of: Description, run: Run) -> AbstractContextManager[None]:
+    wanted = of.log_prints
+    flow_run = run.flow_run
+    while wanted is None and flow_run is not None:
+        wanted = flow_run.description.log_prints
+        flow_run = flow_run.parent
+    return printing_to_log() if wanted else nullcontext()
+
+
+async def _wait_for_submitted(run: FlowRun, way: Way) -> None:
+    """A flow ends after its tasks. One that failed, and whose outcome nobody asked for, fails the flow."""
+    workers = run.workers
+    await way.ended(workers.futures)
+    workers.close()
+    for future in workers.futures:
+        if not future.seen:
+            future.result()
+
+
+async def _stop_submitted(run: FlowRun, way: Way, *, at_once: bool) -> None:
+    """What has not begun is taken back. What runs goes on to its end, or is broken off `at_once`."""
+    workers = run.workers
+    if at_once:
+        workers.stop()
+    workers.close()
+    await way.ended(workers.futures, STOP_GRACE_S if at_once else None)
+
+
+def _misuse(of: Description, arguments: Arguments, error: BaseException) -> UsageError | None:
+    """What to write instead, if the function was called with arguments that it does not take."""
+    if not isinstance(error, TypeError):
+        return None
+    try:
+        inspect.signature(of.function).bind(*arguments[0], **arguments[1])
+    except TypeError as mismatch:
+        taken = inspect.signature(of.function)
+        return UsageError(f'{of.kind} "{of.name}": {mismatch}; call it as {of.name}{taken}')
+    return None
+
+
+def _what(run: Run) -> str:
+    return f'{run.description.kind} "{run.name}"'
+
+
+def _misplaced_submit(of: Description, run: Run | None) -> str:
+    if run is None:
+        return f'task "{of.name}": submit() belongs into a flow, which waits for it; call {of.name}(…) instead'
+    return f'task "{of.name}": submit() belongs into a flow; in task "{run.description.name}" call {of.name}(…) instead'
+
+
+def refuse_futures(of: Description, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """Raises: UsageError: a future stands where its result belongs."""
+    for value in (*args, *kwargs.values()):
+        if type(value) is TaskFuture:
+            raise UsageError(
+                f'task "{of.name}": an argument is the future of {value.name}, not its result; '
+                f"pass `future.result()`, or `await future` in an `async def`"
+            )

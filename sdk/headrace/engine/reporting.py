@@ -1,0 +1,69 @@
+"""What a run tells while it goes: log events, and the figures of its tasks."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Final
+
+from headrace.engine import logs
+from headrace.engine.blame import traceback_text, where
+from headrace.engine.scope import FlowRun, Run, TaskRun
+from headrace.engine.transitions import told
+from headrace.states import Cancelled, Crashed, Failed, Retrying, State, Succeeded
+
+OUTCOMES: Final = {
+    Succeeded: ("succeeded", logging.INFO),
+    Retrying: ("retrying", logging.WARNING),
+    Failed: ("failed", logging.ERROR),
+    Crashed: ("crashed", logging.ERROR),
+    Cancelled: ("cancelled", logging.WARNING),
+}
+"""The last word of the event, and its level, by the state after the attempt."""
+
+
+def started(run: Run, *, again: bool) -> None:
+    """Tells that an attempt begins."""
+    logs.prepare()
+    if isinstance(run, TaskRun) and run.flow_run and not again:
+        run.flow_run.tally.started()
+    if logs.LOGGER.isEnabledFor(logging.INFO):
+        message = f"started, attempt {run.attempt}" if run.attempt > 1 else "started"
+        logs.emit(logging.INFO, run, f"{run.description.kind}_started", message, attempt=run.attempt)
+
+
+def ended(run: Run, state: State[Any], *, attempt: int, duration_s: float) -> None:
+    """Tells how an attempt ended, and counts the task run if that was its last."""
+    if isinstance(run, TaskRun) and run.flow_run and state.is_final():
+        run.flow_run.tally.ended(run.name, state, attempts=attempt)
+    word, level = OUTCOMES[type(state)]
+    if not logs.LOGGER.isEnabledFor(level):
+        return
+    event = f"{run.description.kind}_{word}"
+    if isinstance(state, Succeeded):
+        message = f"succeeded in {duration_s:.3g} s"
+        logs.emit(level, run, event, message, attempt=run.attempt, duration_s=round(duration_s, 6))
+        return
+    logs.emit(level, run, event, _told(state, word), attempt=run.attempt, duration_s=round(duration_s, 6), **_facts(run, state))
+
+
+def _told(state: State[Any], word: str) -> str:
+    if isinstance(state, Retrying):
+        return f"attempt {state.attempt} failed: {state.message}; the next one starts in {state.delay_s:.3g} s"
+    return f"{word}: {state.message}"
+
+
+def _facts(run: Run, state: State[Any]) -> dict[str, Any]:
+    error: BaseException = state.exception  # type: ignore[attr-defined]  # every state but Succeeded has one here
+    facts: dict[str, Any] = {"error": told(error), "where": where(error)}
+    if isinstance(state, Retrying):
+        facts["delay_s"] = state.delay_s
+    if isinstance(state, Failed | Crashed) and not _was_told(run, error):
+        facts["exception"] = traceback_text(error)
+    return facts
+
+
+def _was_told(run: Run, error: BaseException) -> bool:
+    """Whether the traceback is in the log already, as the failure of the task that it came from."""
+    culprit = run.tally.culprit if isinstance(run, FlowRun) else None
+    return culprit is not None and culprit[0] is error
+

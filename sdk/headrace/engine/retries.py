@@ -1,0 +1,40 @@
+"""How often, and after which delay, a failed attempt is followed by another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import random
+
+Delay = tuple[float, ...] | Callable[[int], float]
+"""Seconds after the 1st, 2nd, … failure, the last one repeated; or a function of the number of failures, from 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Delays that grow: first x factor^(failures-1), at most `max_seconds`, moved at random by up to `jitter`."""
+
+    first_seconds: float
+    factor: float = 2.0
+    max_seconds: float = 3600.0
+    jitter: float = 0.1
+
+    def __call__(self, failures: int) -> float:
+        """Seconds to wait after the `failures`-th failure, from 1."""
+        # The exponent is bounded too: factor 10 and a thousand failures would overflow a float.
+        bounded = min(self.first_seconds * self.factor ** min(failures - 1, 64), self.max_seconds)
+        return bounded * (1 + self.jitter * (2 * random() - 1))  # noqa: S311 - spreads load, guards nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """At most `limit` further attempts after the first."""
+
+    limit: int = 0
+    delay: Delay = (0.0,)
+
+    def delay_s(self, failures: int) -> float:
+        """Seconds to wait after the `failures`-th failure, from 1; never negative."""
+        if callable(self.delay):
+            return max(0.0, float(self.delay(failures)))
+        return self.delay[min(failures, len(self.delay)) - 1]

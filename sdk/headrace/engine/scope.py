@@ -1,0 +1,81 @@
+"""The runs under way: which flow run and task run the code that asks belongs to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextvars import ContextVar
+from itertools import count
+from typing import Any
+
+from headrace.engine.description import Description
+from headrace.engine.session import Session, Tally, current_session
+from headrace.engine.workers import Workers
+
+
+class FlowRun:
+    """One attempt of a flow run. `fields` is what its log lines say of it."""
+
+    __slots__ = ("_names", "attempt", "description", "fields", "name", "parent", "session", "tally", "workers")
+
+    def __init__(self, description: Description, name: str, parent: FlowRun | None, attempt: int) -> None:
+        self.description = description
+        self.name = name
+        self.parent = parent
+        self.session: Session = current_session()
+        self.attempt = attempt if parent else self.session.attempt + attempt - 1
+        self.tally: Tally = self.session.tally
+        self.workers = Workers()
+        self.fields: Mapping[str, Any] = {"flow": description.name, "flow_run": name}
+        # Flows inside a flow number their tasks on: a name means one task run.
+        self._names: dict[str, count[int]] = parent._names if parent else {}
+
+    @property
+    def is_outermost(self) -> bool:
+        """Whether no other flow has called it."""
+        return self.parent is None
+
+    @property
+    def flow_run(self) -> FlowRun:
+        """Itself: the nearest flow run."""
+        return self
+
+    def next_task_run(self, task: str) -> str:
+        """ "extract-0", "extract-1", …: unique in the flow run, in the order of the calls."""
+        numbers = self._names.get(task)
+        if numbers is None:
+            numbers = self._names.setdefault(task, count())
+        return f"{task}-{next(numbers)}"
+
+
+class TaskRun:
+    """One attempt of a task run. `flow_run` is None for a task that was called outside a flow."""
+
+    __slots__ = ("attempt", "description", "fields", "flow_run", "name")
+
+    def __init__(self, description: Description, name: str, flow_run: FlowRun | None, attempt: int) -> None:
+        self.description = description
+        self.name = name
+        self.attempt = attempt
+        self.flow_run = flow_run
+        around = flow_run.fields if flow_run else {}
+        self.fields: Mapping[str, Any] = {**around, "task": description.name, "task_run": name}
+
+
+Run = FlowRun | TaskRun
+
+CURRENT: ContextVar[Run | None] = ContextVar("headrace_run", default=None)
+"""The innermost run that the running code belongs to."""
+
+
+def current_flow_run() -> FlowRun | None:
+    """The innermost flow run around the running code."""
+    run = CURRENT.get()
+    return run.flow_run if run else None
+
+
+def flow_run_name(description: Description, parent: FlowRun | None) -> str:
+    """The name of a new flow run: its parent's, the session's, or one made up."""
+    if parent:
+        return parent.name
+    return current_session().flow_run or f"{description.name}-{os.urandom(3).hex()}"

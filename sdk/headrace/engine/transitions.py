@@ -1,0 +1,62 @@
+"""
+What follows from the end of an attempt. Pure: the clock, the dice and the log are elsewhere.
+
+    ended by                                  attempts left      none left
+    ───────────────────────────────────────── ────────────────── ─────────
+    a signal, a cancellation                  Cancelled          Cancelled
+    RetryRun, out of a flow                   Retrying           Failed
+    RetryRun, out of a task; misuse           Failed             Failed
+    sys.exit                                  Failed             Failed
+    any other Exception, TimedOut included    Retrying           Failed
+    any other BaseException                   Crashed            Crashed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from headrace.engine.description import Description
+from headrace.errors import ParameterError, RetryRun, UsageError
+from headrace.states import Cancelled, Crashed, Failed, Retrying, State
+
+NOT_RETRIED = (UsageError, ParameterError)
+"""Another attempt would end the same way."""
+
+
+def after_error(error: BaseException, of: Description, *, attempt: int, cancelled: bool) -> State[None]:
+    """
+    The state after an attempt that ended by `error`.
+
+    Args:
+        attempt: Number of the attempt, from 1.
+        cancelled: Whether `error` is how this function is told to stop.
+    """
+    said = told(error)
+    if cancelled:
+        return Cancelled(message=said, exception=error, attempt=attempt)
+    if isinstance(error, SystemExit):
+        said = f"the code called sys.exit({error.code!r}); return to succeed, raise to fail"
+        return Failed(message=said, exception=error, attempt=attempt)
+    if not isinstance(error, Exception):
+        return Crashed(message=said, exception=error, attempt=attempt)
+    if attempt <= of.retries.limit and _may_be_tried_again(error, of):
+        return Retrying(message=said, exception=error, attempt=attempt, delay_s=_delay_s(error, of.retries.delay_s, attempt))
+    return Failed(message=said, exception=error, attempt=attempt)
+
+
+def told(error: BaseException) -> str:
+    """The error in one line: its type and what it says."""
+    said = str(error).strip()
+    return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _may_be_tried_again(error: Exception, of: Description) -> bool:
+    if isinstance(error, RetryRun):  # it asks for the whole run: a task that tried again would be in the way
+        return of.kind == "flow"
+    return not isinstance(error, NOT_RETRIED)
+
+
+def _delay_s(error: Exception, delay_s: Callable[[int], float], attempt: int) -> float:
+    if isinstance(error, RetryRun) and error.delay_seconds is not None:
+        return error.delay_seconds
+    return delay_s(attempt)

@@ -1,0 +1,90 @@
+"""Where submitted tasks run: on the flow's event loop, or in threads that exist from the first one on."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any
+
+from headrace.engine.futures import TaskFuture
+from headrace.engine.interruption import Interruptible
+from headrace.errors import RunCancelled
+from headrace.states import State
+
+if TYPE_CHECKING:
+    import asyncio
+
+THREADS = 32
+"""Tasks that run at a time in threads: enough to wait for many servers, few enough for a small pod."""
+STOP_GRACE_S = 5.0
+"""How long a cancelled flow waits for its threads; a call that blocks in C may take longer than that."""
+
+
+class Workers:
+    """The submitted tasks of one flow run."""
+
+    __slots__ = ("_lock", "_pool", "_running", "futures")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: ThreadPoolExecutor | None = None
+        self._running: set[Interruptible] = set()
+        self.futures: list[TaskFuture[Any]] = []
+        """In the order of submission."""
+
+    def submit(self, name: str, work: Callable[[], State[Any]]) -> TaskFuture[Any]:
+        """Runs it in a thread, in a copy of the caller's context."""
+        with self._lock:
+            if self._pool is None:
+                self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="headrace")
+        done = self._pool.submit(copy_context().run, self._interruptibly, work)
+        return self._kept(TaskFuture(name, done, cancel=done.cancel))
+
+    def submit_to_loop(self, name: str, work: Coroutine[Any, Any, State[Any]]) -> TaskFuture[Any]:
+        """Runs it on the running event loop."""
+        import asyncio  # noqa: PLC0415 - 40 ms that a flow without `async` does not pay
+
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        done: Future[State[Any]] = Future()
+        task.add_done_callback(lambda ended: _hand_over(ended, done))
+        return self._kept(TaskFuture(name, done, cancel=task.cancel, loop_thread=threading.get_ident()))
+
+    def stop(self) -> None:
+        """Takes back what has not begun and breaks off what runs."""
+        for future in self.futures:
+            future.cancel()
+        with self._lock:
+            for stretch in self._running:
+                stretch.interrupt(RunCancelled)
+
+    def close(self) -> None:
+        """Takes back what has not begun in a thread, and lets the threads go when they have ended their task."""
+        if self._pool:
+            self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _kept(self, future: TaskFuture[Any]) -> TaskFuture[Any]:
+        self.futures.append(future)
+        return future
+
+    def _interruptibly(self, work: Callable[[], State[Any]]) -> State[Any]:
+        with Interruptible() as stretch:
+            with self._lock:
+                self._running.add(stretch)
+            try:
+                return work()
+            finally:
+                with self._lock:
+                    self._running.discard(stretch)
+
+
+def _hand_over(ended: asyncio.Task[State[Any]], done: Future[State[Any]]) -> None:
+    """A task that was cancelled before its first step has no state: its future is cancelled like one in a thread."""
+    if ended.cancelled():
+        done.cancel()
+        done.set_running_or_notify_cancel()
+    elif error := ended.exception():
+        done.set_exception(error)
+    else:
+        done.set_result(ended.result())

@@ -1,0 +1,124 @@
+"""
+Errors of the SDK.
+
+    HeadraceError
+    ├── UsageError          the code that uses headrace must be changed; the message says what to write instead
+    ├── EntrypointError     no flow can be reached under that entrypoint
+    ├── ParameterError      a flow's parameters do not fit its type hints
+    ├── TimedOut            a flow or task took longer than its timeout_seconds (a TimeoutError too)
+    └── RetryRun            raised by authors: end this attempt and start the run again
+    RunCancelled            the run was told to stop; no `except Exception` holds it up
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+MAX_SHOWN = 120
+"""Characters of a value that an error shows."""
+
+
+def shown(value: object) -> str:
+    """The value as an error shows it: its repr, cut at 120 characters."""
+    try:
+        text = repr(value)
+    except Exception as error:  # noqa: BLE001 - a broken __repr__ must not hide the error that is being told
+        text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
+
+
+class HeadraceError(Exception):
+    """Base of all errors of this package."""
+
+
+class UsageError(HeadraceError):
+    """The code that uses headrace must be changed."""
+
+
+class EntrypointError(HeadraceError):
+    """
+    No flow can be reached under this entrypoint.
+
+    Attributes: `entrypoint` as it was given, `problem` what is wrong with it and what to do, `reason` in CamelCase:
+    "BadEntrypoint", or "ImportError" where the code was found and raised on import.
+    """
+
+    def __init__(self, entrypoint: str, problem: str, *, reason: str = "BadEntrypoint") -> None:
+        super().__init__(entrypoint, problem, reason)
+        self.entrypoint = entrypoint
+        self.problem = problem
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f'entrypoint "{self.entrypoint}": {self.problem}'
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterProblem:
+    """One parameter that does not fit; `parameter` may be a path into it, such as "rows.0.id"."""
+
+    parameter: str
+    found: str
+    expected: str
+
+    def __str__(self) -> str:
+        return f'parameter "{self.parameter}" {self.found}, expected {self.expected}'
+
+
+class ParameterError(HeadraceError):
+    """
+    A flow's parameters do not fit its type hints; the flow was not started.
+
+    Attributes: `flow` is its name, `problems` names every parameter that is wrong, `advice` what to do.
+    """
+
+    def __init__(self, flow: str, problems: Sequence[ParameterProblem], *, advice: str) -> None:
+        super().__init__(flow, tuple(problems), advice)
+        self.flow = flow
+        self.problems = tuple(problems)
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f'flow "{self.flow}": {"; ".join(map(str, self.problems))}; {self.advice}'
+
+
+class TimedOut(HeadraceError, TimeoutError):
+    """A flow or task took longer than its timeout. Attributes: `what` was stopped, `timeout_s` its bound."""
+
+    def __init__(self, what: str, timeout_s: float) -> None:
+        super().__init__(what, timeout_s)
+        self.what = what
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        return f"{self.what} took longer than its timeout of {self.timeout_s:g} s"
+
+
+class RetryRun(HeadraceError):
+    """
+    Raised out of a flow, it ends this attempt and asks for another one, as far as the flow's retries allow.
+
+    Args:
+        message: Why, for people.
+        delay_seconds: How long to wait before the next attempt. None: as the flow's retry delay says.
+    """
+
+    def __init__(self, message: str, delay_seconds: float | None = None) -> None:
+        super().__init__(message, delay_seconds)
+        self.message = message
+        self.delay_seconds = delay_seconds
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class RunCancelled(BaseException):
+    """The run was told to stop; `cause` says by what, such as "SIGTERM"."""
+
+    def __init__(self, cause: str = "") -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"cancelled by {self.cause}" if self.cause else "cancelled"

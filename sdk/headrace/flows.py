@@ -1,0 +1,110 @@
+"""`@flow`: a pipeline, as a function. Its parameters are the function's, checked by its type hints."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import cached_property, update_wrapper
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
+
+from headrace.engine.description import Description
+from headrace.errors import UsageError, shown
+from headrace.options import FlowOptions, described
+from headrace.states import State
+
+if TYPE_CHECKING:
+    from headrace.parameters import Parameters
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Flow(Generic[P, R]):
+    """A function that runs as a flow when it is called. Made by `@flow`; `fn` is the bare function."""
+
+    def __init__(self, function: Callable[P, R], description: Description, *, text: str, validates: bool) -> None:
+        self.fn = function
+        self.described = description
+        self.description = text
+        """What the flow is for, in its author's words; may be empty."""
+        self.validates = validates
+        update_wrapper(self, function)
+
+    @property
+    def name(self) -> str:
+        """In logs, states and manifests."""
+        return self.described.name
+
+    def __repr__(self) -> str:
+        return f'<flow "{self.name}">'
+
+    @cached_property
+    def parameters(self) -> Parameters:
+        """What the flow takes: checks values, tells the JSON Schema and the defaults."""
+        from headrace.parameters import Parameters  # noqa: PLC0415 - pydantic is loaded by the first call
+
+        return Parameters(self.name, self.fn)
+
+    def parameters_schema(self) -> dict[str, Any]:
+        """
+        The JSON Schema of the parameters, as an object by name.
+
+        Raises: UsageError: a parameter has a type that JSON cannot carry.
+        """
+        return self.parameters.schema(description=self.description)
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
+    @overload
+    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> State[Any]: ...
+    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+        """
+        Runs the flow and returns what the function returns; a flow with `async def` must be awaited.
+
+        With `return_state=True` the final state is returned instead, whatever the function raised.
+        Raises: ParameterError: the arguments do not fit; the flow was not started.
+        """
+        from headrace.engine import execution  # noqa: PLC0415 - the engine is loaded by the first call
+
+        run = execution.call_on_loop if self.described.is_async else execution.call
+        return run(self.described, self._arguments(args, kwargs), return_state=return_state)
+
+    def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        return self.parameters.checked(args, kwargs) if self.validates else (args, kwargs)
+
+
+@overload
+def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
+@overload
+def flow(**options: Unpack[FlowOptions]) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
+def flow(function: Any = None, /, **options: Any) -> Any:
+    """
+    Turns a function into a flow: `@flow`, or `@flow(retries=3)` with the options of FlowOptions.
+
+    Raises: UsageError: the function, its parameters or an option cannot be one.
+    """
+    if function is not None:
+        return _flow(function, options)
+    described("flow", _nothing, options)  # a wrong option is told where it is written
+    return lambda function: _flow(function, options)
+
+
+def _flow(function: Callable[P, R], options: Mapping[str, Any]) -> Flow[P, R]:
+    description = described("flow", function, options)
+    validates = options.get("validate_parameters", True)
+    text = options.get("description", inspect.getdoc(function) or "")
+    if not isinstance(validates, bool):
+        raise UsageError(f'@flow "{description.name}": validate_parameters is {shown(validates)}, expected True or False')
+    if not isinstance(text, str):
+        raise UsageError(f'@flow "{description.name}": description is {shown(text)}, expected some text')
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind in {parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY}:
+            raise UsageError(
+                f'@flow "{description.name}": "{parameter}" cannot be given by name, as a FlowRun gives its parameters; '
+                f"write {parameter.name} as an ordinary parameter{' that takes a list' if parameter.kind is parameter.VAR_POSITIONAL else ''}"
+            )
+    return Flow(function, description, text=text, validates=validates)
+
+
+def _nothing() -> None:
+    """Stands for the function that is not known yet."""

@@ -1,0 +1,137 @@
+"""The options of `@flow` and `@task`: what they may be, and the advice for what they may not."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypedDict
+
+from headrace.engine.description import Description
+from headrace.engine.retries import Delay, Retries
+from headrace.errors import UsageError, shown
+
+RESERVED = "return_state"
+
+
+class TaskOptions(TypedDict, total=False):
+    """Options of `@task(...)`."""
+
+    name: str
+    """In logs and states. Absent: the function's name."""
+    retries: int
+    """Further attempts after the first, at least 0. Absent: none."""
+    retry_delay_seconds: float | Sequence[float] | Callable[[int], float]
+    """Before each further attempt; or one number for each; or a function of the number of failures. Absent: 0."""
+    timeout_seconds: float
+    """Per attempt, more than 0. Absent: no bound."""
+    log_prints: bool
+    """Whether print() becomes a log line. Absent: as in the flow around it."""
+
+
+class FlowOptions(TaskOptions, total=False):
+    """Options of `@flow(...)`: those of a task, and these."""
+
+    validate_parameters: bool
+    """Whether parameters are checked and coerced by the type hints. Absent: yes."""
+    description: str
+    """What the flow is for. Absent: the function's docstring."""
+
+
+def described(kind: Literal["flow", "task"], function: Callable[..., Any], options: Mapping[str, Any]) -> Description:
+    """
+    The description that the engine runs.
+
+    Raises: UsageError: the function or an option cannot be one; the message says what to write instead.
+    """
+    label = f"@{kind}"
+    refuse_unknown(label, options, FlowOptions if kind == "flow" else TaskOptions)
+    refuse_function(label, function)
+    name = _name(label, function, options)
+    label = f'@{kind} "{name}"'
+    return Description(
+        kind=kind,
+        name=name,
+        function=function,
+        is_async=inspect.iscoroutinefunction(function),
+        retries=Retries(_limit(label, options.get("retries", 0)), _delay(label, options.get("retry_delay_seconds", 0))),
+        timeout_s=_timeout_s(label, options.get("timeout_seconds")),
+        log_prints=_flag(label, "log_prints", options.get("log_prints")),
+    )
+
+
+def refuse_unknown(label: str, options: Iterable[str], known: type) -> None:
+    """Raises: UsageError: an option is none of those that the TypedDict `known` has."""
+    names = sorted(inspect.get_annotations(known))
+    for option in options:
+        if option not in names:
+            import difflib  # noqa: PLC0415 - only a mistake needs it
+
+            near = difflib.get_close_matches(option, names, 1)
+            meant = f'did you mean "{near[0]}"? ' if near else ""
+            raise UsageError(f'{label}: unknown option "{option}"; {meant}options are {", ".join(names)}')
+
+
+def refuse_function(label: str, function: object) -> None:
+    """Raises: UsageError: this cannot be decorated."""
+    if isinstance(function, str):
+        raise UsageError(f'{label}: the function is missing; to give a name, write {label}(name="{function}")')
+    if isinstance(function, staticmethod | classmethod):
+        raise UsageError(f"{label}: write {label} below @{type(function).__name__}, next to the function")
+    if inspect.isclass(function) or not callable(function):
+        raise UsageError(f"{label}: {shown(function)} is no function; write {label} above a `def` or `async def`")
+    if isinstance(getattr(function, "described", None), Description):
+        raise UsageError(f"{label}: {shown(function)} is decorated already; use one of @flow and @task, once")
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise UsageError(f"{label}: {_called(function)} yields; build a list and return it")
+    if RESERVED in inspect.signature(function).parameters:
+        raise UsageError(f'{label}: {_called(function)} has a parameter "{RESERVED}", which the call itself takes; rename it')
+
+
+def _name(label: str, function: Callable[..., Any], options: Mapping[str, Any]) -> str:
+    name = options.get("name", getattr(function, "__name__", ""))
+    if not isinstance(name, str) or not name.strip():
+        raise UsageError(f'{label}: name is {shown(name)}, expected some text; write {label}(name="…")')
+    if name == "<lambda>":
+        raise UsageError(f'{label}: a lambda has no name; write a `def`, or {label}(name="…")')
+    return name
+
+
+def _called(function: object) -> str:
+    return str(getattr(function, "__name__", function))
+
+
+def _limit(label: str, retries: object) -> int:
+    if isinstance(retries, int) and not isinstance(retries, bool) and retries >= 0:
+        return retries
+    raise UsageError(f"{label}: retries is {shown(retries)}, expected a whole number of at least 0, such as retries=3")
+
+
+def _delay(label: str, delay: Any) -> Delay:
+    if callable(delay):
+        function: Callable[[int], float] = delay
+        return function
+    delays = tuple(delay) if isinstance(delay, Sequence) and not isinstance(delay, str) else (delay,)
+    if delays and all(_is_number(each) and each >= 0 for each in delays):
+        return tuple(float(each) for each in delays)
+    raise UsageError(
+        f"{label}: retry_delay_seconds is {shown(delay)}, expected seconds of at least 0, a list of them, "
+        "or a function of the number of failures, such as Backoff(10)"
+    )
+
+
+def _timeout_s(label: str, timeout: Any) -> float | None:
+    if timeout is None:
+        return None
+    if _is_number(timeout) and timeout > 0:
+        return float(timeout)
+    raise UsageError(f"{label}: timeout_seconds is {shown(timeout)}, expected seconds of more than 0")
+
+
+def _flag(label: str, option: str, value: Any) -> bool | None:
+    if value is None or isinstance(value, bool):
+        return value
+    raise UsageError(f"{label}: {option} is {shown(value)}, expected True or False")
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value  # noqa: PLR0124 - NaN

@@ -1,0 +1,103 @@
+"""
+What the running code may ask about its run: `runtime.flow_run.name`, `runtime.task_run.attempt`.
+
+Outside of a run, names are empty, attempts are 0, and times are None.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+
+class _FlowRun:
+    """The flow run that the caller belongs to."""
+
+    @property
+    def name(self) -> str:
+        """Name of the FlowRun; on a laptop one made up, such as "etl-3f9c21"."""
+        run = _current_flow_run()
+        return run.name if run else ""
+
+    @property
+    def flow_name(self) -> str:
+        """Name of the flow, as its decorator gave it."""
+        run = _current_flow_run()
+        return run.description.name if run else ""
+
+    @property
+    def attempt(self) -> int:
+        """Number of the attempt, from 1."""
+        run = _current_flow_run()
+        return run.attempt if run else 0
+
+    @property
+    def id(self) -> str:
+        """UID of the FlowRun; empty on a laptop."""
+        return _session().flow_run_uid
+
+    @property
+    def namespace(self) -> str:
+        """Namespace of the FlowRun; empty on a laptop."""
+        return _session().namespace
+
+    @property
+    def deployment(self) -> str:
+        """Name of the Deployment; empty on a laptop, and for a run of a bare Flow."""
+        return _session().deployment
+
+    @property
+    def scheduled_time(self) -> datetime | None:
+        """The time that the run stands for, aware; None for a run without a schedule."""
+        return _session().scheduled_time
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The parameters as the pod or the command line got them; empty for an ordinary call."""
+        return _session().parameters
+
+
+class _TaskRun:
+    """The task run that the caller belongs to."""
+
+    @property
+    def name(self) -> str:
+        """ "extract-0", "extract-1", …"""
+        run = _current_task_run()
+        return run.name if run else ""
+
+    @property
+    def task_name(self) -> str:
+        """Name of the task, as its decorator gave it."""
+        run = _current_task_run()
+        return run.description.name if run else ""
+
+    @property
+    def attempt(self) -> int:
+        """Number of the attempt, from 1."""
+        run = _current_task_run()
+        return run.attempt if run else 0
+
+
+flow_run = _FlowRun()
+task_run = _TaskRun()
+
+
+def _session() -> Any:
+    from headrace.engine.session import current_session  # noqa: PLC0415 - the engine is loaded by the first call
+
+    return current_session()
+
+
+def _current_flow_run() -> Any:
+    from headrace.engine.scope import current_flow_run  # noqa: PLC0415 - as above
+
+    return current_flow_run()
+
+
+def _current_task_run() -> Any:
+    from headrace.engine.scope import CURRENT, TaskRun  # noqa: PLC0415 - as above
+
+    run = CURRENT.get()
+    return run if isinstance(run, TaskRun) else None
