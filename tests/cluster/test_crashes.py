@@ -87,7 +87,9 @@ SUCCEEDED = ("Succeeded", "Succeeded", ("Succeeded",))
 SCENARIOS = {
     "plain": Scenario(lambda _pod: Ends(message=report()), play_plain, (SUCCEEDED,)),
     "retry": Scenario(
-        lambda pod: (Ends(1), Ends(137, pod_reason="Evicted"), Ends(message=report()))[attempt_of(pod) - 1],
+        lambda pod: (Ends(1, message=report("Failed")), Ends(137, pod_reason="Evicted"), Ends(message=report()))[
+            attempt_of(pod) - 1
+        ],
         play_retry,
         (("Succeeded", "Succeeded", ("FlowFailed", "Evicted", "Succeeded")),),
     ),

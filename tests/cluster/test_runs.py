@@ -14,12 +14,15 @@ from tests.cluster.support.puppet import Ends, Runs, Stuck, report
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, a_world, condition
 
+START_DEADLINE_S = 5
 QUICK = {"delaySeconds": 0, "jitter": 0}
 
 
 @pytest.fixture
 async def world(client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path) -> AsyncIterator[World]:
-    async with a_world(client, kubeconfig, namespace, tmp_path, start_deadline_s=2, status_delay_s=0.1) as made:
+    async with a_world(
+        client, kubeconfig, namespace, tmp_path, start_deadline_s=START_DEADLINE_S, status_delay_s=0.1
+    ) as made:
         yield made
 
 
@@ -72,7 +75,9 @@ async def test_the_pod_carries_code_parameters_and_identity(world: World) -> Non
 
 async def test_a_failed_flow_is_tried_again_with_backoff_then_succeeds(world: World) -> None:
     """Each failure is an attempt; the waits between them are told in the status."""
-    world.puppet.script = lambda pod: Ends(1) if attempt_of(pod) < 3 else Ends(message=report())
+    world.puppet.script = lambda pod: (
+        Ends(1, message=report("Failed")) if attempt_of(pod) < 3 else Ends(message=report())
+    )
     await world.a_flow(retries={"limit": 2, "delaySeconds": 1, "factor": 1, "jitter": 0})
     await world.a_run("etl-1")
     waiting = await world.run_is("etl-1", "Retrying")
@@ -221,7 +226,9 @@ async def test_wrong_parameters_end_the_run_before_it_has_a_pod(world: World) ->
 
 async def test_a_run_stays_on_its_revision(world: World) -> None:
     """A Flow that changes while a run is under way is for the next run; a pinned revision stays for ever."""
-    world.puppet.script = lambda pod: Ends(1) if attempt_of(pod) == 1 else Ends(message=report())
+    world.puppet.script = lambda pod: (
+        Ends(1, message=report("Failed")) if attempt_of(pod) == 1 else Ends(message=report())
+    )
     await world.a_flow(image="old:1", retries={"limit": 1, "delaySeconds": 2, "jitter": 0})
     await world.a_run("etl-1")
     waiting = await world.run_is("etl-1", "Retrying")
@@ -277,7 +284,7 @@ async def test_a_pod_that_no_node_takes_is_told_and_may_wait_for_ever(world: Wor
     await world.a_run("etl-1")
     status = await world.run_is("etl-1", "Pending", "Unschedulable")
     assert "example.com/gpu" in status["message"]
-    await asyncio.sleep(2.5)  # longer than the start deadline of this operator
+    await asyncio.sleep(START_DEADLINE_S + 1)
     assert (await world.status("FlowRun", "etl-1"))["phase"] == "Pending"
     await world.patch("FlowRun", "etl-1", {"cancel": True})
     assert (await world.finished("etl-1"))["phase"] == "Cancelled"

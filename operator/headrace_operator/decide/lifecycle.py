@@ -24,8 +24,9 @@ from headrace_operator.decide.conditions import condition, with_condition
 from headrace_operator.decide.diagnosis import Waiting, diagnose_end, diagnose_wait
 from headrace_operator.decide.parameters import effective_parameters, parameter_problem
 from headrace_operator.decide.run_status import accepted, not_accepted, pending, running
-from headrace_operator.decide.settle import START_PROBLEMS, Outcome, cancellation, finish, settle, settle_lost
+from headrace_operator.decide.settle import START_PROBLEMS, Outcome, cancellation, finish, is_live, settle, settle_lost
 from headrace_operator.decide.snapshot import Pod, Snapshot, Unresolved
+from headrace_operator.decide.waiting import SLOW_START_S, UNANSWERED_S
 
 Rule = Callable[[Snapshot, datetime], Decision | None]
 
@@ -52,7 +53,7 @@ def already_finished(seen: Snapshot, _now: datetime) -> Decision | None:
     """The outcome is written: what is left of its pods may go."""
     if not seen.run.finished:
         return None
-    stop = tuple(DeletePod(pod.key.name, pod.uid) for pod in seen.pods if _is_live(pod) and not pod.deleting)
+    stop = tuple(DeletePod(pod.key.name, pod.uid) for pod in seen.pods if is_live(pod) and not pod.deleting)
     return Decision(reason="AlreadyFinished", actions=(*stop, *_release_all(seen)))
 
 
@@ -91,7 +92,8 @@ def _ask_to_end(seen: Snapshot, pod: Pod, outcome: Outcome, now: datetime) -> De
         return _unanswered_end(seen, pod, now)
     asked = Reason.REPLACED if outcome.reason is Reason.REPLACED else Reason.CANCEL_REQUESTED
     message = f"pod {pod.key.name} was asked to end; it is killed when its grace period is over"
-    status = running(seen, pod, now)
+    is_running = (pod.raw.get("status") or {}).get("phase") == "Running"
+    status = running(seen, pod, now) if is_running else pending(seen, pod, asked, message, now=now)
     return Decision(
         reason=asked,
         actions=(DeletePod(pod.key.name, pod.uid),),
@@ -103,8 +105,14 @@ def _unanswered_end(seen: Snapshot, pod: Pod, now: datetime) -> Decision | None:
     """A pod that was asked to end and whose node does not answer: the run waits, and says for what."""
     waiting = diagnose_wait(pod.raw, now=now)
     if waiting is None:
-        return Decision(reason="PodIsEnding")
+        return Decision(reason="PodIsEnding", look_again_at=_unanswered_at(pod))
     return _tell_wait(seen, pod, waiting, now)
+
+
+def _unanswered_at(pod: Pod) -> datetime | None:
+    """When a pod that was asked to end counts as unanswered; None if nobody asked."""
+    deadline = pod.raw["metadata"].get("deletionTimestamp")
+    return datetime.fromisoformat(deadline) + timedelta(seconds=UNANSWERED_S + 1) if deadline else None
 
 
 def pod_exists(seen: Snapshot, now: datetime) -> Decision | None:
@@ -113,12 +121,22 @@ def pod_exists(seen: Snapshot, now: datetime) -> Decision | None:
     if pod is None:
         return None
     waiting = diagnose_wait(pod.raw, now=now)
-    if waiting is not None:
+    if waiting is not None and not _may_be_over_soon(seen, pod, waiting, now):
         return _pod_waits(seen, pod, waiting, now)
     if (pod.raw.get("status") or {}).get("phase") != "Running":
         return _pod_starts(seen, pod, now)
     status = running(seen, pod, now)
-    return Decision(reason=Reason.RUNNING, status=status if status != seen.run.status else None)
+    return Decision(
+        reason=Reason.RUNNING,
+        status=status if status != seen.run.status else None,
+        look_again_at=_unanswered_at(pod),
+    )
+
+
+def _may_be_over_soon(seen: Snapshot, pod: Pod, waiting: Waiting, now: datetime) -> bool:
+    """A pod that found no node at once often finds one in a moment: that is worth no write and no Event."""
+    is_new = now < _created(pod, now) + timedelta(seconds=QUIET_START_S)
+    return waiting.reason is Reason.UNSCHEDULABLE and is_new and seen.run.status.phase is None
 
 
 def _pod_starts(seen: Snapshot, pod: Pod, now: datetime) -> Decision:
@@ -128,10 +146,11 @@ def _pod_starts(seen: Snapshot, pod: Pod, now: datetime) -> Decision:
         return Decision(reason="PodStarting", look_again_at=quiet_until)
     message = f"pod {pod.key.name} is on its way" + (f" on node {pod.node}" if pod.node else "")
     status = pending(seen, pod, Reason.POD_PENDING, message, now=now)
+    slow_at = _created(pod, now) + timedelta(seconds=SLOW_START_S + 1)
     return Decision(
         reason="PodStarting",
         status=status if status != seen.run.status else None,
-        look_again_at=_created(pod, now) + timedelta(seconds=max(60.0, seen.start_deadline_s)),
+        look_again_at=slow_at if now < slow_at else _unanswered_at(pod),
     )
 
 
@@ -218,21 +237,9 @@ def waits_for_slot(seen: Snapshot, now: datetime) -> Decision | None:
 
 
 def earlier_pod_is_live(seen: Snapshot, _now: datetime) -> Decision | None:
-    """A pod of this name that belongs to a deleted run of the same name must end first."""
-    foreign = [pod for pod in seen.pods if pod.run_uid != seen.run.uid]
-    if not foreign:
-        return None
-    return Decision(
-        reason="EarlierPodIsLive",
-        actions=tuple(
-            action
-            for pod in foreign
-            for action in (
-                *((DeletePod(pod.key.name, pod.uid),) if not pod.deleting else ()),
-                *((ReleasePod(pod.key.name, pod.uid),) if pod.held else ()),
-            )
-        ),
-    )
+    """A pod of the attempt before, or of a deleted run of the same name, must have ended first."""
+    earlier = tuple(pod for pod in seen.pods if pod.run_uid != seen.run.uid or is_live(pod))
+    return Decision(reason="EarlierPodIsLive", actions=clear_orphans(earlier)) if earlier else None
 
 
 def starts(seen: Snapshot, _now: datetime) -> Decision | None:
@@ -280,10 +287,6 @@ def _is_sdk(seen: Snapshot) -> bool:
     return isinstance(seen.flow, Unresolved) or seen.flow.spec.entrypoint is not None
 
 
-def _is_live(pod: Pod) -> bool:
-    return (pod.raw.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}
-
-
 def _release_all(seen: Snapshot) -> tuple[Action, ...]:
     return tuple(ReleasePod(pod.key.name, pod.uid) for pod in seen.pods if pod.held)
 
@@ -295,6 +298,6 @@ def _created(pod: Pod, now: datetime) -> datetime:
 
 def clear_orphans(pods: tuple[Pod, ...]) -> tuple[Action, ...]:
     """For pods whose run is gone or over: end those that still run, let go of all."""
-    stop = tuple(DeletePod(pod.key.name, pod.uid) for pod in pods if _is_live(pod) and not pod.deleting)
+    stop = tuple(DeletePod(pod.key.name, pod.uid) for pod in pods if is_live(pod) and not pod.deleting)
     release = tuple(ReleasePod(pod.key.name, pod.uid) for pod in pods if pod.held)
     return (*stop, *release)

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from headrace.api.common import RetryPolicy
 from headrace.api.conditions import ConditionType, Phase, Reason
-from headrace_operator.decide.actions import Action, Decision, RecordEvent, ReleasePod
+from headrace_operator.decide.actions import Action, Decision, DeletePod, RecordEvent, ReleasePod
 from headrace_operator.decide.admission import is_replaced
 from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.diagnosis import Ending, Fate, Report
@@ -36,9 +36,12 @@ def settle(seen: Snapshot, pod: Pod, ending: Ending, now: datetime) -> Decision:
     """Write the end of this attempt: done, once more, or over. The pod is let go only after that."""
     status = _with_ending(admitted(seen, pod, now), pod, ending, now)
     decision = _what_next(seen, ending, status, now)
-    if not pod.held:
-        return decision
-    return replace(decision, afterwards=(ReleasePod(pod.key.name, pod.uid), *decision.afterwards))
+    leave: list[Action] = []
+    if is_live(pod) and not pod.deleting:  # a container beside the flow's goes on
+        leave.append(DeletePod(pod.key.name, pod.uid))
+    if pod.held:
+        leave.append(ReleasePod(pod.key.name, pod.uid))
+    return replace(decision, afterwards=(*leave, *decision.afterwards))
 
 
 def settle_lost(seen: Snapshot, now: datetime) -> Decision:
@@ -52,6 +55,11 @@ def settle_lost(seen: Snapshot, now: datetime) -> Decision:
     status = replace(accepted(seen, now), attempts=(*seen.run.status.attempts[:-1], ended))
     ending = Ending(fate=Fate.INFRASTRUCTURE_RETRY, reason=Reason.POD_LOST, message=message, finished_at=now)
     return _what_next(seen, ending, status, now)
+
+
+def is_live(pod: Pod) -> bool:
+    """Whether a process of the pod may still run."""
+    return (pod.raw.get("status") or {}).get("phase") not in {"Succeeded", "Failed"}
 
 
 def finish(

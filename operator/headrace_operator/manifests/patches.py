@@ -1,35 +1,32 @@
-"""The smallest merge patch that turns one status into another."""
+"""
+The smallest patch that turns one status into another.
+
+A JSON patch, not a merge patch: parameters and results may hold nulls, which a merge patch would drop.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+JsonPatch = list[dict[str, Any]]
 
-def status_changes(
-    before: Mapping[str, Any], after: Mapping[str, Any], *, resource_version: int | None = None
-) -> dict[str, Any] | None:
+
+def status_changes(before: Mapping[str, Any], after: Mapping[str, Any], *, resource_version: int) -> JsonPatch | None:
     """
-    A merge patch for the status subresource, None when nothing changed.
+    A JSON patch for the status subresource, None when nothing changed.
 
     Args:
-        before: The status as it was read; fields that `after` does not name are removed.
+        before: The status as it was read; fields that `after` does not name are removed. Empty: there is none.
         resource_version: What the change rests on; the API refuses the patch if the object has changed since.
     """
-    changed = {key: value for key, value in after.items() if before.get(key) != value}
-    removed = {key: None for key in before if key not in after}
+    changed = {name: value for name, value in after.items() if name not in before or before[name] != value}
+    removed = [name for name in before if name not in after]
     if not changed and not removed:
         return None
-    # A merge patch merges maps: a map that changed is replaced by nulling what it no longer has.
-    patch: dict[str, Any] = {"status": {key: _replacing(before.get(key), value) for key, value in changed.items()}}
-    patch["status"].update(removed)
-    if resource_version is not None:
-        patch["metadata"] = {"resourceVersion": str(resource_version)}
+    patch: JsonPatch = [{"op": "replace", "path": "/metadata/resourceVersion", "value": str(resource_version)}]
+    if not before:
+        return [*patch, {"op": "add", "path": "/status", "value": changed}]
+    patch += [{"op": "add", "path": f"/status/{name}", "value": value} for name, value in changed.items()]
+    patch += [{"op": "remove", "path": f"/status/{name}"} for name in removed]
     return patch
-
-
-def _replacing(before: Any, after: Any) -> Any:
-    if not isinstance(before, Mapping) or not isinstance(after, Mapping):
-        return after
-    kept = {key: _replacing(before.get(key), value) for key, value in after.items()}
-    return {**kept, **{key: None for key in before if key not in after}}

@@ -6,13 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from headrace_operator.decide.snapshot import Attempt, ConditionView, RunStatus
-from headrace_operator.manifests.patches import status_changes
+from headrace_operator.manifests.patches import JsonPatch, status_changes
 from headrace_operator.manifests.times import timestamp
 
 
-def status_patch(old: RunStatus, new: RunStatus, *, resource_version: int | None) -> dict[str, Any] | None:
+def status_patch(old: RunStatus, new: RunStatus, *, resource_version: int) -> JsonPatch | None:
     """
-    A merge patch of what changed, None when nothing did.
+    A patch of what changed, None when nothing did.
 
     Args:
         resource_version: What the decision rests on; the API refuses the patch if the run has changed since.

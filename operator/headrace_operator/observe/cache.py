@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from headrace.api.conditions import ConditionType
 from headrace.api.deployment import DeploymentSpec
 from headrace.api.flow import FlowSpec
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Place, Pod, Run
@@ -43,6 +44,11 @@ class FlowRecord:
     ready_generation: int | None
     conditions: tuple[ConditionView, ...]
     obj: dict[str, Any]
+
+    @property
+    def refusal(self) -> str | None:
+        """Why no run can be started from it, as its condition Ready tells; None if runs can."""
+        return next((c.message for c in self.conditions if c.type == ConditionType.READY and c.status == "False"), None)
 
 
 @dataclass(frozen=True, slots=True)

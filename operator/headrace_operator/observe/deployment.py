@@ -61,5 +61,4 @@ def _flow_problem(cache: Cache, record: DeploymentRecord) -> tuple[Reason, str] 
             Reason.FLOW_NOT_FOUND,
             f'spec.flowRef.name: there is no Flow "{name}" in namespace {record.key.namespace}; apply it, or mend the name',
         )
-    broken = next((c for c in flow.conditions if c.type == "Ready" and c.status == "False"), None)
-    return None if broken is None else (Reason.INVALID_SPEC, f"Flow {name}: {broken.message}")
+    return None if flow.refusal is None else (Reason.INVALID_SPEC, f"Flow {name}: {flow.refusal}")

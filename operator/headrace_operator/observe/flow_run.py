@@ -14,7 +14,7 @@ from headrace.kubeapi.errors import NotFound
 from headrace_operator.decide.snapshot import DeploymentView, ObjectKey, Pod, ResolvedFlow, Run, Snapshot, Unresolved
 from headrace_operator.kube.cluster import Reader
 from headrace_operator.kube.resources import FLOW_RUNS, PODS
-from headrace_operator.observe.cache import Cache, FlowRecord
+from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.parse import run_from
 from headrace_operator.observe.revisions import Revisions
@@ -116,10 +116,10 @@ class RunObserver:
                 Reason.FLOW_NOT_FOUND,
                 f'there is no Flow "{flow.name}" in namespace {flow.namespace}; apply it, and this run goes on by itself',
             )
-        if record.problem is not None:
-            return Unresolved(Reason.INVALID_SPEC, f"Flow {flow.name}: {record.problem}")
-        if record.revision is None or not _is_current(record):
+        if record.ready_generation != record.generation:
             return None  # its own reconcile is on the way, and wakes the runs that wait for it
+        if record.refusal is not None or record.revision is None:
+            return Unresolved(Reason.INVALID_SPEC, f"Flow {flow.name}: {record.refusal or record.problem}")
         return await self._revisions.get(flow, record.revision)
 
     def _flow_of(self, run: Run) -> tuple[ObjectKey, str | None] | Unresolved:
@@ -149,7 +149,3 @@ class RunObserver:
         if record is None or record.spec is None:
             return None
         return DeploymentView(record.key, record.uid, record.spec)
-
-
-def _is_current(record: FlowRecord) -> bool:
-    return record.ready_generation == record.generation
