@@ -2,7 +2,7 @@
 Whether a run may start under its deployment's concurrency, and what to do when it may not.
 
     Queue    waits; the runs ahead of it go first
-    Skip     ends as Skipped when every slot is taken
+    Skip     ends as Skipped when every slot is taken, or promised to the runs ahead of it
     Replace  the newest runs win: an older one, waiting or running, is cancelled
 """
 
@@ -26,8 +26,8 @@ def may_start(seen: Snapshot) -> bool:
 
 
 def is_skipped(seen: Snapshot) -> bool:
-    """Whether the deployment skips runs that meet a full house, and this is one."""
-    return _policy(seen) is OnConflict.SKIP and not seen.admitted and free_slots(seen) == 0
+    """Whether the deployment skips runs that meet a full house, and this is one; promised slots are taken too."""
+    return _policy(seen) is OnConflict.SKIP and not seen.admitted and not may_start(seen)
 
 
 def is_replaced(seen: Snapshot) -> bool:

@@ -6,11 +6,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-import jsonschema
-
 from headrace.api.conditions import ConditionType, Reason
 from headrace.api.flow import FlowSpec
 from headrace_operator.decide.conditions import condition, with_condition
+from headrace_operator.decide.parameters import schema_problem
 from headrace_operator.decide.snapshot import ConditionView
 
 
@@ -19,14 +18,7 @@ def flow_problem(spec: FlowSpec | None, broken: str | None) -> str | None:
     if spec is None:
         return broken or "the spec cannot be read"
     schema = spec.parameters.schema_ if spec.parameters else None
-    if schema is None:
-        return None
-    try:
-        jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator).check_schema(dict(schema))
-    except jsonschema.SchemaError as error:
-        place = ".".join(["spec.parameters.schema", *(str(part) for part in error.absolute_path)])
-        return f"{place}: {error.message}; it must be a JSON Schema"
-    return None
+    return None if schema is None else schema_problem(schema)
 
 
 def flow_conditions(

@@ -17,12 +17,21 @@ from headrace_operator.decide.snapshot import DeploymentView, ResolvedFlow, Run
 MAX_BYTES = 96 * 1024
 """They travel in one environment variable, which Linux bounds at 128 KiB."""
 SHOWN_ERRORS = 3
+_STUMBLES = (AttributeError, KeyError, TypeError, ValueError)
+"""What the library raises over constructs of old drafts that it only half knows: the run must be told, not hang."""
 
 
 def effective_parameters(run: Run, flow: ResolvedFlow, deployment: DeploymentView | None) -> dict[str, Any]:
-    """Flow defaults, then the Deployment's, then the run's; later ones win, key by key."""
+    """
+    Flow defaults, then the Deployment's, then the run's; later ones win, key by key.
+
+    They are pinned with the revision, so that every attempt gets the same; the status leaves them out where they
+    are the run's own.
+    """
     if run.status.parameters is not None:
         return dict(run.status.parameters)
+    if run.status.flow_revision is not None:
+        return dict(run.parameters or {})
     defaults = flow.spec.parameters.defaults if flow.spec.parameters else None
     ours = deployment.spec.parameters if deployment else None
     return {**(defaults or {}), **(ours or {}), **(run.parameters or {})}
@@ -39,27 +48,56 @@ def parameter_problem(parameters: Mapping[str, Any], flow: ResolvedFlow) -> str 
     schema = flow.spec.parameters.schema_ if flow.spec.parameters else None
     if not schema:
         return None
-    try:
-        errors = sorted(_validator(json.dumps(schema, sort_keys=True)).iter_errors(parameters), key=_place)
-    except jsonschema.SchemaError as error:
-        return f"Flow {flow.name}: spec.parameters.schema is no JSON Schema: {error.message}; mend the Flow"
-    except Unresolvable as error:
-        return f'Flow {flow.name}: spec.parameters.schema refers to "{error.ref}", which is not in it; inline it under $defs'
-    if not errors:
-        return None
-    told = "; ".join(_tell(error) for error in errors[:SHOWN_ERRORS])
-    more = f"; and {len(errors) - SHOWN_ERRORS} more" if len(errors) > SHOWN_ERRORS else ""
-    return f"{told}{more}. Mend the parameters and create a new FlowRun (Flow {flow.name}, spec.parameters.schema says what is expected)"
+    checked = _checked(json.dumps(schema, sort_keys=True))
+    found = checked if isinstance(checked, str) else _complaints(checked, parameters)
+    if isinstance(found, str):
+        return f"Flow {flow.name}: {found}"
+    return _tell_all(found, flow) if found else None
+
+
+def schema_problem(schema: Mapping[str, Any]) -> str | None:
+    """Why this is no JSON Schema, in a sentence that names the place; None if it is one."""
+    checked = _checked(json.dumps(schema, sort_keys=True))
+    return checked if isinstance(checked, str) else None
 
 
 @lru_cache(maxsize=256)
-def _validator(schema: str) -> Validator:
+def _checked(schema: str) -> Validator | str:
+    """What validates by this schema, or why nothing can. Checking one takes milliseconds: it is done once."""
     parsed = json.loads(schema)
+    named = parsed.get("$schema", "")
+    if not isinstance(named, str):
+        return (
+            f"spec.parameters.schema.$schema: {named!r} is no URL of a JSON Schema draft; leave it out for the latest"
+        )
     cls = jsonschema.validators.validator_for(parsed, default=jsonschema.Draft202012Validator)
-    cls.check_schema(parsed)
+    try:
+        cls.check_schema(parsed)
+    except jsonschema.SchemaError as error:
+        place = ".".join(["spec.parameters.schema", *(str(part) for part in error.absolute_path)])
+        return f"{place}: {error.message}; it must be a JSON Schema"
     # An explicit registry: without one, jsonschema would fetch a $ref that is a URL.
     checker: Validator = cls(parsed, format_checker=cls.FORMAT_CHECKER, registry=EMPTY_REGISTRY)
     return checker
+
+
+def _complaints(checker: Validator, parameters: Mapping[str, Any]) -> list[jsonschema.ValidationError] | str:
+    """What is wrong with the parameters, by place; or what is wrong with a schema that shows only when it is used."""
+    try:
+        return sorted(checker.iter_errors(parameters), key=_place)
+    except Unresolvable as error:
+        where = error.ref or f"#{getattr(error, 'anchor', '')}"
+        return f'spec.parameters.schema refers to "{where}", which is not in it; inline it under $defs'
+    except RecursionError:
+        return "spec.parameters.schema refers to itself without end; mend the Flow"
+    except _STUMBLES as error:
+        return f"spec.parameters.schema cannot be applied ({error}); mend the Flow"
+
+
+def _tell_all(errors: list[jsonschema.ValidationError], flow: ResolvedFlow) -> str:
+    told = "; ".join(_tell(error) for error in errors[:SHOWN_ERRORS])
+    more = f"; and {len(errors) - SHOWN_ERRORS} more" if len(errors) > SHOWN_ERRORS else ""
+    return f"{told}{more}. Mend the parameters and create a new FlowRun (Flow {flow.name}, spec.parameters.schema says what is expected)"
 
 
 def _place(error: jsonschema.ValidationError) -> str:

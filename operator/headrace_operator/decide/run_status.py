@@ -47,7 +47,7 @@ def not_accepted(seen: Snapshot, reason: Reason, message: str, now: datetime) ->
     )
     return replace(
         seen.run.status,
-        phase=Phase.PENDING,
+        phase=Phase.RETRYING if seen.run.status.attempts else Phase.PENDING,
         reason=reason,
         message=shortened(message),
         conditions=conditions,
@@ -57,7 +57,7 @@ def not_accepted(seen: Snapshot, reason: Reason, message: str, now: datetime) ->
 
 
 def admitted(seen: Snapshot, pod: Pod, now: datetime) -> RunStatus:
-    base = accepted(seen, now)
+    base = _as_launched(accepted(seen, now), seen, pod)
     conditions = with_condition(
         base.conditions,
         condition(
@@ -71,10 +71,19 @@ def admitted(seen: Snapshot, pod: Pod, now: datetime) -> RunStatus:
     return replace(
         base,
         conditions=conditions,
-        flow_revision=base.flow_revision or pod.revision,
         attempts=_with_attempt(base.attempts, pod),
         next_attempt_at=None,
     )
+
+
+def _as_launched(status: RunStatus, seen: Snapshot, pod: Pod) -> RunStatus:
+    """Before the first status the pod tells what was pinned: its Deployment may have changed since."""
+    if seen.run.status.flow_revision is not None:
+        return status
+    parameters = status.parameters
+    if pod.parameters is not None:
+        parameters = None if pod.parameters == (seen.run.parameters or {}) else pod.parameters
+    return replace(status, flow_revision=pod.revision or status.flow_revision, parameters=parameters)
 
 
 def _with_attempt(attempts: tuple[Attempt, ...], pod: Pod) -> tuple[Attempt, ...]:
