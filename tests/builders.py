@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headrace.api import keys
+from headrace.api.conditions import Phase
 from headrace.api.deployment import DeploymentSpec
 from headrace.api.flow import FlowSpec
 from headrace_operator.decide.snapshot import (
     Attempt,
+    ConditionView,
     DeploymentView,
     ObjectKey,
     Place,
@@ -136,3 +139,62 @@ def a_snapshot(run: Run | None = None, **changes: Any) -> Snapshot:
     """A run that nothing stands in the way of."""
     fields: dict[str, Any] = {"run": run or a_run(), "flow": a_flow(), "place": Place()}
     return Snapshot(**{**fields, **changes})
+
+
+def a_condition(type_: str, *, reason: str, message: str, status: str = "True", at: datetime = NOW) -> ConditionView:
+    """A run's condition that holds since NOW."""
+    return ConditionView(type_, status, reason, message, at)
+
+
+ACCEPTED = a_condition("Accepted", reason="Accepted", message="flow revision pinned, parameters valid")
+
+
+def admitted(attempt: int = 1) -> ConditionView:
+    """What a run with a pod says."""
+    return a_condition("Admitted", reason="Admitted", message=f"pod etl-1-{attempt} was created")
+
+
+def an_accepted_status(**changes: Any) -> RunStatus:
+    """The status of `a_run` that was accepted at NOW."""
+    fields: dict[str, Any] = {
+        "observed_generation": 1,
+        "conditions": (ACCEPTED,),
+        "flow_revision": "rev1",
+        "queued_at": NOW,
+    }
+    return RunStatus(**{**fields, **changes})
+
+
+def a_running_status(attempt: int = 1, **changes: Any) -> RunStatus:
+    """The status of `a_run` whose attempt runs since NOW on node n1."""
+    fields: dict[str, Any] = {
+        "phase": Phase.RUNNING,
+        "reason": "Running",
+        "message": f"attempt {attempt} runs in pod etl-1-{attempt} on node n1",
+        "conditions": (ACCEPTED, admitted(attempt)),
+        "attempts": (an_attempt(attempt),),
+        "started_at": NOW,
+    }
+    return an_accepted_status(**{**fields, **changes})
+
+
+def waiting(reason: str, message: str = "") -> dict[str, Any]:
+    """The status of a pod whose container waits on its node."""
+    state = {"waiting": {"reason": reason, "message": message}}
+    return {"phase": "Pending", "containerStatuses": [{"name": "flow", "state": state}]}
+
+
+def unschedulable(message: str = "0/3 nodes are available: 3 Insufficient cpu.") -> dict[str, Any]:
+    """The status of a pod that no node takes since NOW."""
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}
+    return {"phase": "Pending", "conditions": [{**condition, "lastTransitionTime": stamp(NOW)}]}
+
+
+def deleted(at: datetime = NOW, grace_s: int = 30) -> dict[str, Any]:
+    """The metadata of a pod whose deletion was asked for."""
+    return {"deletionTimestamp": stamp(at + timedelta(seconds=grace_s)), "deletionGracePeriodSeconds": grace_s}
+
+
+def report(state: str = "Succeeded", **fields: Any) -> str:
+    """The termination message of an SDK flow."""
+    return json.dumps({"version": 1, "state": state, **fields})

@@ -20,12 +20,12 @@ from datetime import datetime, timedelta
 from headrace.api.conditions import ConditionType, Phase, Reason
 from headrace_operator.decide.actions import Action, Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
 from headrace_operator.decide.admission import is_skipped, may_start
-from headrace_operator.decide.conditions import condition, with_condition
+from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.diagnosis import Waiting, diagnose_end, diagnose_wait
 from headrace_operator.decide.parameters import effective_parameters, parameter_problem
 from headrace_operator.decide.run_status import accepted, not_accepted, pending, running
 from headrace_operator.decide.settle import START_PROBLEMS, Outcome, cancellation, finish, is_live, settle, settle_lost
-from headrace_operator.decide.snapshot import Pod, Snapshot, Unresolved
+from headrace_operator.decide.snapshot import Pod, RunStatus, Snapshot, Unresolved
 from headrace_operator.decide.waiting import SLOW_START_S, UNANSWERED_S
 
 Rule = Callable[[Snapshot, datetime], Decision | None]
@@ -92,13 +92,8 @@ def _ask_to_end(seen: Snapshot, pod: Pod, outcome: Outcome, now: datetime) -> De
         return _unanswered_end(seen, pod, now)
     asked = Reason.REPLACED if outcome.reason is Reason.REPLACED else Reason.CANCEL_REQUESTED
     message = f"pod {pod.key.name} was asked to end; it is killed when its grace period is over"
-    is_running = (pod.raw.get("status") or {}).get("phase") == "Running"
-    status = running(seen, pod, now) if is_running else pending(seen, pod, asked, message, now=now)
-    return Decision(
-        reason=asked,
-        actions=(DeletePod(pod.key.name, pod.uid),),
-        status=replace(status, reason=asked, message=message),
-    )
+    status = _told(seen, pod, asked, message, now=now)
+    return Decision(reason=asked, actions=(DeletePod(pod.key.name, pod.uid),), status=status)
 
 
 def _unanswered_end(seen: Snapshot, pod: Pod, now: datetime) -> Decision | None:
@@ -123,7 +118,7 @@ def pod_exists(seen: Snapshot, now: datetime) -> Decision | None:
     waiting = diagnose_wait(pod.raw, now=now)
     if waiting is not None and not _may_be_over_soon(seen, pod, waiting, now):
         return _pod_waits(seen, pod, waiting, now)
-    if (pod.raw.get("status") or {}).get("phase") != "Running":
+    if not _runs(pod):
         return _pod_starts(seen, pod, now)
     status = running(seen, pod, now)
     return Decision(
@@ -146,7 +141,7 @@ def _pod_starts(seen: Snapshot, pod: Pod, now: datetime) -> Decision:
         return Decision(reason="PodStarting", look_again_at=quiet_until)
     message = f"pod {pod.key.name} is on its way" + (f" on node {pod.node}" if pod.node else "")
     status = pending(seen, pod, Reason.POD_PENDING, message, now=now)
-    slow_at = _created(pod, now) + timedelta(seconds=SLOW_START_S + 1)
+    slow_at = _bound_at(pod, now) + timedelta(seconds=SLOW_START_S + 1)
     return Decision(
         reason="PodStarting",
         status=status if status != seen.run.status else None,
@@ -167,12 +162,32 @@ def _pod_waits(seen: Snapshot, pod: Pod, waiting: Waiting, now: datetime) -> Dec
 
 def _tell_wait(seen: Snapshot, pod: Pod, waiting: Waiting, now: datetime) -> Decision:
     """What it waits for goes to the status; an Event only when the kind of wait changes."""
-    status = pending(seen, pod, waiting.reason, waiting.message, now=now)
+    status = _told(seen, pod, waiting.reason, waiting.message, now=now)
     if status == seen.run.status:
         return Decision(reason=waiting.reason)
     is_news = seen.run.status.reason != waiting.reason
     event = (RecordEvent(waiting.reason, waiting.message, warning=True),) if is_news else ()
     return Decision(reason=waiting.reason, actions=event, status=status)
+
+
+def pod_unseen(seen: Snapshot, _now: datetime) -> Decision | None:
+    """An attempt is under way, its pod neither seen nor known to be gone: a second one might live beside it."""
+    attempts = seen.run.status.attempts
+    if not attempts or attempts[-1].finished_at is not None:
+        return None
+    return Decision(reason="PodUnseen")
+
+
+def _told(seen: Snapshot, pod: Pod, reason: Reason, message: str, *, now: datetime) -> RunStatus:
+    """The status of a run whose pod is there, with something to tell; Pending is said of pods that do not run yet."""
+    if not _runs(pod):
+        return pending(seen, pod, reason, message, now=now)
+    return replace(running(seen, pod, now), reason=reason, message=shortened(message))
+
+
+def _runs(pod: Pod) -> bool:
+    phase: str | None = (pod.raw.get("status") or {}).get("phase")
+    return phase == "Running"
 
 
 def unresolved(seen: Snapshot, now: datetime) -> Decision | None:
@@ -193,7 +208,8 @@ def wrong_parameters(seen: Snapshot, now: datetime) -> Decision | None:
     problem = parameter_problem(effective_parameters(seen.run, seen.flow, seen.deployment), seen.flow)
     if problem is None:
         return None
-    return finish(seen, now, Outcome(Phase.FAILED, Reason.INVALID_PARAMETERS, problem))
+    status = not_accepted(seen, Reason.INVALID_PARAMETERS, problem, now)
+    return finish(seen, now, Outcome(Phase.FAILED, Reason.INVALID_PARAMETERS, problem), status=status)
 
 
 def suspended(seen: Snapshot, now: datetime) -> Decision | None:
@@ -217,7 +233,7 @@ def skipped(seen: Snapshot, now: datetime) -> Decision | None:
     """Every slot is taken and the deployment skips."""
     if not is_skipped(seen):
         return None
-    message = f"{seen.place.active} run(s) of the deployment are active, its limit; spec.concurrency.onConflict is Skip"
+    message = "no slot of its deployment is free (spec.concurrency.limit), and spec.concurrency.onConflict is Skip"
     return finish(seen, now, Outcome(Phase.SKIPPED, Reason.SKIPPED_BY_CONCURRENCY, message))
 
 
@@ -255,6 +271,7 @@ RULES: tuple[Rule, ...] = (
     pod_lost,
     cancelled,
     pod_exists,
+    pod_unseen,
     unresolved,
     wrong_parameters,
     suspended,
@@ -294,6 +311,13 @@ def _release_all(seen: Snapshot) -> tuple[Action, ...]:
 def _created(pod: Pod, now: datetime) -> datetime:
     stamp = pod.raw["metadata"].get("creationTimestamp")
     return datetime.fromisoformat(stamp) if stamp else now
+
+
+def _bound_at(pod: Pod, now: datetime) -> datetime:
+    """When it got its node, as far as it tells: a start is slow counted from then."""
+    conditions = (pod.raw.get("status") or {}).get("conditions") or ()
+    bound = next((c for c in conditions if c.get("type") == "PodScheduled" and c.get("lastTransitionTime")), None)
+    return _created(pod, now) if bound is None else datetime.fromisoformat(bound["lastTransitionTime"])
 
 
 def clear_orphans(pods: tuple[Pod, ...]) -> tuple[Action, ...]:

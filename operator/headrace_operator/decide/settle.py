@@ -166,8 +166,9 @@ def _retry_later(seen: Snapshot, reason: Reason, message: str, status: RunStatus
 
 
 def _never_started(seen: Snapshot, ending: Ending) -> bool:
-    """Whether this is the end of a pod that we gave up on, as it could not start."""
-    return ending.started_at is None and seen.run.status.reason in START_PROBLEMS
+    """Whether this is the end of a pod that could not start: given up by us, or at its time limit."""
+    ended_so = ending.reason in {Reason.POD_DELETED, Reason.TIMED_OUT}
+    return ended_so and ending.started_at is None and seen.run.status.reason in START_PROBLEMS
 
 
 def _with_ending(status: RunStatus, pod: Pod, ending: Ending, now: datetime) -> RunStatus:

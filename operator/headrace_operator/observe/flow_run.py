@@ -86,13 +86,13 @@ class RunObserver:
         if last is None or last.finished_at is not None:
             return False
         key = ObjectKey(run.key.namespace, last.pod)
-        if key in self._cache.pods:
-            return False
-        try:
-            self._intake.pod_seen(await self._reader.get(PODS, key.namespace, key.name))
-        except NotFound:
-            return True
-        return False
+        if key not in self._cache.pods:
+            try:
+                self._intake.pod_seen(await self._reader.get(PODS, key.namespace, key.name))
+            except NotFound:
+                return True
+        held = self._cache.pods.get(key)
+        return held is not None and held.run_uid != run.uid  # another object has the name: ours is gone
 
     async def _resolve(self, run: Run) -> ResolvedFlow | Unresolved | None:
         named = self._flow_of(run)
