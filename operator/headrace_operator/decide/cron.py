@@ -1,8 +1,8 @@
 """
 Cron lines: five fields, read strictly, as sets of minutes, hours and days.
 
-croniter is not used to read them: it takes `7-7` as every hour and `R` as a random value, and goes its own ways when
-the clock is changed. The tests hold this reading against croniter's, line by line.
+croniter is not used to read them: it takes `7-7` as every hour and `R` as a random value, and where the clock is put
+back it fires fixed hours twice. The tests hold this reading against croniter's where no clock is changed.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ from headrace.api.deployment import (
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.conditions import condition, with_condition
 from headrace_operator.decide.retention import FinishedRun
-from headrace_operator.decide.schedule import Plan, PlannedRun, plan
+from headrace_operator.decide.schedule import Owner, Plan, PlannedRun, plan
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey
 
 
@@ -78,9 +78,7 @@ def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDeci
         seen.spec.schedules,
         seen.spec.catch_up,
         seen.memory,
-        deployment=seen.key.name,
-        uid=seen.uid,
-        created=seen.created,
+        deployment=Owner(seen.key.name, seen.uid, seen.created),
         suspended=seen.spec.suspend,
         now=now,
     )
