@@ -24,6 +24,7 @@ from headrace.devcluster.plane import Plane
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
 from headrace.kubeapi.errors import NotFound
+from tests.cluster.support.local_nodes import LocalNodes
 from tests.cluster.support.waiting import eventually
 
 HERE = Path(__file__).parent
@@ -137,3 +138,21 @@ async def _exists(client: KubeClient, path: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+@pytest.fixture
+async def local_node(control_plane: Plane, client: KubeClient, tmp_path: Path) -> AsyncIterator[LocalNodes]:
+    """
+    Starter of nodes: what `await local_node(labels={…}, taints=[…], capacity={…})` returns is the name of a Ready one.
+
+    Pin a pod to it by `nodeName`, or give it a label of its own. Its log, volumes and container logs are in
+    `tmp_path`. After the test the processes are gone, and the Node objects too.
+    """
+    guard = plane.tie(tmp_path)
+    nodes = LocalNodes(control_plane, client, tmp_path)
+    try:
+        yield nodes
+    finally:
+        guard.communicate()
+        for name in nodes.names:
+            await client.delete(f"/api/v1/nodes/{name}")
