@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unp
 
 from headrace.engine.description import Description
 from headrace.errors import UsageError, shown
-from headrace.options import FlowOptions, described
+from headrace.options import RESERVED, FlowOptions, described
 from headrace.states import State
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Flow(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
     def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> State[Any]: ...
-    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """
         Runs the flow and returns what the function returns; a flow with `async def` must be awaited.
 
@@ -66,10 +66,16 @@ class Flow(Generic[P, R]):
         """
         from headrace.engine import execution  # noqa: PLC0415 - the engine is loaded by the first call
 
+        return_state = kwargs.pop(RESERVED, False)
         run = execution.call_on_loop if self.described.is_async else execution.call
-        return run(self.described, self._arguments(args, kwargs), return_state=return_state)
+        return run(self.described, self.arguments(*args, **kwargs), return_state=return_state)
 
-    def _arguments(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    def arguments(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """
+        The arguments that a call with these would pass to the function.
+
+        Raises: ParameterError: they do not fit.
+        """
         return self.parameters.checked(args, kwargs) if self.validates else (args, kwargs)
 
 
@@ -94,7 +100,9 @@ def _flow(function: Callable[P, R], options: Mapping[str, Any]) -> Flow[P, R]:
     validates = options.get("validate_parameters", True)
     text = options.get("description", inspect.getdoc(function) or "")
     if not isinstance(validates, bool):
-        raise UsageError(f'@flow "{description.name}": validate_parameters is {shown(validates)}, expected True or False')
+        raise UsageError(
+            f'@flow "{description.name}": validate_parameters is {shown(validates)}, expected True or False'
+        )
     if not isinstance(text, str):
         raise UsageError(f'@flow "{description.name}": description is {shown(text)}, expected some text')
     for parameter in inspect.signature(function).parameters.values():

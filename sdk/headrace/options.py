@@ -84,7 +84,9 @@ def refuse_function(label: str, function: object) -> None:
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise UsageError(f"{label}: {_called(function)} yields; build a list and return it")
     if RESERVED in inspect.signature(function).parameters:
-        raise UsageError(f'{label}: {_called(function)} has a parameter "{RESERVED}", which the call itself takes; rename it')
+        raise UsageError(
+            f'{label}: {_called(function)} has a parameter "{RESERVED}", which the call itself takes; rename it'
+        )
 
 
 def _name(label: str, function: Callable[..., Any], options: Mapping[str, Any]) -> str:

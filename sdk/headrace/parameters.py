@@ -150,14 +150,19 @@ class Parameters:
                 f'flow "{self._flow}": parameter "{parameter.name}" is {self._type(parameter.name)}, which JSON cannot '
                 f"carry ({str(error).partition(chr(10))[0]}); take what it can be made from, such as a URL or a name"
             ) from None
-        return {**schema, **{"default": value for value in self._default(parameter).values()}}
+        default = self._default(parameter)
+        return {**schema, "default": default[parameter.name]} if default else schema
 
     def _default(self, parameter: inspect.Parameter) -> dict[str, Any]:
         """The default by the parameter's name; nothing if there is none, or none that JSON can carry."""
         if parameter.default is parameter.empty:
             return {}
         try:
-            return {parameter.name: self._adapter(parameter.name).dump_python(parameter.default, mode="json", warnings="error")}
+            return {
+                parameter.name: self._adapter(parameter.name).dump_python(
+                    parameter.default, mode="json", warnings="error"
+                )
+            }
         except PydanticSerializationError:
             return {}
 

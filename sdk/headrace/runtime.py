@@ -8,7 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrace.engine.scope import FlowRun, TaskRun
+    from headrace.engine.session import Session
 
 
 class _FlowRun:
@@ -22,9 +26,9 @@ class _FlowRun:
 
     @property
     def flow_name(self) -> str:
-        """Name of the flow, as its decorator gave it."""
+        """Name of the flow: in a pod that of its Flow, on a laptop as its decorator gave it."""
         run = _current_flow_run()
-        return run.description.name if run else ""
+        return str(run.fields["flow"]) if run else ""
 
     @property
     def attempt(self) -> int:
@@ -63,7 +67,7 @@ class _TaskRun:
 
     @property
     def name(self) -> str:
-        """ "extract-0", "extract-1", …"""
+        """Of the task run, such as "extract-0"."""
         run = _current_task_run()
         return run.name if run else ""
 
@@ -84,19 +88,19 @@ flow_run = _FlowRun()
 task_run = _TaskRun()
 
 
-def _session() -> Any:
+def _session() -> Session:
     from headrace.engine.session import current_session  # noqa: PLC0415 - the engine is loaded by the first call
 
     return current_session()
 
 
-def _current_flow_run() -> Any:
+def _current_flow_run() -> FlowRun | None:
     from headrace.engine.scope import current_flow_run  # noqa: PLC0415 - as above
 
     return current_flow_run()
 
 
-def _current_task_run() -> Any:
+def _current_task_run() -> TaskRun | None:
     from headrace.engine.scope import CURRENT, TaskRun  # noqa: PLC0415 - as above
 
     run = CURRENT.get()

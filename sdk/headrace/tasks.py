@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeVa
 
 from headrace.engine.description import Description
 from headrace.errors import UsageError
-from headrace.options import TaskOptions, described
+from headrace.options import RESERVED, TaskOptions, described
 from headrace.states import State
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Task(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
     def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> State[Any]: ...
-    def __call__(self, *args: Any, return_state: bool = False, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """
         Runs the task and returns what the function returns; a task with `async def` must be awaited.
 
@@ -56,6 +56,7 @@ class Task(Generic[P, R]):
         """
         from headrace.engine import execution  # noqa: PLC0415 - the engine is loaded by the first call
 
+        return_state = kwargs.pop(RESERVED, False)
         run = execution.call_on_loop if self.described.is_async else execution.call
         execution.refuse_futures(self.described, args, kwargs)
         return run(self.described, (args, kwargs), return_state=return_state)
@@ -81,12 +82,14 @@ class Task(Generic[P, R]):
         Returns: The futures in the order of the inputs.
         """
         if not inputs:
-            raise UsageError(f'task "{self.name}": map() needs something to map over, such as {self.name}.map([1, 2, 3])')
+            raise UsageError(
+                f'task "{self.name}": map() needs something to map over, such as {self.name}.map([1, 2, 3])'
+            )
         try:
             rows = list(zip(*inputs, strict=True))
         except ValueError as error:
             raise UsageError(f'task "{self.name}": map() walks its inputs side by side: {error}') from None
-        return [self.submit(*row, **constants) for row in rows]  # type: ignore[call-arg, arg-type]  # rows are P.args
+        return [self.submit(*row, **constants) for row in rows]
 
 
 @overload

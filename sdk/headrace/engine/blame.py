@@ -14,7 +14,7 @@ MAX_TRACEBACK = 8192
 
 
 def where(error: BaseException) -> str:
-    """ "etl.py:23": the innermost line of the author's own code that the exception passed, "" if there is none."""
+    """The innermost line of the author's own code that the exception passed, as "etl.py:23"; empty if there is none."""
     place = ""
     step = error.__traceback__
     while step is not None:

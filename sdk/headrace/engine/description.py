@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from headrace.engine.retries import Retries
+from headrace.engine.retries import NO_RETRIES, Retries
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +17,7 @@ class Description:
     name: str
     function: Callable[..., Any]
     is_async: bool
-    retries: Retries = Retries()
+    retries: Retries = NO_RETRIES
     timeout_s: float | None = None
     """Per attempt. None: no bound."""
     log_prints: bool | None = None

@@ -17,16 +17,15 @@ from headrace.engine import reporting
 from headrace.engine.description import Description
 from headrace.engine.futures import TaskFuture
 from headrace.engine.prints import printing_to_log
-from headrace.engine.retries import Retries
+from headrace.engine.retries import NO_RETRIES
 from headrace.engine.scope import CURRENT, FlowRun, Run, TaskRun, current_flow_run, flow_run_name
 from headrace.engine.session import current_session
 from headrace.engine.transitions import after_error
 from headrace.engine.ways import BLOCKING, ON_LOOP, Arguments, Way, is_cancellation, run_to_end
 from headrace.engine.workers import STOP_GRACE_S
 from headrace.errors import TimedOut, UsageError
-from headrace.states import Ended, Failed, Retrying, State, Succeeded
+from headrace.states import Ended, Retrying, State, Succeeded
 
-NO_RETRIES = Retries()
 OpenRun = Callable[[int], Run]
 
 
@@ -53,7 +52,7 @@ def submit(of: Description, arguments: Arguments) -> TaskFuture[Any]:
     name = flow_run.next_task_run(of.name)
     open_run = partial(TaskRun, of, name, flow_run)
     if of.is_async and flow_run.description.is_async:
-        return flow_run.workers.submit_to_loop(name, _attempts(of, arguments, ON_LOOP, open_run))
+        return flow_run.workers.submit_to_loop(name, _attempts(arguments, ON_LOOP, open_run))
     return flow_run.workers.submit(name, partial(_in_thread, of, arguments, open_run))
 
 
@@ -69,20 +68,20 @@ async def final_state(of: Description, arguments: Arguments, way: Way) -> State[
     flow_run = current_flow_run()
     if of.kind == "task":
         name = flow_run.next_task_run(of.name) if flow_run else f"{of.name}-0"
-        return await _attempts(of, arguments, way, partial(TaskRun, of, name, flow_run))
+        return await _attempts(arguments, way, partial(TaskRun, of, name, flow_run))
     if flow_run is None and not current_session().repeats_flows:
         of = replace(of, retries=NO_RETRIES)
-    return await _attempts(of, arguments, way, partial(FlowRun, of, flow_run_name(of, flow_run), flow_run))
+    return await _attempts(arguments, way, partial(FlowRun, of, flow_run_name(of, flow_run), flow_run))
 
 
-async def _attempts(of: Description, arguments: Arguments, way: Way, open_run: OpenRun) -> State[Any]:
+async def _attempts(arguments: Arguments, way: Way, open_run: OpenRun) -> State[Any]:
     clock = current_session().clock
     attempt = 1
     while True:
         run = open_run(attempt)
         started_s = clock.now_s()
         reporting.started(run, again=attempt > 1)
-        state = await _one_attempt(of, arguments, way, run, attempt)
+        state = await _one_attempt(run, arguments, way, attempt)
         reporting.ended(run, state, attempt=attempt, duration_s=clock.now_s() - started_s)
         if not isinstance(state, Retrying):
             return state
@@ -90,16 +89,15 @@ async def _attempts(of: Description, arguments: Arguments, way: Way, open_run: O
         attempt += 1
 
 
-async def _one_attempt(of: Description, arguments: Arguments, way: Way, run: Run, attempt: int) -> State[Any]:
+async def _one_attempt(run: Run, arguments: Arguments, way: Way, attempt: int) -> State[Any]:
+    of = run.description
     token = CURRENT.set(run)
     try:
-        with _prints(of, run):
-            if of.timeout_s is None:
+        with _prints(run):
+            async with nullcontext() if of.timeout_s is None else way.limit(of.timeout_s, _what(run)):
                 data = await way.call(of.function, arguments)
-            else:
-                data = await way.call_within(of.timeout_s, of.function, arguments, _what(run))
-        if isinstance(run, FlowRun):
-            await _wait_for_submitted(run, way)
+                if isinstance(run, FlowRun):
+                    await _wait_for_submitted(run, way)
     except GeneratorExit:  # the coroutine is thrown away: nothing may be awaited, and nobody asks for a state
         raise
     except BaseException as error:  # noqa: BLE001 - every end of an attempt becomes a state
@@ -114,14 +112,14 @@ async def _one_attempt(of: Description, arguments: Arguments, way: Way, run: Run
 
 def _in_thread(of: Description, arguments: Arguments, open_run: OpenRun) -> State[Any]:
     if not of.is_async:
-        return run_to_end(_attempts(of, arguments, BLOCKING, open_run))
+        return run_to_end(_attempts(arguments, BLOCKING, open_run))
     import asyncio  # noqa: PLC0415 - 40 ms that a flow without `async` does not pay
 
-    return asyncio.run(_attempts(of, arguments, ON_LOOP, open_run))
+    return asyncio.run(_attempts(arguments, ON_LOOP, open_run))
 
 
-def _prints(of: Description, run: Run) -> AbstractContextManager[None]:
-    wanted = of.log_prints
+def _prints(run: Run) -> AbstractContextManager[None]:
+    wanted = run.description.log_prints
     flow_run = run.flow_run
     while wanted is None and flow_run is not None:
         wanted = flow_run.description.log_prints
@@ -161,7 +159,8 @@ def _misuse(of: Description, arguments: Arguments, error: BaseException) -> Usag
 
 
 def _what(run: Run) -> str:
-    return f'{run.description.kind} "{run.name}"'
+    """The name that people know: of the flow, or of the task run."""
+    return f'flow "{run.fields["flow"]}"' if isinstance(run, FlowRun) else f'task "{run.name}"'
 
 
 def _misplaced_submit(of: Description, run: Run | None) -> str:

@@ -83,10 +83,10 @@ def _limited_by_thread(seconds: float, what: str) -> Iterator[None]:
         with stretch:
             timer.start()
             yield
-    except Expired:
+    except Expired as expired:
         if not stretch.sent:  # the time of a block around this one is up
             raise
-        raise TimedOut(what, seconds) from None
+        raise TimedOut(what, seconds).with_traceback(expired.__traceback__) from None
     finally:
         timer.cancel()
 
@@ -154,4 +154,4 @@ def _limited_by_signal(seconds: float, what: str) -> Iterator[None]:
     except Expired as expired:
         if expired.deadline is not deadline:
             raise
-        raise TimedOut(what, seconds) from None
+        raise TimedOut(what, seconds).with_traceback(expired.__traceback__) from None

@@ -79,7 +79,12 @@ def _level() -> str:
     asked = os.environ.get(LEVEL_ENV, "INFO").upper()
     if asked in logging.getLevelNamesMapping():
         return asked
-    LOGGER.warning('%s="%s" is no level; INFO is used. Known: DEBUG, INFO, WARNING, ERROR', LEVEL_ENV, asked, extra={"event": "log"})
+    LOGGER.warning(
+        '%s="%s" is no level; INFO is used. Known: DEBUG, INFO, WARNING, ERROR',
+        LEVEL_ENV,
+        asked,
+        extra={"event": "log"},
+    )
     return "INFO"
 
 
@@ -105,7 +110,9 @@ class JsonLines(logging.Formatter):
         try:
             return self._encode(line)
         except (TypeError, ValueError, RecursionError):  # a fact with keys, numbers or cycles that JSON has not
-            return self._encode({key: value if isinstance(value, str | int) else repr(value) for key, value in line.items()})
+            return self._encode(
+                {key: value if isinstance(value, str | int) else repr(value) for key, value in line.items()}
+            )
 
     def _time(self, created: float) -> str:
         second = int(created)

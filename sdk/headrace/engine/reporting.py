@@ -9,6 +9,7 @@ from headrace.engine import logs
 from headrace.engine.blame import traceback_text, where
 from headrace.engine.scope import FlowRun, Run, TaskRun
 from headrace.engine.transitions import told
+from headrace.errors import RetryRun
 from headrace.states import Cancelled, Crashed, Failed, Retrying, State, Succeeded
 
 OUTCOMES: Final = {
@@ -35,7 +36,7 @@ def ended(run: Run, state: State[Any], *, attempt: int, duration_s: float) -> No
     """Tells how an attempt ended, and counts the task run if that was its last."""
     if isinstance(run, TaskRun) and run.flow_run and state.is_final():
         run.flow_run.tally.ended(run.name, state, attempts=attempt)
-    word, level = OUTCOMES[type(state)]
+    word, level = OUTCOMES[_shown_as(run, state)]
     if not logs.LOGGER.isEnabledFor(level):
         return
     event = f"{run.description.kind}_{word}"
@@ -43,13 +44,22 @@ def ended(run: Run, state: State[Any], *, attempt: int, duration_s: float) -> No
         message = f"succeeded in {duration_s:.3g} s"
         logs.emit(level, run, event, message, attempt=run.attempt, duration_s=round(duration_s, 6))
         return
-    logs.emit(level, run, event, _told(state, word), attempt=run.attempt, duration_s=round(duration_s, 6), **_facts(run, state))
+    facts = {"attempt": run.attempt, "duration_s": round(duration_s, 6), **_facts(run, state)}
+    logs.emit(level, run, event, _told(state, word), **facts)
+
+
+def _shown_as(run: Run, state: State[Any]) -> type[State[Any]]:
+    """A flow that asks for another attempt where the operator makes it has not failed in the eyes of its reader."""
+    asks = isinstance(state, Failed) and isinstance(state.exception, RetryRun)
+    return Retrying if asks and isinstance(run, FlowRun) and not run.session.repeats_flows else type(state)
 
 
 def _told(state: State[Any], word: str) -> str:
     if isinstance(state, Retrying):
         return f"attempt {state.attempt} failed: {state.message}; the next one starts in {state.delay_s:.3g} s"
-    return f"{word}: {state.message}"
+    if isinstance(state, Cancelled):
+        return state.message
+    return f"{'asks for another attempt' if word == 'retrying' else word}: {state.message}"
 
 
 def _facts(run: Run, state: State[Any]) -> dict[str, Any]:
@@ -57,7 +67,7 @@ def _facts(run: Run, state: State[Any]) -> dict[str, Any]:
     facts: dict[str, Any] = {"error": told(error), "where": where(error)}
     if isinstance(state, Retrying):
         facts["delay_s"] = state.delay_s
-    if isinstance(state, Failed | Crashed) and not _was_told(run, error):
+    if isinstance(state, Failed | Crashed) and not isinstance(error, RetryRun) and not _was_told(run, error):
         facts["exception"] = traceback_text(error)
     return facts
 
@@ -66,4 +76,3 @@ def _was_told(run: Run, error: BaseException) -> bool:
     """Whether the traceback is in the log already, as the failure of the task that it came from."""
     culprit = run.tally.culprit if isinstance(run, FlowRun) else None
     return culprit is not None and culprit[0] is error
-

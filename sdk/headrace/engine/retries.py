@@ -38,3 +38,6 @@ class Retries:
         if callable(self.delay):
             return max(0.0, float(self.delay(failures)))
         return self.delay[min(failures, len(self.delay)) - 1]
+
+
+NO_RETRIES = Retries()

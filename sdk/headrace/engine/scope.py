@@ -16,7 +16,7 @@ from headrace.engine.workers import Workers
 class FlowRun:
     """One attempt of a flow run. `fields` is what its log lines say of it."""
 
-    __slots__ = ("_names", "attempt", "description", "fields", "name", "parent", "session", "tally", "workers")
+    __slots__ = ("attempt", "description", "fields", "name", "numbers", "parent", "session", "tally", "workers")
 
     def __init__(self, description: Description, name: str, parent: FlowRun | None, attempt: int) -> None:
         self.description = description
@@ -26,9 +26,11 @@ class FlowRun:
         self.attempt = attempt if parent else self.session.attempt + attempt - 1
         self.tally: Tally = self.session.tally
         self.workers = Workers()
-        self.fields: Mapping[str, Any] = {"flow": description.name, "flow_run": name}
+        # In a pod, people know the flow by the name of its resource.
+        known_as = description.name if parent else self.session.flow or description.name
+        self.fields: Mapping[str, Any] = {"flow": known_as, "flow_run": name}
         # Flows inside a flow number their tasks on: a name means one task run.
-        self._names: dict[str, count[int]] = parent._names if parent else {}
+        self.numbers: dict[str, count[int]] = parent.numbers if parent else {}
 
     @property
     def is_outermost(self) -> bool:
@@ -41,10 +43,10 @@ class FlowRun:
         return self
 
     def next_task_run(self, task: str) -> str:
-        """ "extract-0", "extract-1", …: unique in the flow run, in the order of the calls."""
-        numbers = self._names.get(task)
+        """The next of "extract-0", "extract-1", …: unique in the flow run, in the order of the calls."""
+        numbers = self.numbers.get(task)
         if numbers is None:
-            numbers = self._names.setdefault(task, count())
+            numbers = self.numbers.setdefault(task, count())
         return f"{task}-{next(numbers)}"
 
 

@@ -57,6 +57,10 @@ class Tally:
             return TaskCounts(self.total, self.succeeded, self.failed, cached=0, retried=self.retried)
 
 
+SYSTEM_CLOCK = SystemClock()
+NO_TASKS = TaskCounts()
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """What surrounds the run of one flow; the defaults are those of a laptop."""
@@ -73,7 +77,7 @@ class Session:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     repeats_flows: bool = True
     """Whether the engine tries a failed flow again. False in a pod: there the operator does, with a new pod."""
-    clock: Clock = SystemClock()
+    clock: Clock = SYSTEM_CLOCK
     tally: Tally = field(default_factory=Tally)
 
 

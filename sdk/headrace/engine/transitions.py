@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headrace.engine.description import Description
-from headrace.errors import ParameterError, RetryRun, UsageError
+from headrace.errors import HeadraceError, ParameterError, RetryRun, UsageError
 from headrace.states import Cancelled, Crashed, Failed, Retrying, State
 
 NOT_RETRIED = (UsageError, ParameterError)
@@ -31,23 +31,31 @@ def after_error(error: BaseException, of: Description, *, attempt: int, cancelle
         attempt: Number of the attempt, from 1.
         cancelled: Whether `error` is how this function is told to stop.
     """
-    said = told(error)
     if cancelled:
-        return Cancelled(message=said, exception=error, attempt=attempt)
+        return Cancelled(message=_told_cancellation(error), exception=error, attempt=attempt)
+    said = told(error)
     if isinstance(error, SystemExit):
         said = f"the code called sys.exit({error.code!r}); return to succeed, raise to fail"
         return Failed(message=said, exception=error, attempt=attempt)
     if not isinstance(error, Exception):
         return Crashed(message=said, exception=error, attempt=attempt)
     if attempt <= of.retries.limit and _may_be_tried_again(error, of):
-        return Retrying(message=said, exception=error, attempt=attempt, delay_s=_delay_s(error, of.retries.delay_s, attempt))
+        return Retrying(
+            message=said, exception=error, attempt=attempt, delay_s=_delay_s(error, of.retries.delay_s, attempt)
+        )
     return Failed(message=said, exception=error, attempt=attempt)
 
 
 def told(error: BaseException) -> str:
-    """The error in one line: its type and what it says."""
-    said = str(error).strip()
+    """The error in one line: its type and what it says; of our own errors what they say."""
+    said = " ".join(str(error).split())
+    if isinstance(error, HeadraceError) and said:
+        return said
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
+
+
+def _told_cancellation(error: BaseException) -> str:
+    return "interrupted by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error) or "cancelled"
 
 
 def _may_be_tried_again(error: Exception, of: Description) -> bool:

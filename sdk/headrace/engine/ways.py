@@ -8,8 +8,9 @@ The engine is written once, as coroutines over a Way. Those over Blocking never 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import wait
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, Protocol, TypeVar
 
 from headrace.engine.clock import Clock
@@ -27,8 +28,8 @@ class Way(Protocol):
     async def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """What the function returns."""
 
-    async def call_within(self, timeout_s: float, function: Callable[..., Any], arguments: Arguments, what: str) -> Any:
-        """What the function returns. Raises: TimedOut: after that time; `what` names it."""
+    def limit(self, timeout_s: float, what: str) -> AbstractAsyncContextManager[None]:
+        """A block that is broken off after that time. Raises: TimedOut: from the block; `what` names it."""
 
     async def sleep(self, clock: Clock, seconds: float) -> None:
         """Returns after that time."""
@@ -41,13 +42,14 @@ class Blocking:
     """For functions written with `def`."""
 
     async def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
-        """What the function returns."""
+        """As promised by Way."""
         return function(*arguments[0], **arguments[1])
 
-    async def call_within(self, timeout_s: float, function: Callable[..., Any], arguments: Arguments, what: str) -> Any:
+    @asynccontextmanager
+    async def limit(self, timeout_s: float, what: str) -> AsyncIterator[None]:
         """As promised by Way."""
         with time_limit(timeout_s, what):
-            return function(*arguments[0], **arguments[1])
+            yield
 
     async def sleep(self, clock: Clock, seconds: float) -> None:
         """As promised by Way."""
@@ -62,21 +64,23 @@ class OnLoop:
     """For functions written with `async def`."""
 
     async def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
-        """What the function returns."""
+        """As promised by Way."""
         return await function(*arguments[0], **arguments[1])
 
-    async def call_within(self, timeout_s: float, function: Callable[..., Any], arguments: Arguments, what: str) -> Any:
+    @asynccontextmanager
+    async def limit(self, timeout_s: float, what: str) -> AsyncIterator[None]:
         """As promised by Way."""
         import asyncio  # noqa: PLC0415 - 40 ms that a flow without `async` does not pay
 
-        limit = asyncio.timeout(timeout_s)
+        timeout = asyncio.timeout(timeout_s)
         try:
-            async with limit:
-                return await function(*arguments[0], **arguments[1])
-        except TimeoutError:
-            if not limit.expired():  # the function raised one itself
+            async with timeout:
+                yield
+        except TimeoutError as error:
+            if not timeout.expired():  # the function raised one itself
                 raise
-            raise TimedOut(what, timeout_s) from None
+            # Where the function stood when its time was up is in the cancellation that broke it off.
+            raise TimedOut(what, timeout_s).with_traceback((error.__cause__ or error).__traceback__) from None
 
     async def sleep(self, clock: Clock, seconds: float) -> None:
         """As promised by Way."""

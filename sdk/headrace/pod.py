@@ -1,0 +1,143 @@
+"""
+Entry point inside a pod, `python -m headrace.pod`: environment in, exit code and termination message out.
+
+docs/pod-contract.md lists the variables, the exit codes and the fields.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Any, Final
+
+from headrace import termination
+from headrace.cancellation import SIGNALS, Cancellation
+from headrace.engine import logs
+from headrace.engine.session import Session
+from headrace.errors import ParameterError, ParameterProblem, UsageError, shown
+from headrace.flows import Flow
+from headrace.launch import Ending, Launch, launch, refused
+
+TERMINATION_LOG: Final = "/dev/termination-log"
+THREAD_GRACE_S: Final = 1.0
+"""How long a cancelled process waits for threads that end by themselves; others do not keep the pod."""
+
+
+def main(variables: Mapping[str, str]) -> int:
+    """
+    Runs the flow that the environment names, and reports its end. Returns the exit code.
+
+    The report is the last thing that happens: from here on, signals cannot spoil it.
+    """
+    for number in SIGNALS:  # what launch() restores after it has listened itself
+        signal.signal(number, signal.SIG_IGN)
+    logs.use_json_lines()
+    ending = _ended(variables)
+    _report(ending, variables)
+    return _leave(ending)
+
+
+def session(variables: Mapping[str, str]) -> Session:
+    """
+    What the environment says about the run.
+
+    Raises: UsageError: a variable has no such value.
+    """
+    return Session(
+        flow_run=variables.get("HEADRACE_FLOW_RUN", ""),
+        flow_run_uid=variables.get("HEADRACE_FLOW_RUN_UID", ""),
+        flow=variables.get("HEADRACE_FLOW", ""),
+        namespace=variables.get("HEADRACE_NAMESPACE", ""),
+        deployment=variables.get("HEADRACE_DEPLOYMENT", ""),
+        attempt=_attempt(variables.get("HEADRACE_ATTEMPT", "1")),
+        scheduled_time=_time(variables.get("HEADRACE_SCHEDULED_TIME", "")),
+        repeats_flows=False,
+    )
+
+
+def parameters(text: str, flow: str) -> Mapping[str, Any]:
+    """The JSON object in HEADRACE_PARAMETERS. Raises: ParameterError: it is none."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        found = error
+    if isinstance(found, dict):
+        return found
+    problem = ParameterProblem("HEADRACE_PARAMETERS", f"is {shown(text)}", "a JSON object")
+    raise ParameterError(flow, [problem], advice="the operator sets it; look at the pod's environment")
+
+
+def _ended(variables: Mapping[str, str]) -> Ending:
+    def given(flow: Flow[..., Any]) -> Mapping[str, Any]:
+        return parameters(variables.get("HEADRACE_PARAMETERS") or "{}", flow.name)
+
+    code_dir = variables.get("HEADRACE_CODE_DIR")
+    try:
+        what = Launch(
+            entrypoint=variables.get("HEADRACE_ENTRYPOINT", ""),
+            parameters=given,
+            session=session(variables),
+            code_dir=Path(code_dir) if code_dir else None,
+        )
+    except UsageError as error:
+        return refused(error)
+    return launch(what, Cancellation())
+
+
+def _report(ending: Ending, variables: Mapping[str, str]) -> None:
+    names = {"flow": variables.get("HEADRACE_FLOW", ""), "flow_run": variables.get("HEADRACE_FLOW_RUN", "")}
+    if ending.never_began:
+        logs.LOGGER.error("%s", ending.message, extra={"event": "flow_refused", **names, "reason": ending.reason})
+    asked = variables.get("HEADRACE_TERMINATION_LOG")
+    path = Path(asked or TERMINATION_LOG)
+    try:
+        # On a laptop no container runtime has made the file, and /dev is no place to make one.
+        termination.write(termination.termination_message(ending, termination.usage()), path, create=bool(asked))
+    except OSError as error:
+        message = f'the termination message cannot be written to "{path}": {error.strerror}; HEADRACE_TERMINATION_LOG names another file'
+        logs.LOGGER.warning("%s", message, extra={"event": "termination_log_unwritable", **names})
+
+
+def _leave(ending: Ending) -> int:
+    """The exit code, if the interpreter can end; a thread that cannot be stopped would keep the pod for ever."""
+    if ending.phase == "Cancelled" or ending.reason == "TimedOut":
+        until_s = time.monotonic() + THREAD_GRACE_S
+        others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+        for each in others:
+            each.join(max(0.0, until_s - time.monotonic()))
+        if any(each.is_alive() for each in others):
+            logging.shutdown()
+            sys.stdout.flush()
+            os._exit(ending.exit_code)
+    return ending.exit_code
+
+
+def _attempt(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) > 0:
+        return int(text)
+    raise UsageError(f"HEADRACE_ATTEMPT is {shown(text)}, expected a whole number from 1")
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        time_ = datetime.fromisoformat(text) if text else None
+    except ValueError:
+        time_ = None
+    if text and (time_ is None or time_.tzinfo is None):
+        raise UsageError(f"HEADRACE_SCHEDULED_TIME is {shown(text)}, expected RFC 3339, such as 2026-01-01T07:00:00Z")
+    return time_
+
+
+if __name__ == "__main__":
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)  # into a pipe, what is printed would wait for 8 KiB
+    sys.exit(main(os.environ))
