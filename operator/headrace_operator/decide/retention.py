@@ -54,7 +54,8 @@ def retire(runs: Iterable[FinishedRun], keep: Keep, now: datetime) -> Retirement
     excess = {run.key for run in (*_beyond(good, keep.succeeded), *_beyond(bad, keep.failed))}
     expired = {run.key for run in newest_first if _expiry(run, keep, now) <= now}
     delete = tuple(run for run in newest_first if run.key in excess | expired and not _too_fresh(run, keep))
-    stay = [_expiry(run, keep, now) for run in newest_first if run not in delete]
+    gone = {run.key for run in delete}
+    stay = [_expiry(run, keep, now) for run in newest_first if run.key not in gone]
     due = min((expiry for expiry in stay if expiry > now), default=None) if keep.ttl_s is not None else None
     return Retirement(delete, due)
 
