@@ -52,12 +52,12 @@ def retire(runs: Iterable[FinishedRun], keep: Keep, now: datetime) -> Retirement
     good = [run for run in newest_first if run.phase in GOOD_ENDS]
     bad = [run for run in newest_first if run.phase not in GOOD_ENDS]
     excess = {run.key for run in (*_beyond(good, keep.succeeded), *_beyond(bad, keep.failed))}
-    expired = {run.key for run in newest_first if _expiry(run, keep, now) <= now}
-    delete = tuple(run for run in newest_first if run.key in excess | expired and not _too_fresh(run, keep))
+    due = excess | {run.key for run in newest_first if _expiry(run, keep, now) <= now}
+    delete = tuple(run for run in newest_first if run.key in due and not _too_fresh(run, keep))
     gone = {run.key for run in delete}
     stay = [_expiry(run, keep, now) for run in newest_first if run.key not in gone]
-    due = min((expiry for expiry in stay if expiry > now), default=None) if keep.ttl_s is not None else None
-    return Retirement(delete, due)
+    next_expiry = min((expiry for expiry in stay if expiry > now), default=None) if keep.ttl_s is not None else None
+    return Retirement(delete, next_expiry)
 
 
 def _beyond(newest_first: list[FinishedRun], count: int | None) -> list[FinishedRun]:

@@ -125,3 +125,10 @@ def test_what_stays_is_within_every_bound(
         assert count is None or len([run for run in stay if run.phase is phase]) <= count
     assert ttl_s is None or all((NOW - run.finished_at).total_seconds() < ttl_s for run in stay)
     assert retire(stay, bounds, NOW).delete == ()
+
+
+@pytest.mark.timeout(20)
+def test_a_hundred_thousand_runs_are_no_burden() -> None:
+    """The operator's one loop waits for this; with a cost that grows with the square it took minutes."""
+    runs = [a_finished(age) for age in range(100_000)]
+    assert len(retire(runs, keep(ttl_s=50_000), NOW).delete) == 50_000
