@@ -135,11 +135,8 @@ def _sentence(state: Ended, tally: Tally, cancellation: Cancellation) -> str:
     said = state.message
     if isinstance(state, Cancelled):
         said = f"cancelled by {cancellation.received.name}" if cancellation.received else said
-    subject = (
-        f'task "{tally.culprit[1]}": '
-        if tally.culprit and _is_of_task(error, tally) and not isinstance(error, TimedOut)
-        else ""
-    )
+    names_itself = isinstance(error, TimedOut | UsageError)
+    subject = f'task "{tally.culprit[1]}": ' if tally.culprit and _is_of_task(error, tally) and not names_itself else ""
     place = where(error)
     return " ".join(f"{subject}{said}{f' ({place})' if place else ''}".split())
 

@@ -12,14 +12,16 @@ from collections.abc import Callable
 
 import typer
 
-from headrace.cli import dev
+from headrace.cli import dev, render
+from headrace.cli import run as run_command
 from headrace.devcluster.errors import ClusterError
+from headrace.errors import HeadraceError
 from headrace.kubeapi.errors import KubeError
 
-COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (dev.register,)
+COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (run_command.register, render.register, dev.register)
 """In the order of `headrace --help`."""
 
-FAILURES: tuple[type[Exception], ...] = (ClusterError, KubeError)
+FAILURES: tuple[type[Exception], ...] = (ClusterError, HeadraceError, KubeError)
 """Errors whose text tells the user what to do: printed in one line, without a traceback, exit status 1."""
 
 

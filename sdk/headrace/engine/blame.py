@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sysconfig
 from pathlib import Path
@@ -9,6 +10,8 @@ from types import TracebackType
 
 OURS = str(Path(__file__).parent.parent) + os.sep
 LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
+MACHINERY = (OURS, contextlib.__file__)
+"""Frames between the caller and the author's code; they say nothing about what went wrong."""
 MAX_TRACEBACK = 8192
 """Characters of a traceback in a log line; the end is kept, as it says what went wrong."""
 
@@ -25,14 +28,16 @@ def where(error: BaseException) -> str:
 
 
 def traceback_text(error: BaseException) -> str:
-    """The traceback without the frames of this package in front, at most 8,192 characters of it."""
+    """The traceback without the frames of this package, at most 8,192 characters of it."""
     import traceback  # noqa: PLC0415 - only failures need it
 
-    step = error.__traceback__
-    while step is not None and step.tb_frame.f_code.co_filename.startswith(OURS):
-        step = step.tb_next
-    lines = traceback.format_exception(type(error), error, step or error.__traceback__)
-    return "".join(lines).rstrip()[-MAX_TRACEBACK:]
+    told = traceback.TracebackException.from_exception(error)
+    part: traceback.TracebackException | None = told
+    while part is not None:
+        foreign = [frame for frame in part.stack if not frame.filename.startswith(MACHINERY)]
+        part.stack = traceback.StackSummary.from_list(foreign)
+        part = part.__cause__ or part.__context__
+    return "".join(told.format()).rstrip()[-MAX_TRACEBACK:]
 
 
 def _is_authors(step: TracebackType) -> bool:

@@ -1,0 +1,55 @@
+"""What `run` and `render` share: parameters as they are given on a command line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from headrace.errors import UsageError, shown
+from headrace.flows import Flow
+
+Entrypoint = Annotated[
+    str, typer.Argument(help='The flow: "etl.py:main" (file and function) or "etl:main" (module and function).')
+]
+Given = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--param", "-p", metavar="NAME=VALUE", help="A parameter; the value is JSON, or else text. May be repeated."
+    ),
+]
+GivenFile = Annotated[
+    Path | None, typer.Option("--params-file", metavar="FILE", help="A JSON object of parameters; -p wins over it.")
+]
+
+
+def parameters(flow: Flow[..., Any], given: Sequence[str], file: Path | None) -> Mapping[str, Any]:
+    """
+    The parameters by name, not yet checked.
+
+    Raises: UsageError: a -p has no "=", or the file holds no JSON object.
+    """
+    texts = dict(_split(item) for item in given)
+    return {**(_from_file(file) if file else {}), **flow.parameters.from_text(texts)}
+
+
+def _split(item: str) -> tuple[str, str]:
+    name, equals, text = item.partition("=")
+    if not equals or not name:
+        raise UsageError(f"-p {item}: expected NAME=VALUE, such as -p day=2026-01-01")
+    return name, text
+
+
+def _from_file(file: Path) -> Mapping[str, Any]:
+    try:
+        found = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--params-file {file}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"--params-file {file}: no JSON: {error}") from error
+    if not isinstance(found, dict):
+        raise UsageError(f"--params-file {file}: {shown(found)} is no JSON object")
+    return found
