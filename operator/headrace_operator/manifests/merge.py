@@ -22,6 +22,8 @@ MERGE_KEYS: Mapping[str, str] = {
 }
 """Source: the `x-kubernetes-patch-merge-key` of core/v1 PodSpec and Container; lists not named here are atomic."""
 DIRECTIVE = "$patch"
+REPLACE_LIST = {DIRECTIVE: "replace"}
+"""An item that stands for no item: the list in which it is takes the place of the old one."""
 
 
 def merge(base: Any, change: Any, *, field: str = "") -> Any:
@@ -29,13 +31,13 @@ def merge(base: Any, change: Any, *, field: str = "") -> Any:
     `base` with `change` laid over it; neither is altered.
 
     A null removes a field, `{"$patch": "delete", <merge key>: …}` a list item, `{"$patch": "replace", …}` takes a
-    map as a whole.
+    map as a whole. Where there was nothing they mean nothing, and do not stay in the result.
     """
-    if isinstance(base, Mapping) and isinstance(change, Mapping):
-        return _merge_maps(base, change)
+    if isinstance(change, Mapping):
+        return _merge_maps(base if isinstance(base, Mapping) else {}, change)
     key = MERGE_KEYS.get(field)
-    if key is not None and _is_list_of_maps(base) and _is_list_of_maps(change):
-        return _merge_lists(base, change, key)
+    if key is not None and _is_list_of_maps(change):
+        return _merge_lists(base if _is_list_of_maps(base) else [], change, key)
     return change
 
 
@@ -45,27 +47,27 @@ def _is_list_of_maps(value: Any) -> bool:
 
 
 def _merge_maps(base: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
-    if change.get(DIRECTIVE) == "replace":
-        return {name: value for name, value in change.items() if name != DIRECTIVE}
-    merged = dict(base)
+    merged = {} if change.get(DIRECTIVE) == "replace" else dict(base)
     for name, value in change.items():
+        if name == DIRECTIVE and isinstance(value, str):
+            continue
         if value is None:
             merged.pop(name, None)
-        elif name in merged:
-            merged[name] = merge(merged[name], value, field=name)
         else:
-            merged[name] = value
+            merged[name] = merge(merged.get(name), value, field=name)
     return merged
 
 
 def _merge_lists(base: list[Any], change: list[Any], key: str) -> list[Any]:
-    merged = list(base)
+    merged = [] if REPLACE_LIST in change else list(base)
     for item in change:
+        if item == REPLACE_LIST:
+            continue
         places = [index for index, old in enumerate(merged) if old.get(key) == item.get(key)]
         if item.get(DIRECTIVE) == "delete":
             merged = [old for index, old in enumerate(merged) if index not in places]
         elif places:
             merged[places[0]] = merge(merged[places[0]], item)
         else:
-            merged.append(item)
+            merged.append(merge({}, item))
     return merged

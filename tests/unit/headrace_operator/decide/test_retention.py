@@ -127,8 +127,8 @@ def test_what_stays_is_within_every_bound(
     assert retire(stay, bounds, NOW).delete == ()
 
 
-@pytest.mark.timeout(20)
-def test_a_hundred_thousand_runs_are_no_burden() -> None:
+@pytest.mark.timeout(5)
+def test_many_thousand_runs_are_no_burden() -> None:
     """The operator's one loop waits for this; with a cost that grows with the square it took minutes."""
-    runs = [a_finished(age) for age in range(100_000)]
-    assert len(retire(runs, keep(ttl_s=50_000), NOW).delete) == 50_000
+    runs = [a_finished(age) for age in range(20_000)]
+    assert len(retire(runs, keep(ttl_s=10_000), NOW).delete) == 10_000
