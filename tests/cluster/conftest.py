@@ -143,7 +143,7 @@ async def _exists(client: KubeClient, path: str) -> bool:
 @pytest.fixture
 async def local_node(control_plane: Plane, client: KubeClient, tmp_path: Path) -> AsyncIterator[LocalNodes]:
     """
-    Starter of nodes: what `await local_node(labels={…}, taints=[…], capacity={…})` returns is the name of a Ready one.
+    Starter of local nodes, each Ready when its name is returned: labels, taints and capacity are keywords.
 
     Pin a pod to it by `nodeName`, or give it a label of its own. Its log, volumes and container logs are in
     `tmp_path`. After the test the processes are gone, and the Node objects too.

@@ -10,7 +10,6 @@ The control plane as one program, built once with Go and kept in the user's cach
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
@@ -18,12 +17,12 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.devcluster.errors import BuildFailed, MissingTool
+from headrace.devcluster.locking import one_at_a_time
 from headrace.devcluster.progress import Progress
 
 GO_MODULE = Path(__file__).parent / "controlplane"
@@ -67,7 +66,7 @@ def build(environ: Mapping[str, str], progress: Progress) -> Path:
 
     Raises: MissingTool: no usable Go. BuildFailed: Go ended with an error.
     """
-    with _one_at_a_time(cache_folder(environ) / "lock", progress):
+    with one_at_a_time(cache_folder(environ) / "lock", progress, "another process builds it; waiting"):
         ready = built(environ)
         if ready:
             return ready
@@ -90,18 +89,6 @@ def _link(folder: Path) -> None:
         link = folder / "bin" / name
         link.unlink(missing_ok=True)
         link.symlink_to("../controlplane")
-
-
-@contextmanager
-def _one_at_a_time(lock: Path, progress: Progress) -> Iterator[None]:
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.step("another process builds the control plane; waiting for it")
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield  # closing the file gives the lock back
 
 
 def _go(environ: Mapping[str, str]) -> str:

@@ -3,7 +3,7 @@ Errors of the local cluster. Each text says what to install, change or look at.
 
     ClusterError
     ├── MissingTool         a program that is needed is not on this machine
-    ├── BuildFailed         Go could not build the control plane
+    ├── BuildFailed         Go could not build the control plane, or kind not make or delete a cluster
     ├── StartFailed         a component ended or did not become ready
     └── BadNodeOption       a --node, --label, --taint or --capacity that cannot be read
 """
@@ -25,7 +25,7 @@ class MissingTool(ClusterError):
 
 
 class BuildFailed(ClusterError):
-    """`go build` ended with an error."""
+    """`go build` or kind ended with an error; the text holds its last words."""
 
 
 class StartFailed(ClusterError):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from headrace.devcluster.errors import StartFailed
 from headrace.devcluster.node.options import NodeDescription
+from headrace.devcluster.node.times import parse
 from headrace.devcluster.plane import Plane
 from headrace.devcluster.processes import Processes, Recorded
 from headrace.kubeapi.client import KubeClient
@@ -43,21 +44,32 @@ async def wait_until_ready(client: KubeClient, node: str, processes: Processes) 
     """Returns when pods can be scheduled to the node. Raises: StartFailed: its process ended, or 30 s passed."""
     name, loop = process_name(node), asyncio.get_running_loop()
     deadline = loop.time() + READY_WITHIN_S
-    while not await _is_ready(client, node):
-        if name not in processes.alive():
+    while True:
+        process = processes.alive().get(name)
+        if process and await _is_ready(client, node, process.started):
+            return
+        if process is None:
             raise StartFailed(name, "ended while it started", processes.log(name))
         if loop.time() > deadline:
             raise StartFailed(name, f"was not ready within {READY_WITHIN_S:.0f} s", processes.log(name))
         await asyncio.sleep(POLL_S)
 
 
-async def _is_ready(client: KubeClient, name: str) -> bool:
-    """Whether the Node is Ready and the taint that keeps pods off a new one is gone."""
+async def _is_ready(client: KubeClient, name: str, since: float) -> bool:
+    """
+    Whether the Node is Ready and the taint that keeps pods off a new one is gone.
+
+    Args:
+        since: Start of its process, seconds since 1970: a Node may say Ready from an earlier one.
+    """
     try:
         node = await client.get(f"/api/v1/nodes/{name}")
     except NotFound:
         return False
     ready = any(
-        each["type"] == "Ready" and each["status"] == "True" for each in node.get("status", {}).get("conditions") or ()
+        each["type"] == "Ready"
+        and each["status"] == "True"
+        and parse(each["lastHeartbeatTime"]).timestamp() >= int(since)
+        for each in node.get("status", {}).get("conditions") or ()
     )
     return ready and not any(each["key"] == UNREADY for each in node["spec"].get("taints") or ())
