@@ -69,14 +69,24 @@ def _metadata(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> dict[str, Any
 
 
 def _with_identity(manifest: dict[str, Any], seen: Snapshot, flow: ResolvedFlow, attempt: int) -> dict[str, Any]:
+    """The pod with what is ours. Where a template put no map, there is nothing to keep, or nothing that we can mend."""
     ours = _metadata(seen, flow, attempt)
-    metadata = manifest["metadata"]
-    metadata.update({key: ours[key] for key in ("name", "namespace", "ownerReferences")})
-    metadata["labels"] = {**(metadata.get("labels") or {}), **ours["labels"]}
-    others = [name for name in metadata.get("finalizers") or () if name != keys.POD_FINALIZER]
-    metadata["finalizers"] = [*others, keys.POD_FINALIZER]
-    manifest["spec"]["restartPolicy"] = "Never"  # an attempt is a pod: a restart inside one would not be counted
-    return manifest
+    theirs, spec = _mapping(manifest.get("metadata")), manifest.get("spec")
+    finalizers = theirs.get("finalizers")
+    others = [name for name in finalizers if name != keys.POD_FINALIZER] if isinstance(finalizers, list) else []
+    metadata = {
+        **theirs,
+        **{key: ours[key] for key in ("name", "namespace", "ownerReferences")},
+        "labels": {**_mapping(theirs.get("labels")), **ours["labels"]},
+        "finalizers": [*others, keys.POD_FINALIZER],
+    }
+    if isinstance(spec, Mapping):  # an attempt is a pod: a restart inside one would not be counted
+        spec = {**spec, "restartPolicy": "Never"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _spec(seen: Snapshot, flow: ResolvedFlow, attempt: int, default_image: str) -> dict[str, Any]:
