@@ -1,10 +1,10 @@
 """
 An operator process that kills itself at a chosen write: before it is sent, or after its answer has come.
 
-    python crashing_operator.py JOURNAL [WRITE before|after]
+    python crashing_operator.py JOURNAL [KIND OCCURRENCE before|after]
 
-Each write is a line in the JOURNAL; without WRITE nothing is killed, and the journal tells how many writes there
-are to be killed at.
+Each write is a line in the JOURNAL; without KIND nothing is killed, and the journal tells which writes there are to
+be killed at.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +27,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Crash:
-    """Where the process dies: at the `write`-th write (from 1), on one side of it."""
+    """Where the process dies: at the `occurrence`-th write (from 1) of a kind, on one side of it."""
 
-    write: int
+    kind: str
+    occurrence: int
     side: str
 
 
@@ -39,7 +41,7 @@ class JournaledCluster:
         self._cluster = cluster
         self._journal = journal
         self._crash = crash
-        self._writes = 0
+        self._writes: Counter[str] = Counter()
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         return await self._cluster.get(resource, namespace, name)
@@ -48,36 +50,31 @@ class JournaledCluster:
         return await self._cluster.list(resource, namespace, labels=labels)
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        name = body["metadata"]["name"]
-        return await self._write(f"create {resource.plural} {name}", self._cluster.create(resource, namespace, body))
+        return await self._write(f"create {resource.plural}", self._cluster.create(resource, namespace, body))
 
     async def patch(
         self, resource: Resource, namespace: str, name: str, body: Any, *, subresource: str = ""
     ) -> dict[str, Any]:
-        what = f"patch {resource.plural}/{subresource} {name}"
-        return await self._write(
-            what, self._cluster.patch(resource, namespace, name, body, subresource=subresource)
-        )
+        what = f"patch {resource.plural}" + (f"/{subresource}" if subresource else "")
+        return await self._write(what, self._cluster.patch(resource, namespace, name, body, subresource=subresource))
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
-        await self._write(
-            f"delete {resource.plural} {name}", self._cluster.delete(resource, namespace, name, uid=uid)
-        )
+        await self._write(f"delete {resource.plural}", self._cluster.delete(resource, namespace, name, uid=uid))
 
-    async def _write(self, what: str, request: Awaitable[T]) -> T:
-        self._writes += 1
-        mine = self._writes
+    async def _write(self, kind: str, request: Awaitable[T]) -> T:
+        self._writes[kind] += 1
+        mine = self._writes[kind]
         with self._journal.open("a") as journal:
-            journal.write(what + "\n")
-        if self._crash == Crash(mine, "before"):
+            journal.write(kind + "\n")
+        if self._crash == Crash(kind, mine, "before"):
             os.kill(os.getpid(), signal.SIGKILL)
         answer = await request
-        if self._crash == Crash(mine, "after"):
+        if self._crash == Crash(kind, mine, "after"):
             os.kill(os.getpid(), signal.SIGKILL)
         return answer
 
 
 if __name__ == "__main__":
     journal_path, *where = sys.argv[1:]
-    planned = Crash(int(where[0]), where[1]) if where else None
+    planned = Crash(where[0], int(where[1]), where[2]) if where else None
     sys.exit(main(lambda cluster: JournaledCluster(cluster, Path(journal_path), planned)))

@@ -257,7 +257,7 @@ async def _is_not_revision(world: World, revision: str) -> bool:
             Stuck("ImagePullBackOff", 'Back-off pulling image "nope:1"'), "ImagePullFailed", "nope:1", id="image"
         ),
         pytest.param(
-            Stuck("CreateContainerConfigError", 'secret "db" not found'), "ConfigMissing", 'secret "db"', id="secret"
+            Stuck("CreateContainerConfigError", 'secret "db" not found'), "ConfigMissing", 'Secret "db"', id="secret"
         ),
         pytest.param(
             Stuck("CreateContainerConfigError", 'configmap "cfg" not found'), "ConfigMissing", "cfg", id="configmap"

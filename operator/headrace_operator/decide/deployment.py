@@ -7,7 +7,7 @@ the same times again, and meets the runs that it made: their names derive from s
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -40,6 +40,7 @@ class DeploymentSnapshot:
         memory: Its status' schedules: what was decided before.
         last_known: Its status' lastRun.
         active: Runs that hold a slot, at most as many as the status lists.
+        known_runs: Names of FlowRuns that exist: their times have their run.
         last_finished: The run that ended last, as far as this process knows.
     """
 
@@ -56,6 +57,7 @@ class DeploymentSnapshot:
     active: tuple[ActiveRun, ...]
     active_count: int
     queued_count: int
+    known_runs: Container[str]
     last_finished: FinishedRun | None
 
 
@@ -78,7 +80,7 @@ def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDeci
         seen.spec.schedules,
         seen.spec.catch_up,
         seen.memory,
-        deployment=Owner(seen.key.name, seen.uid, seen.created),
+        deployment=Owner(seen.key.name, seen.uid, seen.created, seen.known_runs),
         suspended=seen.spec.suspend,
         now=now,
     )

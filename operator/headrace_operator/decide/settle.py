@@ -34,6 +34,9 @@ class Outcome:
 
 def settle(seen: Snapshot, pod: Pod, ending: Ending, now: datetime) -> Decision:
     """Write the end of this attempt: done, once more, or over. The pod is let go only after that."""
+    asked = cancellation(seen)
+    if asked is not None and ending.reason is Reason.POD_DELETED:  # by us
+        ending = replace(ending, reason=asked.reason, message=asked.message)
     status = _with_ending(admitted(seen, pod, now), pod, ending, now)
     decision = _what_next(seen, ending, status, now)
     leave: list[Action] = []
@@ -130,7 +133,7 @@ def _what_next(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime)
 
 def _retry_or_finish(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime) -> Decision:
     infrastructure = ending.fate is Fate.INFRASTRUCTURE_RETRY
-    over = Outcome(Phase.CRASHED if infrastructure else Phase.FAILED, ending.reason, ending.message)
+    over = Outcome(_bad_end(ending), ending.reason, ending.message)
     if ending.fate is Fate.FINAL:
         return finish(seen, now, over, status=status)
     policy = retry_policy(seen, infrastructure=infrastructure)
@@ -147,6 +150,12 @@ def _retry_or_finish(seen: Snapshot, ending: Ending, status: RunStatus, now: dat
         return finish(seen, now, replace(over, message=f"{ending.message}{tries}"), status=status)
     told = f"{ending.message}; retry {failures} of {policy.limit} starts at {due:%Y-%m-%dT%H:%M:%SZ}"
     return _retry_later(seen, ending.reason, told, replace(status, next_attempt_at=due))
+
+
+def _bad_end(ending: Ending) -> Phase:
+    if ending.reason is Reason.CANCELLED:  # the flow ended itself so, or was ended from inside its pod
+        return Phase.CANCELLED
+    return Phase.CRASHED if ending.fate is Fate.INFRASTRUCTURE_RETRY else Phase.FAILED
 
 
 def _retry_later(seen: Snapshot, reason: Reason, message: str, status: RunStatus) -> Decision:

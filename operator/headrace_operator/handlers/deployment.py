@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from headrace.api.keys import API_VERSION
-from headrace.kubeapi.errors import AlreadyExists, Invalid
+from headrace.kubeapi.errors import AlreadyExists, Invalid, NotFound
 from headrace_operator.apply.events import record_event
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.deployment import DeploymentDecision, DeploymentSnapshot, decide_deployment
@@ -58,11 +58,25 @@ async def _create(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -
     )
     try:
         context.intake.run_seen(await context.cluster.create(FLOW_RUNS, seen.key.namespace, manifest))
-    except AlreadyExists:  # made before a crash, or by a person under the very name: this time has its run
-        return
+    except AlreadyExists:
+        await _check_owner(context, seen, run)
     except Invalid as error:
         message = f"run {run.name} is refused by the API server: {error.message}"
         await _record(context, seen, (RecordEvent("RunRefused", message, warning=True),))
+
+
+async def _check_owner(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -> None:
+    """A run of this name that we made before a crash is this time's run; one of somebody else is told."""
+    try:
+        obj = await context.cluster.get(FLOW_RUNS, seen.key.namespace, run.name)
+    except NotFound:  # finished, retired or deleted since: the time had its run
+        return
+    owners = {owner["uid"] for owner in obj["metadata"].get("ownerReferences") or ()}
+    if seen.uid not in owners:
+        message = (
+            f"{run.name}, the run of {run.scheduled_time:%Y-%m-%dT%H:%M:%SZ}, exists and is not of this Deployment"
+        )
+        await _record(context, seen, (RecordEvent("RunNameTaken", message, warning=True),))
 
 
 async def _write_status(context: Context, seen: DeploymentSnapshot, decision: DeploymentDecision) -> None:

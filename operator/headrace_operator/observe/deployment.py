@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from pydantic import ValidationError
 
 from headrace.api.conditions import Reason
@@ -10,6 +12,19 @@ from headrace_operator.decide.deployment import DeploymentSnapshot
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.observe.cache import Cache, DeploymentRecord
 from headrace_operator.observe.history import History, Owner
+
+
+@dataclass(frozen=True, slots=True)
+class KnownRuns:
+    """The names of a namespace's FlowRuns, finished or not, as far as they are known."""
+
+    cache: Cache
+    history: History
+    namespace: str
+
+    def __contains__(self, name: object) -> bool:
+        key = ObjectKey(self.namespace, str(name))
+        return key in self.cache.runs or key in self.history
 
 
 def observe_deployment(cache: Cache, history: History, key: ObjectKey) -> DeploymentSnapshot | None:
@@ -33,6 +48,7 @@ def observe_deployment(cache: Cache, history: History, key: ObjectKey) -> Deploy
         active=_active(cache, key),
         active_count=ledger.active_count,
         queued_count=ledger.waiting_count,
+        known_runs=KnownRuns(cache, history, key.namespace),
         last_finished=history.last(Owner(key.namespace, key.name)),
     )
 

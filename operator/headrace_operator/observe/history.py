@@ -20,6 +20,7 @@ class History:
 
     def __init__(self) -> None:
         self._by_owner: dict[Owner, dict[ObjectKey, FinishedRun]] = {}
+        self._names: set[ObjectKey] = set()
         self._last: dict[Owner, FinishedRun] = {}
 
     def put(self, run: Run) -> Owner | None:
@@ -38,6 +39,7 @@ class History:
         )
         owner = Owner(run.key.namespace, run.deployment_ref)
         self._by_owner.setdefault(owner, {})[run.key] = record
+        self._names.add(run.key)
         last = self._last.get(owner)
         if last is None or last.finished_at <= record.finished_at:
             self._last[owner] = record
@@ -48,12 +50,17 @@ class History:
         owner = Owner(run.key.namespace, run.deployment)
         runs = self._by_owner.get(owner, {})
         runs.pop(run.key, None)
+        self._names.discard(run.key)
         if not runs:
             self._by_owner.pop(owner, None)
 
     def of(self, owner: Owner) -> list[FinishedRun]:
         """Every finished run of this owner."""
         return list(self._by_owner.get(owner, {}).values())
+
+    def __contains__(self, run: ObjectKey) -> bool:
+        """Whether a finished run of this name is known."""
+        return run in self._names
 
     def last(self, owner: Owner) -> FinishedRun | None:
         """The run of this owner that ended last."""

@@ -128,10 +128,16 @@ def pod_from(obj: Mapping[str, Any]) -> Pod | None:
         held=keys.POD_FINALIZER in (metadata.get("finalizers") or ()),
         raw={
             "metadata": {name: metadata[name] for name in _POD_METADATA_KEPT if name in metadata},
-            "spec": {name: spec[name] for name in _POD_SPEC_KEPT if name in spec},
+            "spec": {name: spec[name] for name in _POD_SPEC_KEPT if name in spec}
+            | {"containers": [_limits_of(container) for container in spec.get("containers") or ()]},
             "status": obj.get("status") or {},
         },
     )
+
+
+def _limits_of(container: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a container's spec, what the diagnosis of an OOM kill names."""
+    return {"name": container.get("name"), "resources": {"limits": (container.get("resources") or {}).get("limits")}}
 
 
 def _owner_uid(metadata: Mapping[str, Any]) -> str | None:

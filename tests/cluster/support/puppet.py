@@ -1,7 +1,7 @@
 """
-A node that does to pods what a test tells it: binds them, and reports status in the kubelet's words.
+A node that does to pods what a test tells it, and reports status in the kubelet's words.
 
-Faster than processes, and it can die in ways that a real node cannot be asked for.
+The real scheduler binds pods to it. Faster than processes, and it can die in ways that a real node cannot be asked for.
 """
 
 from __future__ import annotations
@@ -9,15 +9,21 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Self
 
 from headrace.kubeapi.client import STRATEGIC_MERGE_PATCH, KubeClient
-from headrace.kubeapi.errors import ApiError, Conflict, NotFound
+from headrace.kubeapi.errors import AlreadyExists, ApiError, NotFound
 from headrace.kubeapi.stream import Stream
 
 Pod = dict[str, Any]
+
+NODE = "puppet"
+NODE_PATH = f"/api/v1/nodes/{NODE}"
+HEARTBEAT_S = 10.0
+"""The node controller gives a node up after 50 s."""
 
 
 @dataclass(frozen=True)
@@ -56,13 +62,18 @@ def report(state: str = "Succeeded", **fields: Any) -> str:
 
 
 class Puppet:
-    """Plays the script for every pod of one namespace. `started` lists pod names in the order of their creation."""
+    """
+    Plays the script for every pod of one namespace. `started` lists pod names in the order of their creation.
+
+    All puppets share one Node, which takes no pods while none is at work.
+    """
+
+    at_work = 0
 
     def __init__(self, client: KubeClient, namespace: str, script: Script | None = None) -> None:
         self._client = client
         self._namespace = namespace
         self.script: Script = script or (lambda _pod: Ends(message=report()))
-        self.node = f"puppet-{namespace}"
         self.started: list[str] = []
         self.live: dict[str, str] = {}
         self.most_live = 0
@@ -72,25 +83,47 @@ class Puppet:
         self._ending: set[str] = set()
         self._tellers: set[asyncio.Task[None]] = set()
         self._stream: asyncio.Task[None] | None = None
+        self._heart: asyncio.Task[None] | None = None
         self.problems: list[BaseException] = []
 
     async def __aenter__(self) -> Self:
-        await self._client.create("/api/v1/nodes", {"metadata": {"name": self.node}})
+        await self._register()
+        self._heart = asyncio.create_task(self._beat())
         path = f"/api/v1/namespaces/{self._namespace}/pods"
         self._stream = asyncio.create_task(Stream(self._client, path, {}, self).run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        tasks = [task for task in (self._stream, *self._tasks.values()) if task is not None]
+        tasks = [task for task in (self._stream, self._heart, *self._tasks.values()) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._client.delete(f"/api/v1/nodes/{self.node}")
+        Puppet.at_work -= 1
+        if not Puppet.at_work:  # pods of other tests are for other nodes
+            await self._client.patch(NODE_PATH, {"spec": {"unschedulable": True}})
 
     def end(self, name: str) -> None:
         """Have the container of a pod end by itself that was told to run."""
         self._ending.add(name)
         self._tell_soon()
+
+    async def _register(self) -> None:
+        Puppet.at_work += 1
+        with suppress(AlreadyExists):
+            await self._client.create("/api/v1/nodes", {"metadata": {"name": NODE}})
+        await self._client.patch(NODE_PATH, {"spec": {"unschedulable": None, "taints": None}})
+        await self._heartbeat()
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            await self._heartbeat()
+
+    async def _heartbeat(self) -> None:
+        room = {"cpu": "64", "memory": "256Gi", "pods": "500", "ephemeral-storage": "1Ti"}
+        ready = {"type": "Ready", "status": "True", "reason": "Puppet", "message": "", "lastHeartbeatTime": _now()}
+        status = {"capacity": room, "allocatable": room, "conditions": [ready]}
+        await self._client.patch(f"{NODE_PATH}/status", {"status": status}, content_type=STRATEGIC_MERGE_PATCH)
 
     # The sink of the stream
     def seen(self, pod: Pod) -> None:
@@ -120,7 +153,7 @@ class Puppet:
             if act is None:
                 await self._until_deleted(uid)
                 return
-            await self._bind(uid)
+            await self._until_bound(uid)
             await self._act(uid, act)
             await self._until_deleted(uid)
             await self._remove(uid)
@@ -149,21 +182,19 @@ class Puppet:
         phase = "Succeeded" if act.exit_code == 0 else "Failed"
         await self._report(uid, phase, _terminated(act, began), act)
 
-    async def _bind(self, uid: str) -> None:
-        if self._pods[uid]["spec"].get("nodeName"):
-            return
-        body = {"metadata": {"name": self._name(uid)}, "target": {"kind": "Node", "name": self.node}}
-        try:
-            await self._client.create(f"{self._path(uid)}/binding", body)
-        except Conflict:  # bound before, or on its way out
-            return
-
     async def _report(self, uid: str, phase: str, state: dict[str, Any], act: Ends | None = None) -> None:
         status: dict[str, Any] = {
             "phase": phase,
             "startTime": _now(),
             "containerStatuses": [
-                {"name": "flow", "image": "i", "imageID": "", "ready": False, "restartCount": 0, "state": state}
+                {
+                    "name": "flow",
+                    "image": self._image(uid),
+                    "imageID": "",
+                    "ready": False,
+                    "restartCount": 0,
+                    "state": state,
+                }
             ],
         }
         if act is not None and act.pod_reason:
@@ -178,6 +209,10 @@ class Puppet:
 
     def _is_deleted(self, uid: str) -> bool:
         return uid not in self._pods or "deletionTimestamp" in self._pods[uid]["metadata"]
+
+    async def _until_bound(self, uid: str) -> None:
+        async with self._changed:
+            await self._changed.wait_for(lambda: self._is_deleted(uid) or "nodeName" in self._pods[uid]["spec"])
 
     async def _until_told(self, uid: str) -> None:
         async with self._changed:
@@ -198,6 +233,9 @@ class Puppet:
 
     def _name(self, uid: str) -> str:
         return str(self._pods[uid]["metadata"]["name"])
+
+    def _image(self, uid: str) -> str:
+        return str(self._pods[uid]["spec"]["containers"][0]["image"])
 
     def _path(self, uid: str) -> str:
         if uid not in self._pods:

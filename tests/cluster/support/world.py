@@ -14,6 +14,8 @@ from tests.cluster.support.operator import OperatorProcess
 from tests.cluster.support.puppet import Puppet, Script
 from tests.cluster.support.waiting import eventually
 
+LOG_TAIL = 6000
+"""Characters of the operator's log that a failed test shows."""
 FINISHED = {"Succeeded", "Failed", "Crashed", "Cancelled", "Skipped"}
 PLURALS = {"Flow": "flows", "Deployment": "deployments", "FlowRun": "flowruns"}
 
@@ -134,3 +136,5 @@ async def a_world(
             yield world
         finally:
             operator.kill()
+            # pytest shows it beside a failure, and only there.
+            print(operator.log.read_text()[-LOG_TAIL:] if operator.log.exists() else "the operator wrote no log")

@@ -232,13 +232,14 @@ class TestCancelled:
 
     @pytest.mark.parametrize("code", [1, 75, 78, 130, 137, 143])
     def test_it_is_cancelled_however_its_pod_ended(self, code: int) -> None:
-        """No retry, and the attempt keeps its own reason."""
+        """No retry; that the pod was deleted is our own doing, and told as the cancellation that it was."""
         pod = a_pod(ended(code), metadata=deleted())
         decision = decide(under_way(pod, {"cancel": True}), LATER)
         message = "cancelled on request (spec.cancel)"
+        attempt = replace(the_attempt(pod), reason="Cancelled", message=message)
         assert decision == Decision(
             reason="Cancelled",
-            status=over(Phase.CANCELLED, "Cancelled", message, attempts=(the_attempt(pod),)),
+            status=over(Phase.CANCELLED, "Cancelled", message, attempts=(attempt,)),
             afterwards=(RELEASE, RecordEvent("Cancelled", message)),
         )
 
