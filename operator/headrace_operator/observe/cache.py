@@ -68,10 +68,10 @@ class DeploymentRecord:
 
     @property
     def scheduled_until(self) -> dict[str, datetime | None]:
-        """The last time that is noted as decided, by the schedule's name."""
-        return {
-            memory["name"]: instant(memory.get("lastScheduledTime")) for memory in self.status.get("schedules") or ()
-        }
+        """The last time that is noted as decided, by the schedule's name; None for a schedule without one yet."""
+        new: dict[str, datetime | None] = {schedule.name: None for schedule in self.spec.schedules} if self.spec else {}
+        noted = self.status.get("schedules") or ()
+        return new | {memory["name"]: instant(memory.get("lastScheduledTime")) for memory in noted}
 
 
 Record = FlowRecord | DeploymentRecord | Run | Pod
@@ -118,15 +118,21 @@ class Cache:
         """Hold it, if it is news; a finished run is dropped instead. Whether it was news."""
         if run.finished and not self.holds_pods(run.key):
             return self.drop_run(run.key, run.uid)
+        old = self.runs.get(run.key)
         news = self._put(self.runs, run)
+        if news and old is not None and old.uid != run.uid:  # deleted and made anew, its end unseen
+            self._forget_run(old)
         if news:
             self._reindex(run.key)
         return news
 
     def put_pod(self, pod: Pod) -> bool:
         """Hold it, if it is news; whether it is."""
+        old = self.pods.get(pod.key)
         if not self._put(self.pods, pod):
             return False
+        if old is not None and old.run != pod.run:  # somebody changed its label
+            self._forget_pod(old)
         self._pods_of.setdefault(pod.run, {})[pod.key] = pod
         self._launching.discard(pod.run)
         self._settle_run(pod.run)
@@ -145,20 +151,14 @@ class Cache:
         run = self._drop(self.runs, key, uid)
         if run is None:
             return False
-        self._launching.discard(key)
-        if run.deployment_ref is not None:
-            self._leave_ledger(ObjectKey(key.namespace, run.deployment_ref), key)
+        self._forget_run(run)
         return True
 
     def drop_pod(self, key: ObjectKey, uid: str) -> Pod | None:
         """Forget it; what was held."""
         pod: Pod | None = self._drop(self.pods, key, uid)
         if pod is not None:
-            siblings = self._pods_of.get(pod.run, {})
-            siblings.pop(key, None)
-            if not siblings:
-                self._pods_of.pop(pod.run, None)
-            self._settle_run(pod.run)
+            self._forget_pod(pod)
         return pod
 
     def pods_of(self, run: ObjectKey) -> tuple[Pod, ...]:
@@ -223,6 +223,18 @@ class Cache:
         """Its priority may have changed: sort its runs anew."""
         for key in self.ledger(deployment).all():
             self._reindex(key)
+
+    def _forget_run(self, run: Run) -> None:
+        self._launching.discard(run.key)
+        if run.deployment_ref is not None:
+            self._leave_ledger(ObjectKey(run.key.namespace, run.deployment_ref), run.key)
+
+    def _forget_pod(self, pod: Pod) -> None:
+        siblings = self._pods_of.get(pod.run, {})
+        siblings.pop(pod.key, None)
+        if not siblings:
+            self._pods_of.pop(pod.run, None)
+        self._settle_run(pod.run)
 
     def _settle_run(self, key: ObjectKey) -> None:
         """A finished run is held only while its pods hold their finalizers: letting go of them then needs no read."""

@@ -49,7 +49,9 @@ class History:
         """Forget it: it was deleted."""
         owner = Owner(run.key.namespace, run.deployment)
         runs = self._by_owner.get(owner, {})
-        runs.pop(run.key, None)
+        if runs.get(run.key) != run:  # a new run of the name has ended since
+            return
+        del runs[run.key]
         self._names.discard(run.key)
         if not runs:
             self._by_owner.pop(owner, None)

@@ -85,10 +85,12 @@ class Intake:
         if not self.cache.put_deployment(record):
             return
         self._waker.add(WorkKey(Kind.DEPLOYMENT, record.key))
-        if old is None or old.generation != record.generation or old.uid != record.uid:
+        is_other = old is None or (old.uid, old.generation) != (record.uid, record.generation)
+        if is_other:
             self.cache.reindex_deployment(record.key)
             self._wake_runs(self.cache.ledger(record.key).all())
-            self._waker.add(WorkKey(Kind.RETENTION, record.key))
+        if is_other or (old is not None and old.scheduled_until != record.scheduled_until):
+            self._waker.add(WorkKey(Kind.RETENTION, record.key))  # a run whose time was not noted yet may go now
 
     def deployment_gone(self, key: ObjectKey, uid: str) -> None:
         """A Deployment was deleted; its runs go with it by owner reference, those made by hand say that they wait."""
