@@ -8,8 +8,8 @@ from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
 from headrace.engine.description import Description
-from headrace.errors import UsageError, shown
-from headrace.options import RESERVED, FlowOptions, described
+from headrace.errors import UsageError
+from headrace.options import RESERVED, FlowOptions, checked, described
 from headrace.states import State
 
 if TYPE_CHECKING:
@@ -91,28 +91,17 @@ def flow(function: Any = None, /, **options: Any) -> Any:
     """
     if function is not None:
         return _flow(function, options)
-    described("flow", _nothing, options)  # a wrong option is told where it is written
+    checked("flow", options)  # a wrong option is told where it is written
     return lambda function: _flow(function, options)
 
 
 def _flow(function: Callable[P, R], options: Mapping[str, Any]) -> Flow[P, R]:
     description = described("flow", function, options)
-    validates = options.get("validate_parameters", True)
     text = options.get("description", inspect.getdoc(function) or "")
-    if not isinstance(validates, bool):
-        raise UsageError(
-            f'@flow "{description.name}": validate_parameters is {shown(validates)}, expected True or False'
-        )
-    if not isinstance(text, str):
-        raise UsageError(f'@flow "{description.name}": description is {shown(text)}, expected some text')
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in {parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY}:
             raise UsageError(
                 f'@flow "{description.name}": "{parameter}" cannot be given by name, as a FlowRun gives its parameters; '
                 f"write {parameter.name} as an ordinary parameter{' that takes a list' if parameter.kind is parameter.VAR_POSITIONAL else ''}"
             )
-    return Flow(function, description, text=text, validates=validates)
-
-
-def _nothing() -> None:
-    """Stands for the function that is not known yet."""
+    return Flow(function, description, text=text, validates=options.get("validate_parameters") is not False)

@@ -12,6 +12,8 @@ from headrace.errors import UsageError, shown
 
 RESERVED = "return_state"
 
+Kind = Literal["flow", "task"]
+
 
 class TaskOptions(TypedDict, total=False):
     """Options of `@task(...)`."""
@@ -37,26 +39,43 @@ class FlowOptions(TaskOptions, total=False):
     """What the flow is for. Absent: the function's docstring."""
 
 
-def described(kind: Literal["flow", "task"], function: Callable[..., Any], options: Mapping[str, Any]) -> Description:
+def described(kind: Kind, function: Callable[..., Any], options: Mapping[str, Any]) -> Description:
     """
     The description that the engine runs.
 
     Raises: UsageError: the function or an option cannot be one; the message says what to write instead.
     """
-    label = f"@{kind}"
-    refuse_unknown(label, options, FlowOptions if kind == "flow" else TaskOptions)
-    refuse_function(label, function)
-    name = _name(label, function, options)
-    label = f'@{kind} "{name}"'
+    rules = checked(kind, options)
+    refuse_function(f"@{kind}", function)
     return Description(
         kind=kind,
-        name=name,
+        name=_name(f"@{kind}", options.get("name", getattr(function, "__name__", ""))),
         function=function,
         is_async=inspect.iscoroutinefunction(function),
-        retries=Retries(_limit(label, options.get("retries", 0)), _delay(label, options.get("retry_delay_seconds", 0))),
-        timeout_s=_timeout_s(label, options.get("timeout_seconds")),
-        log_prints=_flag(label, "log_prints", options.get("log_prints")),
+        **rules,
     )
+
+
+def checked(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The options as fields of a Description, as far as they do not hang on the function.
+
+    Raises: UsageError: one is unknown, or has a value that it does not take.
+    """
+    label = f"@{kind}"
+    refuse_unknown(label, options, FlowOptions if kind == "flow" else TaskOptions)
+    if "name" in options:
+        label = f'@{kind} "{_name(label, options["name"])}"'
+    _flag(label, "validate_parameters", options.get("validate_parameters"))
+    if not isinstance(options.get("description", ""), str):
+        raise UsageError(f"{label}: description is {shown(options['description'])}, expected some text")
+    return {
+        "retries": Retries(
+            _limit(label, options.get("retries", 0)), _delay(label, options.get("retry_delay_seconds", 0))
+        ),
+        "timeout_s": _timeout_s(label, options.get("timeout_seconds")),
+        "log_prints": _flag(label, "log_prints", options.get("log_prints")),
+    }
 
 
 def refuse_unknown(label: str, options: Iterable[str], known: type) -> None:
@@ -89,8 +108,7 @@ def refuse_function(label: str, function: object) -> None:
         )
 
 
-def _name(label: str, function: Callable[..., Any], options: Mapping[str, Any]) -> str:
-    name = options.get("name", getattr(function, "__name__", ""))
+def _name(label: str, name: object) -> str:
     if not isinstance(name, str) or not name.strip():
         raise UsageError(f'{label}: name is {shown(name)}, expected some text; write {label}(name="…")')
     if name == "<lambda>":

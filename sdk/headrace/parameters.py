@@ -78,11 +78,8 @@ class Parameters:
 
     def schema(self, *, description: str = "") -> dict[str, Any]:
         """The JSON Schema of an object with one property for each parameter."""
-        properties: dict[str, Any] = {}
-        definitions: dict[str, Any] = {}
-        for parameter in self._each():
-            properties[parameter.name] = self._property(parameter)
-            definitions.update(properties[parameter.name].pop("$defs", {}))
+        schemas, definitions = self._schemas()
+        properties = {each.name: {**schemas[each.name], **self._default_keyword(each)} for each in self._each()}
         rest = properties.pop(self._rest) if self._rest else False
         required = [each.name for each in self._each() if _is_required(each)]
         schema: dict[str, Any] = {"type": "object", "properties": properties, "additionalProperties": rest}
@@ -142,16 +139,28 @@ class Parameters:
         taken = ", ".join(f"{name}: {self._type(name)}" for name in self.names)
         return f"it takes {taken}" if taken else "it takes no parameters"
 
-    def _property(self, parameter: inspect.Parameter) -> dict[str, Any]:
+    def _schemas(self) -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+        """The schema of each parameter by its name, and the definitions that they refer to."""
         try:
-            schema = self._adapter(parameter.name).json_schema(mode="validation")
+            found, shared = TypeAdapter.json_schemas(
+                [(name, "validation", adapter) for name, adapter in self._adapters.items()]
+            )
         except PydanticInvalidForJsonSchema as error:
             raise UsageError(
-                f'flow "{self._flow}": parameter "{parameter.name}" is {self._type(parameter.name)}, which JSON cannot '
-                f"carry ({str(error).partition(chr(10))[0]}); take what it can be made from, such as a URL or a name"
+                f'flow "{self._flow}": {" and ".join(self._not_for_json())}, which JSON cannot carry '
+                f"({str(error).partition(chr(10))[0]}); take what it can be made from, such as a URL or a name"
             ) from None
-        default = self._default(parameter)
-        return {**schema, "default": default[parameter.name]} if default else schema
+        return {name: schema for (name, _), schema in found.items()}, shared.get("$defs", {})
+
+    def _not_for_json(self) -> Iterable[str]:
+        for name, adapter in self._adapters.items():
+            try:
+                adapter.json_schema()
+            except PydanticInvalidForJsonSchema:
+                yield f'parameter "{name}" is {self._type(name)}'
+
+    def _default_keyword(self, parameter: inspect.Parameter) -> dict[str, Any]:
+        return {"default": value for value in self._default(parameter).values()}  # noqa: B035 - there is one at most
 
     def _default(self, parameter: inspect.Parameter) -> dict[str, Any]:
         """The default by the parameter's name; nothing if there is none, or none that JSON can carry."""

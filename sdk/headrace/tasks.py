@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeVa
 
 from headrace.engine.description import Description
 from headrace.errors import UsageError
-from headrace.options import RESERVED, TaskOptions, described
+from headrace.options import RESERVED, TaskOptions, checked, described
 from headrace.states import State
 
 if TYPE_CHECKING:
@@ -104,9 +104,5 @@ def task(function: Any = None, /, **options: Any) -> Any:
     """
     if function is not None:
         return Task(function, described("task", function, options))
-    described("task", _nothing, options)  # a wrong option is told where it is written
+    checked("task", options)  # a wrong option is told where it is written
     return lambda function: Task(function, described("task", function, options))
-
-
-def _nothing() -> None:
-    """Stands for the function that is not known yet."""

@@ -104,30 +104,36 @@ class _Alarm:
     """
     The process's one interval timer, shared by blocks inside each other; the main thread alone uses it.
 
-    A deadline fires once: it leaves the list before its exception is raised.
+    A deadline fires once: it leaves the list before its exception is raised. Whoever used the timer before gets it
+    back.
     """
 
     def __init__(self) -> None:
         self._deadlines: list[Deadline] = []
-        self._before: Any = None
+        self._handler: Any = None
+        self._rings_at_s: float | None = None
 
     def add(self, deadline: Deadline) -> None:
-        if not self._deadlines:
-            self._before = signal.signal(signal.SIGALRM, self._ring)
+        if self._handler is None:
+            left_s = signal.getitimer(signal.ITIMER_REAL)[0]
+            self._rings_at_s = monotonic() + left_s if left_s else None
+            self._handler = signal.signal(signal.SIGALRM, self._ring)
         self._deadlines.append(deadline)
         self._wind()
 
     def remove(self, deadline: Deadline) -> None:
         if deadline in self._deadlines:
             self._deadlines.remove(deadline)
-        self._wind()
-        if not self._deadlines:
-            signal.signal(signal.SIGALRM, self._before)
+        if self._deadlines:
+            self._wind()
+        elif self._handler is not None:
+            handler, self._handler = self._handler, None
+            _set_timer(None)
+            signal.signal(signal.SIGALRM, handler)
+            _set_timer(self._rings_at_s)
 
     def _wind(self) -> None:
-        due_s = min((deadline.at_s for deadline in self._deadlines), default=None)
-        # 0 would switch the timer off.
-        signal.setitimer(signal.ITIMER_REAL, 0 if due_s is None else max(due_s - monotonic(), 1e-6))
+        _set_timer(min((deadline.at_s for deadline in self._deadlines), default=None))
 
     def _ring(self, _signal: int, _frame: FrameType | None) -> None:
         now_s = monotonic()
@@ -137,6 +143,11 @@ class _Alarm:
                 self._wind()
                 raise Expired(deadline)
         self._wind()
+
+
+def _set_timer(at_s: float | None) -> None:
+    # 0 would switch the timer off.
+    signal.setitimer(signal.ITIMER_REAL, 0 if at_s is None else max(at_s - monotonic(), 1e-6))
 
 
 _ALARM = _Alarm()
