@@ -24,7 +24,8 @@ from headrace.devcluster.plane import Plane
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
 from headrace.kubeapi.errors import NotFound
-from tests.cluster.support.local_nodes import LocalNodes
+from tests.cluster.support.local_nodes import LocalNodes, SharedNode, start_shared
+from tests.cluster.support.pods import Pods
 from tests.cluster.support.waiting import eventually
 
 HERE = Path(__file__).parent
@@ -138,6 +139,23 @@ async def _exists(client: KubeClient, path: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+@pytest.fixture(scope="session")
+def shared_node(control_plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SharedNode]:
+    """A local node for pods that name it in `nodeName`; its taint keeps the scheduler away."""
+    directory = tmp_path_factory.mktemp("shared-node")
+    guard = plane.tie(directory)
+    try:
+        yield asyncio.run(start_shared(control_plane, directory))
+    finally:
+        guard.communicate()
+
+
+@pytest.fixture
+def pods(client: KubeClient, namespace: str, shared_node: SharedNode) -> Pods:
+    """Pods in the test's namespace, on the shared node."""
+    return Pods(client, namespace, shared_node.name)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from headrace.devcluster.node.options import NodeDescription, parse_taint
@@ -11,6 +12,7 @@ from headrace.devcluster.nodes import process_name, start_node, wait_until_ready
 from headrace.devcluster.plane import Plane
 from headrace.devcluster.processes import Processes
 from headrace.kubeapi.client import KubeClient
+from headrace.kubeapi.config import load_connection
 
 
 class LocalNodes:
@@ -42,3 +44,18 @@ class LocalNodes:
     def log(self, name: str) -> str:
         """What the node's process wrote so far."""
         return self.processes.log(process_name(name)).read_text()
+
+
+@dataclass(frozen=True)
+class SharedNode:
+    """The node that many tests use. `pods` holds a folder a pod, named by its uid."""
+
+    name: str
+    pods: Path
+
+
+async def start_shared(plane: Plane, directory: Path) -> SharedNode:
+    """A Ready node on which only pods run that are bound to it by name."""
+    async with KubeClient(load_connection(str(plane.kubeconfig))) as client:
+        name = await LocalNodes(plane, client, directory)("shared", taints=["headrace.dev/test=shared:NoSchedule"])
+    return SharedNode(name, directory / "nodes" / name / "pods")

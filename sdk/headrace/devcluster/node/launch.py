@@ -17,6 +17,7 @@ import errno
 import json
 import os
 import signal
+import stat
 import sys
 from typing import Any, NoReturn, TypedDict
 
@@ -145,35 +146,32 @@ def _make_root(orders: Orders) -> None:
     _mount("overlay", merged, kind="overlay", data=f"lowerdir=/,upperdir={root}/upper,workdir={root}/work")
     _mount("proc", merged + "/proc", kind="proc")
     _mount("/sys", merged + "/sys", flags=MS_BIND | MS_REC)
-    _make_dev(merged + "/dev")
-    for each in orders["mounts"]:
-        _bind(each, merged)
+    _mount("tmpfs", merged + "/dev", kind="tmpfs", data="mode=0755,size=65536k")
+    devices = [Mount(source=f"/dev/{name}", target=f"/dev/{name}", read_only=False) for name in (*DEVICES, "pts")]
+    # The sources are opened before the move, and the targets looked up after it: /var/run is a link to /run on many
+    # machines, and must lead to the container's.
+    opened = [(os.open(each["source"], os.O_PATH), each) for each in (*devices, *orders["mounts"])]
     _call("sethostname", orders["hostname"].encode(), len(orders["hostname"].encode()))
     os.chroot(merged)
-
-
-def _make_dev(dev: str) -> None:
-    _mount("tmpfs", dev, kind="tmpfs", data="mode=0755,size=65536k")
-    for name in DEVICES:
-        _bind({"source": f"/dev/{name}", "target": f"/{name}", "read_only": False}, dev)
-    for name in ("pts", "shm"):
-        os.mkdir(f"{dev}/{name}")  # noqa: PTH102 - as above
-    _mount("/dev/pts", dev + "/pts", flags=MS_BIND)
-    _mount("tmpfs", dev + "/shm", kind="tmpfs", data="mode=1777")
+    for source, each in opened:
+        _bind(source, each)
+    os.mkdir("/dev/shm")  # noqa: PTH102, S108 - as above; the container's own
+    _mount("tmpfs", "/dev/shm", kind="tmpfs", data="mode=1777")  # noqa: S108 - as above
     for name, target in LINKS.items():
-        os.symlink(target, f"{dev}/{name}")  # noqa: PTH211 - as above
+        os.symlink(target, f"/dev/{name}")  # noqa: PTH211 - as above
 
 
-def _bind(mount: Mount, root: str) -> None:
-    target = root + mount["target"]
-    if os.path.isdir(mount["source"]):  # noqa: PTH112 - as above
+def _bind(source: int, mount: Mount) -> None:
+    target = mount["target"]
+    if stat.S_ISDIR(os.fstat(source).st_mode):
         os.makedirs(target, exist_ok=True)  # noqa: PTH103 - as above
     elif not os.path.lexists(target):
         os.makedirs(os.path.dirname(target), exist_ok=True)  # noqa: PTH103, PTH120 - as above
         os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
-    _mount(mount["source"], target, flags=MS_BIND | MS_REC)
+    _mount(f"/proc/self/fd/{source}", target, flags=MS_BIND | MS_REC)
+    os.close(source)
     if mount["read_only"]:
-        _mount(mount["source"], target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
+        _mount("none", target, flags=MS_BIND | MS_REMOUNT | MS_RDONLY)
 
 
 def _enter(pid: int) -> None:

@@ -9,8 +9,8 @@ from headrace.devcluster.node.states import KILLED, LOST, Container, PodRecord, 
 
 ADDRESS = "127.0.0.1"
 """Processes of one machine share its address: so do the pods and the nodes."""
-OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
-"""Conditions that a kubelet writes; PodScheduled and DisruptionTarget are others' and stay as they are."""
+OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+"""Conditions that a kubelet writes; others, such as DisruptionTarget, stay as they are."""
 FINAL = ("Succeeded", "Failed")
 NEVER_RAN = "The container could not be located when the pod was terminated"
 
@@ -63,6 +63,8 @@ def pod_status(pod: Mapping[str, Any], record: PodRecord, now: str) -> dict[str,
     """
     spec, over = pod["spec"], record.phase in FINAL
     current = phase(record, spec.get("restartPolicy", "Always"), over=over)
+    if current in FINAL and not over:  # others may still run, sidecars for instance: `finish` has the last word
+        current = "Running" if record.initialized else "Pending"
     status: dict[str, Any] = {
         "phase": current,
         "observedGeneration": pod["metadata"].get("generation"),
@@ -90,6 +92,7 @@ def conditions(pod: Mapping[str, Any], record: PodRecord, current: str, now: str
         "Initialized": _initialized(record, current),
         "Ready": _ready(record, current),
         "ContainersReady": _ready(record, current),
+        "PodScheduled": ("True", "", ""),
     }
     written = []
     for kind in OURS:
