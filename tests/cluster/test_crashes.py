@@ -71,7 +71,7 @@ async def play_cancel(world: World) -> None:
 async def play_schedule(world: World) -> None:
     await world.a_flow()
     soon = datetime.now(UTC)
-    rules = (f"DTSTART:{soon + timedelta(seconds=s):%Y%m%dT%H%M%SZ}\nRRULE:FREQ=DAILY;COUNT=1" for s in (1, 2))
+    rules = (f"DTSTART:{soon + timedelta(seconds=s):%Y%m%dT%H%M%SZ}\nRRULE:FREQ=DAILY;COUNT=1" for s in (4, 5))
     await world.create(
         "Deployment",
         "daily",
@@ -192,7 +192,11 @@ async def test_killed_at_any_write_the_outcome_is_the_same(
 
     async def one(kind: str, occurrence: int, side: str) -> str | None:
         async with turns:
-            return kind if await stage.crash(scenario, kind, occurrence, side) else None
+            try:
+                return kind if await stage.crash(scenario, kind, occurrence, side) else None
+            except AssertionError as error:
+                error.add_note(f"killed {side} write {occurrence} of kind {kind!r}")
+                raise
 
     points = [(kind, number + 1, side) for kind in writes for number in range(writes[kind]) for side in SIDES]
     killed = Counter(filter(None, await asyncio.gather(*(one(*point) for point in points))))

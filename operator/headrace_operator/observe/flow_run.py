@@ -68,8 +68,11 @@ class RunObserver:
 
     async def _without_run(self, key: ObjectKey) -> Orphans | None:
         """Absence from the stream is no proof: a run may have finished, or not have been heard of yet."""
-        if not self._cache.pods_of(key):
+        pods = self._cache.pods_of(key)
+        if not pods:
             return None
+        if all(self._intake.history.has_finished(key, pod.run_uid) for pod in pods):
+            return Orphans(key, pods)  # our own last write is the proof: the stream told of it before its answer came
         try:
             obj = await self._reader.get(FLOW_RUNS, key.namespace, key.name)
         except NotFound:

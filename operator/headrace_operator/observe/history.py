@@ -20,7 +20,7 @@ class History:
 
     def __init__(self) -> None:
         self._by_owner: dict[Owner, dict[ObjectKey, FinishedRun]] = {}
-        self._names: set[ObjectKey] = set()
+        self._uids: dict[ObjectKey, str] = {}
         self._last: dict[Owner, FinishedRun] = {}
 
     def put(self, run: Run) -> Owner | None:
@@ -39,7 +39,7 @@ class History:
         )
         owner = Owner(run.key.namespace, run.deployment_ref)
         self._by_owner.setdefault(owner, {})[run.key] = record
-        self._names.add(run.key)
+        self._uids[run.key] = run.uid
         last = self._last.get(owner)
         if last is None or last.finished_at <= record.finished_at:
             self._last[owner] = record
@@ -52,7 +52,7 @@ class History:
         if runs.get(run.key) != run:  # a new run of the name has ended since
             return
         del runs[run.key]
-        self._names.discard(run.key)
+        self._uids.pop(run.key, None)
         if not runs:
             self._by_owner.pop(owner, None)
 
@@ -62,7 +62,11 @@ class History:
 
     def __contains__(self, run: ObjectKey) -> bool:
         """Whether a finished run of this name is known."""
-        return run in self._names
+        return run in self._uids
+
+    def has_finished(self, run: ObjectKey, uid: str | None) -> bool:
+        """Whether this very run, and not another one of its name, is known to have finished."""
+        return uid is not None and self._uids.get(run) == uid
 
     def last(self, owner: Owner) -> FinishedRun | None:
         """The run of this owner that ended last."""
