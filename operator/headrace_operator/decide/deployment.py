@@ -80,7 +80,7 @@ def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDeci
         seen.spec.schedules,
         seen.spec.catch_up,
         seen.memory,
-        deployment=Owner(seen.key.name, seen.uid, seen.created, seen.known_runs),
+        deployment=Owner(seen.key.name, seen.uid, _beginning(seen, now), seen.known_runs),
         suspended=seen.spec.suspend,
         now=now,
     )
@@ -95,6 +95,11 @@ def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDeci
         status=_status(seen, conditions, planned.memory, next_schedules),
         look_again_at=look_again_at,
     )
+
+
+def _beginning(seen: DeploymentSnapshot, now: datetime) -> datetime:
+    """Where times begin without a memory: for the first schedule of a Deployment that was looked at before, now."""
+    return now if seen.conditions else seen.created
 
 
 def _ready(seen: DeploymentSnapshot, now: datetime, problem: tuple[Reason, str] | None) -> tuple[ConditionView, ...]:
