@@ -28,7 +28,7 @@ from headrace.devcluster.node.machine import TERMINATION_LOG, Machine
 from headrace.devcluster.node.options import quantity
 from headrace.devcluster.node.process import CannotStart, Process
 from headrace.devcluster.node.sources import MissingSource
-from headrace.devcluster.node.states import Container, Running, Terminated, Waiting
+from headrace.devcluster.node.states import Container, Terminated, Waiting
 from headrace.devcluster.node.times import now
 from headrace.devcluster.node.volumes import Volumes
 
@@ -109,8 +109,8 @@ class ContainerLoop:
     async def _back_off(self, ended: Terminated) -> bool:
         """Waits for the next start; False if the pod ends before."""
         wait_s, before = self._backoff_s, self.record.last
+        self.record.attempt = self.record.restarts + 1
         self._backoff_s = min(max(FIRST_BACKOFF_S, 2 * wait_s), LAST_BACKOFF_S)
-        self.record.last = ended
         if wait_s:
             text = f"restarting failed container={self.record.name} pod={self._around.title}"
             self._wait("CrashLoopBackOff", f"back-off {_duration(wait_s)} {text}")
@@ -119,7 +119,6 @@ class ContainerLoop:
                 self.record.state, self.record.last = ended, before
                 self._around.changed()
                 return False
-        self.record.restarts += 1
         return True
 
     async def _once(self) -> None:
@@ -136,7 +135,7 @@ class ContainerLoop:
         self.record.container_id = f"headrace://{uuid.uuid4().hex}"
         self.record.launching = True
         self._around.changed()  # before the process exists: a node that dies now must not start it again
-        self.log = LogWriter(self._around.log_file(self.record.name, self.record.restarts))
+        self.log = LogWriter(self._around.log_file(self.record.name, self.record.attempt))
         try:
             await self._run(orders, group)
         finally:
@@ -151,6 +150,7 @@ class ContainerLoop:
             process = await Process.start(orders, self.log.feed)
         except CannotStart as error:
             await self._around.warn("Failed", f"Error: {RUNC}{error}")
+            self.record.begin(NEVER)
             self._end(START_FAILED, "StartError", NEVER, RUNC + str(error))
             return
         self._process, started_at = process, now()
@@ -168,7 +168,7 @@ class ContainerLoop:
     def _record_start(self, process: Process, started_at: str) -> None:
         record = self.record
         record.pid, record.pid_started = process.pid, _start_time(process.pid)
-        record.state = Running(started_at)
+        record.begin(started_at)
         record.started = "startupProbe" not in self._spec
         record.ready = record.started and "readinessProbe" not in self._spec
         self._around.changed()
@@ -281,7 +281,7 @@ class ContainerLoop:
         await self._around.ending.pause(CONFIG_RETRY_S)
 
     def _wait(self, reason: str, message: str) -> None:
-        self.record.state = Waiting(reason, message)
+        self.record.wait(reason, message)
         self._around.changed()
 
     async def _environment(self) -> dict[str, str]:
@@ -318,7 +318,7 @@ class ContainerLoop:
         if not limit or not groups:
             return None
         uid = self._around.pod["metadata"]["uid"]
-        return groups.create(f"{uid}-{self.record.name}-{self.record.restarts}", int(quantity(limit)))
+        return groups.create(f"{uid}-{self.record.name}-{self.record.attempt}", int(quantity(limit)))
 
     def _mounts(self) -> list[Mount]:
         return [self._mount(each) for each in self._spec.get("volumeMounts") or ()]
@@ -344,7 +344,7 @@ class ContainerLoop:
         return Mount(source=str(file), target=target, read_only=False)
 
     def _message_file(self) -> Path:
-        return self._around.folder / "messages" / f"{self.record.name}-{self.record.restarts}"
+        return self._around.folder / "messages" / f"{self.record.name}-{self.record.attempt}"
 
     def _message(self, code: int) -> str:
         """The termination message, at most 4,096 bytes; the end of the log where the pod asks for it."""

@@ -48,8 +48,8 @@ class Reporter:
         self._dirty.set()
 
     async def run(self) -> None:
-        """Writes what changes, until cancelled."""
-        while True:
+        """Writes what changes, until the pod is gone or this is cancelled."""
+        while not self.gone.is_set():
             await self._dirty.wait()
             await self.flush()
 

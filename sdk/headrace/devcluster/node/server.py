@@ -90,10 +90,7 @@ def _log_of(worker: PodWorker, name: str, *, previous: bool) -> tuple[Path, LogW
     pod = worker.pod["metadata"]["name"]
     if record is None:
         return f'container "{name}" in pod "{pod}" is not known'
-    number = record.restarts - (1 if previous else 0)
-    path = worker.folder / "logs" / name / f"{number}.log"
-    if not previous and not path.exists() and record.restarts:
-        path = worker.folder / "logs" / name / f"{number - 1}.log"  # the next run has not started yet
+    path = worker.folder / "logs" / name / f"{record.restarts - (1 if previous else 0)}.log"
     if path.exists():
         loop = worker.loops.get(name)
         writer = loop.log if loop and loop.log and loop.log.path == path else None

@@ -56,7 +56,7 @@ class Container:
 
     Attributes: `sidecar` is an init container that restarts always; `pid` and `pid_started` find the main process
     again after a restart of the node, 0 where none was started; `launching` is True from the moment at which it
-    may have been started.
+    may have been started, as run number `attempt` (0 is the first); `restarts` counts when it was.
     """
 
     name: str
@@ -70,6 +70,7 @@ class Container:
     started: bool = False
     container_id: str = ""
     launching: bool = False
+    attempt: int = 0
     pid: int = 0
     pid_started: float = 0.0
 
@@ -83,10 +84,27 @@ class Container:
         """It ended with 0."""
         return self.ended is not None and self.ended.exit_code == 0
 
+    def wait(self, reason: str, message: str) -> None:
+        """Records what the next start waits for."""
+        self._keep_end()
+        self.state = Waiting(reason, message)
+
+    def begin(self, started_at: str) -> None:
+        """Records that the run `attempt` began."""
+        self._keep_end()
+        self.restarts = self.attempt
+        self.state = Running(started_at)
+
+    def _keep_end(self) -> None:
+        if isinstance(self.state, Terminated):
+            self.last = self.state
+
     def lose(self, now: str) -> None:
         """Records the end of a container that was running when the node went away; others stay as they are."""
         if isinstance(self.state, Running) or self.launching:
             started_at = self.state.started_at if isinstance(self.state, Running) else now
+            if not isinstance(self.state, Running):
+                self.begin(started_at)
             self.state = Terminated(KILLED, LOST, started_at, now, LOST_MESSAGE, self.container_id)
         self.launching, self.pid, self.ready, self.started = False, 0, False, False
 
@@ -176,6 +194,8 @@ def _take_up(container: Container, reported: dict[str, Any]) -> None:
         container.state = terminated_from(state["terminated"])
     elif "running" in state:
         container.state = Running(state["running"].get("startedAt", ""))
+    again = container.last is not None and isinstance(container.state, Waiting)
+    container.attempt = container.restarts + (1 if again else 0)
 
 
 def _container(kept: dict[str, Any]) -> Container:
