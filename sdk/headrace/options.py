@@ -102,10 +102,17 @@ def refuse_function(label: str, function: object) -> None:
         raise UsageError(f"{label}: {shown(function)} is decorated already; use one of @flow and @task, once")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise UsageError(f"{label}: {_called(function)} yields; build a list and return it")
-    if RESERVED in inspect.signature(function).parameters:
+    if RESERVED in _parameters(label, function):
         raise UsageError(
             f'{label}: {_called(function)} has a parameter "{RESERVED}", which the call itself takes; rename it'
         )
+
+
+def _parameters(label: str, function: Callable[..., Any]) -> Iterable[str]:
+    try:
+        return inspect.signature(function).parameters
+    except ValueError:
+        raise UsageError(f"{label}: Python does not know the parameters of {shown(function)}; call it in a `def`") from None
 
 
 def _name(label: str, name: object) -> str:

@@ -120,11 +120,7 @@ def _in_thread(of: Description, arguments: Arguments, open_run: OpenRun) -> Stat
 
 def _prints(run: Run) -> AbstractContextManager[None]:
     wanted = run.description.log_prints
-    flow_run = run.flow_run
-    while wanted is None and flow_run is not None:
-        wanted = flow_run.description.log_prints
-        flow_run = flow_run.parent
-    return printing_to_log() if wanted else nullcontext()
+    return nullcontext() if wanted is None else printing_to_log(wanted=wanted)
 
 
 async def _wait_for_submitted(run: FlowRun, way: Way) -> None:

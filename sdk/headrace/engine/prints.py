@@ -42,9 +42,9 @@ _REPLACEMENT = _Replacement()
 
 
 @contextmanager
-def printing_to_log() -> Iterator[None]:
-    """What is printed inside to standard output becomes a log line."""
-    token = _WANTED.set(True)
+def printing_to_log(*, wanted: bool) -> Iterator[None]:
+    """Whether what is printed inside to standard output becomes a log line."""
+    token = _WANTED.set(wanted)
     try:
         with _REPLACEMENT:
             yield

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import wait
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from concurrent.futures import CancelledError
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from time import monotonic
 from typing import Any, Protocol, TypeVar
 
 from headrace.engine.clock import Clock
@@ -57,7 +58,12 @@ class Blocking:
 
     async def ended(self, futures: Sequence[TaskFuture[Any]], timeout_s: float | None = None) -> None:
         """As promised by Way."""
-        wait([future.done for future in futures], timeout=timeout_s)
+        until_s = None if timeout_s is None else monotonic() + timeout_s
+        # One by one: concurrent.futures.wait() takes no notice of futures that were taken back before they began.
+        for future in futures:
+            left_s = None if until_s is None else max(0.0, until_s - monotonic())
+            with suppress(CancelledError, TimeoutError):
+                future.done.exception(left_s)
 
 
 class OnLoop:

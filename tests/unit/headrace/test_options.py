@@ -49,6 +49,7 @@ MISUSES = {
     "an async generator": (lambda: task(stream), "@task: stream yields; build a list and return it"),
     "a lambda": (lambda: flow(lambda: 1), '@flow: a lambda has no name; write a `def`, or @flow(name="…")'),
     "a partial without a name": (lambda: task(functools.partial(ok)), "@task: name is '', expected some text"),
+    "a builtin": (lambda: task(name="x")(iter), "@task: Python does not know the parameters of <built-in function iter>; call it in a `def`"),
     "an empty name": (lambda: task(name=" "), "@task: name is ' ', expected some text"),
     "reserved parameter": (lambda: task(reserved), 'has a parameter "return_state", which the call itself takes; rename it'),
     "negative retries": (lambda: task(retries=-1)(ok), '@task: retries is -1, expected a whole number of at least 0'),
