@@ -146,8 +146,7 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = str(error) or type(error).__name__
             raise Unreachable(0, "Unreachable", text, request=f"{method} {path}") from error
-        answer: dict[str, Any] = orjson.loads(payload)
-        return answer
+        return _answer(f"{method} {path}", payload)
 
     async def text(self, path: str, params: Mapping[str, str] | None = None) -> str:
         """The body of a GET as text: logs, health endpoints, metrics. Raises: ApiError."""
@@ -187,6 +186,18 @@ class KubeClient:
         if token:
             headers["Authorization"] = token
         return headers
+
+
+def _answer(request: str, payload: bytes) -> dict[str, Any]:
+    """A JSON object. Anything else is from a proxy in between, or was cut off: whether the request took effect is open."""
+    try:
+        answer = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        answer = None
+    if not isinstance(answer, dict):
+        text = f"the answer is no JSON object but {payload[:200].decode(errors='replace')!r}"
+        raise Unreachable(0, "Unreachable", text, request=request)
+    return answer
 
 
 def failure(request: str, status: int, payload: bytes, headers: Mapping[str, str]) -> ApiError:

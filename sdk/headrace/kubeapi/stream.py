@@ -19,7 +19,7 @@ from typing import Any, Protocol
 import orjson
 
 from headrace.kubeapi.client import KubeClient
-from headrace.kubeapi.errors import ApiError, Gone, error_class
+from headrace.kubeapi.errors import ApiError, Gone, Unreachable, error_class
 
 WATCH_TIMEOUT_S = 300
 SILENCE_S = 150.0
@@ -100,10 +100,22 @@ class Stream:
             "resourceVersion": version,
             "timeoutSeconds": str(int(WATCH_TIMEOUT_S * self._jitter.uniform(1, 2))),
         }
+        heard = False
         async for line in self._client.raw_lines(self._path, params, read_timeout_s=SILENCE_S):
-            event = orjson.loads(line)
+            event = self._event(line)
             self._take(event["type"], event["object"])
             self._backoff_s = FIRST_BACKOFF_S
+            heard = True
+        if not heard:  # asking again at once, and again, would hammer a server that is shutting down
+            raise Unreachable(0, "Unreachable", "the watch ended before its first event", request=f"WATCH {self._path}")
+
+    def _event(self, line: bytes) -> dict[str, Any]:
+        try:
+            event: dict[str, Any] = orjson.loads(line)
+        except orjson.JSONDecodeError as error:  # the connection was closed within a line
+            text = f"the watch was cut off within an event of {len(line)} bytes"
+            raise Unreachable(0, "Unreachable", text, request=f"WATCH {self._path}") from error
+        return event
 
     def _take(self, kind: str, obj: dict[str, Any]) -> None:
         if kind == "ERROR":
