@@ -31,7 +31,9 @@ def main() -> int:
     empty, ours = median(times["empty"]), median(times["headrace"])
     fastest = min(times["headrace"]) - min(times["empty"])
     print(f"empty interpreter {empty:.1f} ms, with headrace {ours:.1f} ms: {ours / empty:.2f} times")
-    print(f"over the empty interpreter: {ours - empty:.1f} ms median, {fastest:.1f} ms fastest (budget {BUDGET_MS:g} ms)")
+    print(
+        f"over the empty interpreter: {ours - empty:.1f} ms median, {fastest:.1f} ms fastest (budget {BUDGET_MS:g} ms)"
+    )
     return int(min(ours - empty, fastest) > BUDGET_MS)
 
 

@@ -112,7 +112,9 @@ def _parameters(label: str, function: Callable[..., Any]) -> Iterable[str]:
     try:
         return inspect.signature(function).parameters
     except ValueError:
-        raise UsageError(f"{label}: Python does not know the parameters of {shown(function)}; call it in a `def`") from None
+        raise UsageError(
+            f"{label}: Python does not know the parameters of {shown(function)}; call it in a `def`"
+        ) from None
 
 
 def _name(label: str, name: object) -> str:

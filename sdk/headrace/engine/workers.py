@@ -36,11 +36,14 @@ class Workers:
 
     def submit(self, name: str, work: Callable[[], State[Any]]) -> TaskFuture[Any]:
         """Runs it in a thread, in a copy of the caller's context."""
+        done: Future[State[Any]] = Future()
+        # Known before it begins: a signal in between must not leave a task that nobody stops or waits for.
+        future = self._kept(TaskFuture(name, done, cancel=done.cancel))
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="headrace")
-        done = self._pool.submit(copy_context().run, self._interruptibly, work)
-        return self._kept(TaskFuture(name, done, cancel=done.cancel))
+        self._pool.submit(copy_context().run, self._carry_out, work, done)
+        return future
 
     def submit_to_loop(self, name: str, work: Coroutine[Any, Any, State[Any]]) -> TaskFuture[Any]:
         """Runs it on the running event loop."""
@@ -61,12 +64,25 @@ class Workers:
 
     def close(self) -> None:
         """Takes back what has not begun in a thread, and lets the threads go when they have ended their task."""
+        for future in self.futures:
+            if future.in_thread:
+                future.cancel()
         if self._pool:
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            self._pool.shutdown(wait=False)
 
     def _kept(self, future: TaskFuture[Any]) -> TaskFuture[Any]:
         self.futures.append(future)
         return future
+
+    def _carry_out(self, work: Callable[[], State[Any]], done: Future[State[Any]]) -> None:
+        if not done.set_running_or_notify_cancel():
+            return
+        try:
+            state = self._interruptibly(work)
+        except BaseException as error:  # noqa: BLE001 - whoever waits must learn of it
+            done.set_exception(error)
+        else:
+            done.set_result(state)
 
     def _interruptibly(self, work: Callable[[], State[Any]]) -> State[Any]:
         with Interruptible() as stretch:

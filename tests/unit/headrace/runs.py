@@ -44,7 +44,7 @@ class Collected(logging.Handler):
 
     @property
     def events(self) -> list[str]:
-        """ "task_started extract-0", …, in order."""
+        """In order, such as "task_started extract-0"."""
         return [f"{each.event} {getattr(each, 'task_run', '')}".strip() for each in self.records]
 
 

@@ -15,8 +15,9 @@ from tests.unit.headrace.runs import a_session, log_of_runs
 class Flaky:
     """Fails as often as it is told, then returns how often it was called."""
 
-    def __init__(self, failures, error=ConnectionError("refused")):
-        self.failures, self.error, self.calls = failures, error, 0
+    def __init__(self, failures, error=None):
+        self.failures, self.calls = failures, 0
+        self.error = error or ConnectionError("refused")
 
     def __call__(self):
         self.calls += 1
@@ -36,7 +37,7 @@ def both(flaky, **options):
     async def on_loop():
         return flaky()
 
-    return {"def": lambda **more: plain(**more), "async def": lambda **more: asyncio.run(on_loop(**more))}
+    return {"def": plain, "async def": lambda **more: asyncio.run(on_loop(**more))}
 
 
 @pytest.mark.parametrize("way", ["def", "async def"])
@@ -98,7 +99,7 @@ def test_retry_run_takes_its_own_delay():
 def test_retry_run_of_a_task_goes_through_to_the_flow():
     """The task is not tried again, the flow is."""
     flaky = Flaky(1, RetryRun("busy"))
-    step = task(name="step", retries=5)(lambda: flaky())
+    step = task(name="step", retries=5)(flaky.__call__)
 
     @flow(retries=1)
     def main():
@@ -289,7 +290,15 @@ def test_runtime_tells_about_the_run():
         run = runtime.flow_run
         return run.name, run.flow_name, run.attempt, run.id, run.namespace, run.deployment, run.scheduled_time
 
-    pod = a_session(flow_run="etl-7", flow="etl", attempt=2, flow_run_uid="u", namespace="team", deployment="etl-daily", scheduled_time=at)
+    pod = a_session(
+        flow_run="etl-7",
+        flow="etl",
+        attempt=2,
+        flow_run_uid="u",
+        namespace="team",
+        deployment="etl-daily",
+        scheduled_time=at,
+    )
     with using(pod):
         assert main() == ("etl-7", "etl", 2, "u", "team", "etl-daily", at)
     assert seen == {"task": "step", "tries": 1}

@@ -52,7 +52,7 @@ MISUSES = {
     "a builtin": (lambda: task(name="x")(iter), "@task: Python does not know the parameters of <built-in function iter>; call it in a `def`"),
     "an empty name": (lambda: task(name=" "), "@task: name is ' ', expected some text"),
     "reserved parameter": (lambda: task(reserved), 'has a parameter "return_state", which the call itself takes; rename it'),
-    "negative retries": (lambda: task(retries=-1)(ok), '@task: retries is -1, expected a whole number of at least 0'),
+    "negative retries": (lambda: task(retries=-1)(ok), "@task: retries is -1, expected a whole number of at least 0"),
     "retries as True": (lambda: flow(retries=True)(ok), "retries is True, expected a whole number"),
     "delay as text": (lambda: task(retry_delay_seconds="5")(ok), "retry_delay_seconds is '5', expected seconds"),
     "no delays": (lambda: task(retry_delay_seconds=[])(ok), "retry_delay_seconds is [], expected seconds"),

@@ -38,7 +38,14 @@ def taking(day: date, n: int = 3, mode: Literal["full", "delta"] = "full", *, no
 
 
 @flow
-def rich(rows: list[Row], level: Level, point: Point, amount: Decimal, at: datetime, share: Annotated[float, Field(le=1)] = 0.5):
+def rich(
+    rows: list[Row],
+    level: Level,
+    point: Point,
+    amount: Decimal,
+    at: datetime,
+    share: Annotated[float, Field(le=1)] = 0.5,
+):
     return rows, level, point, amount, at, share
 
 
@@ -50,9 +57,14 @@ def loose(a, **rest: int):
 def test_values_are_coerced_to_their_types():
     """By position and by name; defaults stay the function's own."""
     assert taking("2026-01-01", n="5") == (date(2026, 1, 1), 5, "full", None)
-    assert rich(
-        rows=[{"id": "1"}], level="high", point={"x": 1}, amount="1.10", at="2026-01-01T00:00:00Z"
-    ) == ([Row(id=1)], Level.HIGH, Point(1.0), Decimal("1.10"), datetime(2026, 1, 1, tzinfo=UTC), 0.5)
+    assert rich(rows=[{"id": "1"}], level="high", point={"x": 1}, amount="1.10", at="2026-01-01T00:00:00Z") == (
+        [Row(id=1)],
+        Level.HIGH,
+        Point(1.0),
+        Decimal("1.10"),
+        datetime(2026, 1, 1, tzinfo=UTC),
+        0.5,
+    )
     assert loose(1, b="2") == (1, {"b": 2})
 
 
@@ -72,8 +84,7 @@ def test_objects_of_the_right_type_pass_as_they_are():
 WRONG = {
     "a value of another type": (
         {"day": "2026-01-01", "n": "three"},
-        """flow "taking": parameter "n" is 'three', expected int (a valid integer, unable to parse string as an integer); """
-        """it takes day: datetime.date, n: int, mode: Literal['full', 'delta'], note: str | None""",
+        """flow "taking": parameter "n" is 'three', expected int (a valid integer, unable to parse string as an integer); it takes day: datetime.date, n: int, mode: Literal['full', 'delta'], note: str | None""",
     ),
     "missing": ({}, 'flow "taking": parameter "day" is missing, expected datetime.date; it takes'),
     "unknown": (
@@ -127,7 +138,7 @@ def test_validation_can_be_switched_off():
         return n
 
     assert raw("x") == "x"
-    with pytest.raises(UsageError, match=re.escape('flow "raw": missing a required argument: \'n\'; call it as raw(n')):
+    with pytest.raises(UsageError, match=re.escape("flow \"raw\": missing a required argument: 'n'; call it as raw(n")):
         raw()
 
 

@@ -28,6 +28,25 @@ def fails():
     raise ValueError("no")
 
 
+def _submits():
+    fails.submit()
+
+
+def _maps_nothing():
+    double.map()
+
+
+def _calling(of):
+    def body():
+        return of()
+
+    return body
+
+
+def _thread():
+    return threading.get_ident()
+
+
 def run(body, **options):
     """What a flow with this body returns; `async def` bodies too."""
     made = flow(name="main", **options)(body)
@@ -66,7 +85,7 @@ def test_submitted_tasks_run_beside_the_flow():
 
 def test_submitted_coroutines_share_the_loop_of_an_async_flow():
     """And sync tasks get a thread; both can be awaited."""
-    where = task(name="where")(lambda: threading.get_ident())
+    where = task(name="where")(_thread)
 
     @task
     async def loop_of():
@@ -95,7 +114,7 @@ def test_map_needs_inputs_of_one_length():
     with pytest.raises(UsageError, match=r"map\(\) walks its inputs side by side: zip\(\) argument 2 is shorter"):
         run(lambda: double.map([1, 2], [1]))
     with pytest.raises(UsageError, match=r'task "double": map\(\) needs something to map over'):
-        run(lambda: double.map())
+        run(_maps_nothing)
 
 
 def test_a_future_tells_its_state():
@@ -143,7 +162,7 @@ def test_a_future_that_would_block_its_own_loop_says_what_to_write():
 def test_a_submitted_task_that_fails_unseen_fails_the_flow():
     """Nothing that went wrong is passed over."""
     with pytest.raises(ValueError, match="no"):
-        run(lambda: fails.submit())
+        run(_submits)
 
     async def body():
         fails.submit()
@@ -223,7 +242,7 @@ def test_the_timeout_of_a_flow_ends_a_task_that_has_one_too():
     """The outer bound wins, and is no failure of the task."""
     spins = task(name="spins", timeout_seconds=60, retries=3)(_spin)
     with log_of_runs() as log, pytest.raises(TimedOut, match='flow "main"'):
-        run(lambda: spins(), timeout_seconds=0.02)
+        run(_calling(spins), timeout_seconds=0.02)
     assert log.events == ["flow_started", "task_started spins-0", "task_cancelled spins-0", "flow_failed"]
 
 
@@ -249,7 +268,9 @@ def test_tasks_are_counted():
 
 def test_wrong_arguments_say_how_to_call_it():
     """And are not tried again."""
-    with pytest.raises(UsageError, match=re.escape('task "double": missing a required argument: \'x\'; call it as double(x, plus=0)')):
+    with pytest.raises(
+        UsageError, match=re.escape("task \"double\": missing a required argument: 'x'; call it as double(x, plus=0)")
+    ):
         double()
 
 
@@ -265,17 +286,21 @@ def test_a_future_is_no_argument():
     def body():
         return double(double.submit(1))
 
-    with pytest.raises(UsageError, match=re.escape("an argument is the future of double-0, not its result; pass `future.result()`")):
+    with pytest.raises(
+        UsageError, match=re.escape("an argument is the future of double-0, not its result; pass `future.result()`")
+    ):
         run(body)
 
 
 def test_submit_belongs_into_a_flow():
     """Not outside, and not into a task."""
-    with pytest.raises(UsageError, match=re.escape('task "double": submit() belongs into a flow, which waits for it; call double(…)')):
+    with pytest.raises(
+        UsageError, match=re.escape('task "double": submit() belongs into a flow, which waits for it; call double(…)')
+    ):
         double.submit(1)
     nested = task(name="nested")(lambda: double.submit(1))
     with pytest.raises(UsageError, match=re.escape('in task "nested" call double(…) instead')):
-        run(lambda: nested())
+        run(_calling(nested))
 
 
 def test_a_method_can_be_a_task():

@@ -48,9 +48,7 @@ CASES = {
     ),
     "sys.exit is no way out": (
         (EXIT, "flow", 1),
-        Failed(
-            message="the code called sys.exit(3); return to succeed, raise to fail", exception=EXIT, attempt=1
-        ),
+        Failed(message="the code called sys.exit(3); return to succeed, raise to fail", exception=EXIT, attempt=1),
     ),
     "another BaseException is a crash": (
         (CRASH, "task", 1),
