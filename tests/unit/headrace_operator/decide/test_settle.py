@@ -263,6 +263,15 @@ class TestCancelled:
         assert decide(seen, LATER).reason == "Cancelled"
 
 
+@pytest.mark.parametrize("status", [ended(143), ended(130), ended(1, message=report("Cancelled", message="stop"))])
+def test_a_flow_that_was_ended_from_inside_is_cancelled_and_not_tried_again(status: dict[str, Any]) -> None:
+    """By a signal that somebody sent into the pod, or by itself."""
+    decision = decide(under_way(a_pod(status)), LATER)
+    assert decision.status is not None
+    assert (decision.status.phase, decision.status.reason) == (Phase.CANCELLED, "Cancelled")
+    assert decision.look_again_at is None
+
+
 class TestNeverStarted:
     """Pods that could not start."""
 

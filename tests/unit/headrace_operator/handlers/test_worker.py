@@ -1,0 +1,314 @@
+"""Reconciles from end to end against a cluster in memory: whatever goes wrong with one key affects that one alone."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+from structlog.testing import capture_logs
+
+from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, TooManyRequests, Unreachable
+from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.handlers.context import Context
+from headrace_operator.handlers.worker import work
+from headrace_operator.kube.resources import (
+    CONFIG_MAPS,
+    CONTROLLER_REVISIONS,
+    DEPLOYMENTS,
+    EVENTS,
+    FLOW_RUNS,
+    FLOWS,
+    PODS,
+    Resource,
+)
+from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.flow_run import RunObserver
+from headrace_operator.observe.history import History
+from headrace_operator.observe.intake import Intake, WorkKey
+from headrace_operator.observe.revisions import Revisions
+from headrace_operator.settings import Settings
+from headrace_operator.telemetry.metrics import Metrics
+from headrace_operator.workqueue import WorkQueue
+from tests.builders import NAMESPACE, NOW, ended, running
+from tests.fake_cluster import FakeCluster, names
+
+INLINE = {"entrypoint": "etl.py:main", "source": {"inline": {"files": {"etl.py": "x"}}}}
+
+
+class Operator:
+    """The operator without streams: what `apply` puts into the cluster it hears of at once."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+        self.cluster = FakeCluster()
+        self.queue: WorkQueue[WorkKey] = WorkQueue()
+        self.intake = Intake(Cache(), History(), self.queue, status_delay_s=0)
+        revisions = Revisions(self.cluster)
+        self.context = Context(
+            settings=Settings(),
+            cluster=self.cluster,
+            clock=self.clock,
+            intake=self.intake,
+            revisions=revisions,
+            runs=RunObserver(self.cluster, self.intake, revisions, start_deadline_s=600),
+            applier=RunApplier(self.cluster, self.intake, default_image="headrace/runtime:test"),
+            metrics=Metrics(CollectorRegistry()),
+        )
+
+    def clock(self) -> datetime:
+        return self.now
+
+    def apply(self, resource: Resource, name: str, spec: dict[str, Any], **metadata: Any) -> None:
+        """As `kubectl apply` does it, and the stream that brings it."""
+        self.cluster.put(resource, {"metadata": {"name": name, "namespace": NAMESPACE, **metadata}, "spec": spec})
+        self.hear_of(resource, name)
+
+    def hear_of(self, resource: Resource, name: str) -> None:
+        hear = {FLOWS: self.intake.flow_seen, DEPLOYMENTS: self.intake.deployment_seen, PODS: self.intake.pod_seen}
+        obj = self.cluster.find(resource, NAMESPACE, name)
+        assert obj is not None
+        hear.get(resource, self.intake.run_seen)(obj)
+
+    async def pod_is(self, name: str, status: dict[str, Any]) -> None:
+        await self.cluster.patch(PODS, NAMESPACE, name, {"status": status, "spec": {"nodeName": "n1"}})
+        self.hear_of(PODS, name)
+        await self.rests()
+
+    async def rests(self) -> None:
+        """Works until nothing is ready; delayed keys stay delayed."""
+        task = asyncio.create_task(work(self.queue, self.context))
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not len(self.queue), "it never comes to rest"
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def what_is_delayed(self) -> None:
+        """As if its time had come."""
+        for key in list(self.queue._timers):
+            self.queue.add(key)
+        await self.rests()
+
+    def status(self, resource: Resource = FLOW_RUNS, name: str = "r1") -> dict[str, Any]:
+        obj = self.cluster.find(resource, NAMESPACE, name)
+        assert obj is not None
+        found: dict[str, Any] = obj.get("status") or {}
+        return found
+
+    def pods(self) -> list[str]:
+        return sorted(names(self.cluster.all(PODS)))
+
+
+@pytest.fixture
+async def operator() -> Any:
+    """One that has stored a Flow's revision."""
+    made = Operator()
+    made.apply(FLOWS, "etl", INLINE)
+    await made.rests()
+    made.cluster.requests.clear()
+    yield made
+    made.queue.close()
+
+
+async def test_a_plain_run_costs_four_writes(operator: Operator) -> None:
+    """Pod, status while it runs, last status, finalizer; and no read."""
+    operator.apply(FLOW_RUNS, "r1", {"flowRef": {"name": "etl"}})
+    await operator.rests()
+    assert operator.pods() == ["r1-1"]
+    for status in (running(), ended(0)):
+        await operator.pod_is("r1-1", status)
+    ours = [request for request in operator.cluster.requests if request[0] != "get"]
+    by_kubelet = 2
+    assert len(ours) - by_kubelet == 4
+    assert operator.cluster.asked("get") == []
+    assert operator.status()["phase"] == "Succeeded"
+    assert operator.intake.cache.runs == {}
+
+
+async def test_a_flow_has_its_revision_and_code_stored_then_its_status(operator: Operator) -> None:
+    """The ConfigMap is owned by the ControllerRevision."""
+    (revision,) = operator.cluster.all(CONTROLLER_REVISIONS)
+    (code,) = operator.cluster.all(CONFIG_MAPS)
+    assert code["metadata"]["ownerReferences"][0]["uid"] == revision["metadata"]["uid"]
+    status = operator.status(FLOWS, "etl")
+    assert revision["metadata"]["name"] == f"etl-{status['revision']}"
+    assert [(c["type"], c["status"]) for c in status["conditions"]] == [("Ready", "True")]
+
+
+async def test_a_flow_that_was_stored_by_an_operator_that_died_is_only_told(operator: Operator) -> None:
+    """Both objects exist already: that is success."""
+    second = Operator()
+    for resource in (CONTROLLER_REVISIONS, CONFIG_MAPS):
+        for obj in operator.cluster.all(resource):
+            second.cluster.put(resource, obj)
+    second.apply(FLOWS, "etl", INLINE)
+    await second.rests()
+    assert second.status(FLOWS, "etl") == operator.status(FLOWS, "etl")
+    assert len(second.cluster.all(CONTROLLER_REVISIONS)) == 1
+
+
+async def test_runs_that_waited_for_their_flow_start_when_it_comes(operator: Operator) -> None:
+    """Without anybody's doing."""
+    operator.apply(FLOW_RUNS, "r1", {"flowRef": {"name": "late"}})
+    await operator.rests()
+    assert operator.status()["reason"] == "FlowNotFound"
+    operator.apply(FLOWS, "late", INLINE)
+    await operator.rests()
+    assert operator.pods() == ["r1-1"]
+
+
+async def test_two_runs_never_take_one_slot(operator: Operator) -> None:
+    """The second one starts when the first has ended."""
+    operator.apply(DEPLOYMENTS, "daily", {"flowRef": {"name": "etl"}, "concurrency": {"limit": 1}})
+    for name in ("r1", "r2"):
+        operator.apply(FLOW_RUNS, name, {"deploymentRef": {"name": "daily"}})
+    await operator.rests()
+    assert operator.pods() == ["r1-1"]
+    assert operator.status(name="r2")["reason"] == "WaitingForSlot"
+    await operator.pod_is("r1-1", ended(0))
+    assert operator.pods() == ["r1-1", "r2-1"]
+
+
+async def test_a_refused_pod_gives_its_slot_back(operator: Operator) -> None:
+    """The run says why, and a run of higher priority goes first at the next try."""
+    operator.apply(DEPLOYMENTS, "daily", {"flowRef": {"name": "etl"}, "concurrency": {"limit": 1}})
+    # Its own status wakes it once more; after that it waits.
+    operator.cluster.fail_next("create", PODS, *[Forbidden(403, "Forbidden", "exceeded quota")] * 2)
+    operator.apply(FLOW_RUNS, "r1", {"deploymentRef": {"name": "daily"}})
+    await operator.rests()
+    assert operator.status()["reason"] == "PodCreationFailed"
+    assert operator.intake.cache.ledger(ObjectKey(NAMESPACE, "daily")).active_count == 0
+    operator.apply(FLOW_RUNS, "r2", {"deploymentRef": {"name": "daily"}, "priority": 9})
+    await operator.rests()
+    assert operator.pods() == ["r2-1"]
+
+
+async def test_a_pod_that_is_refused_for_good_ends_its_run(operator: Operator) -> None:
+    """Failed, with the API server's words; no second try."""
+    operator.cluster.fail_next("create", PODS, Invalid(422, "Invalid", "spec.x: no"))
+    operator.apply(FLOW_RUNS, "r1", {"flowRef": {"name": "etl"}})
+    await operator.rests()
+    assert operator.status()["phase"] == "Failed"
+    assert "spec.x: no" in operator.status()["message"]
+    assert operator.pods() == []
+
+
+class TestFaults:
+    async def test_a_conflict_is_looked_at_anew(self, operator: Operator) -> None:
+        """Somebody cancelled the run while its end was being written: nothing is lost, nothing overwritten."""
+        operator.apply(FLOW_RUNS, "r1", {"flowRef": {"name": "etl"}})
+        await operator.rests()
+        await operator.cluster.patch(FLOW_RUNS, NAMESPACE, "r1", {"spec": {"cancel": True}})
+        await operator.pod_is("r1-1", ended(1))
+        assert operator.status()["phase"] == "Cancelled"
+
+    async def test_a_run_that_was_deleted_is_forgotten(self, operator: Operator) -> None:
+        """Its status cannot be written any more; its pod is ended and let go."""
+        operator.apply(FLOW_RUNS, "r1", {"flowRef": {"name": "etl"}})
+        await operator.rests()
+        run = operator.cluster.find(FLOW_RUNS, NAMESPACE, "r1")
+        assert run is not None
+        await operator.cluster.delete(FLOW_RUNS, NAMESPACE, "r1", uid=run["metadata"]["uid"])
+        await operator.pod_is("r1-1", running())
+        assert operator.intake.cache.runs == {}
+        assert operator.pods() == []
+
+    @pytest.mark.parametrize(
+        ("error", "at_least_s"),
+        [
+            (Unreachable(0, "Unreachable", "refused"), 0.05),
+            (TooManyRequests(429, "TooManyRequests", "slow", retry_after_s=7), 7),
+        ],
+    )
+    async def test_a_fault_of_the_api_is_tried_again_later(
+        self, operator: Operator, error: Exception, at_least_s: float
+    ) -> None:
+        """After as long as the API server asks for; it is logged in one line."""
+        operator.cluster.fail_next("create", PODS, error)
+        operator.apply(FLOW_RUNS, "r1", {"flowRef": {"name": "etl"}})
+        with capture_logs() as logs:
+            await operator.rests()
+        (told,) = (entry for entry in logs if entry["log_level"] == "warning")
+        assert (told["event"], told["retry_in_s"]) == ("api_call_failed", at_least_s)
+        await operator.what_is_delayed()
+        assert operator.pods() == ["r1-1"]
+
+    async def test_a_fault_in_one_key_does_not_stop_the_others(self, operator: Operator) -> None:
+        """It is logged with its trace, and tried again after a while."""
+        operator.cluster.fail_next("create", PODS, RuntimeError("a bug"))  # type: ignore[arg-type]
+        for name in ("r1", "r2"):
+            operator.apply(FLOW_RUNS, name, {"flowRef": {"name": "etl"}})
+        with capture_logs() as logs:
+            await operator.rests()
+        assert operator.pods() == ["r2-1"]
+        (told,) = (entry for entry in logs if entry["event"] == "reconcile_failed")
+        assert (told["error"], told["retry_in_s"], told["log_level"]) == ("RuntimeError", 1.0, "error")
+
+
+class TestSchedules:
+    HOURLY = ({"name": "hourly", "cron": "0 * * * *"},)
+
+    def spec(self, **changes: Any) -> dict[str, Any]:
+        return {"flowRef": {"name": "etl"}, "schedules": list(self.HOURLY), **changes}
+
+    def runs(self, operator: Operator) -> list[str]:
+        return sorted(names(operator.cluster.all(FLOW_RUNS)))
+
+    async def test_a_time_that_is_due_gets_its_run_and_its_pod(self, operator: Operator) -> None:
+        """And the status notes it after that."""
+        operator.apply(DEPLOYMENTS, "daily", self.spec(), creationTimestamp="2026-03-04T11:30:00Z")
+        await operator.rests()
+        assert self.runs(operator) == ["daily-hourly-20260304120000"]
+        assert operator.pods() == ["daily-hourly-20260304120000-1"]
+        assert operator.status(DEPLOYMENTS, "daily")["schedules"][0]["lastScheduledTime"] == "2026-03-04T12:00:00Z"
+
+    async def test_dying_before_the_time_is_noted_makes_no_second_run(self, operator: Operator) -> None:
+        """The next operator meets the run that this one made."""
+        operator.cluster.fail_next("patch", DEPLOYMENTS, Unreachable(0, "Unreachable", "killed"))
+        operator.apply(DEPLOYMENTS, "daily", self.spec(), creationTimestamp="2026-03-04T11:30:00Z")
+        await operator.rests()
+        operator.now += timedelta(seconds=5)
+        operator.intake.wake_everything()
+        await operator.rests()
+        assert self.runs(operator) == ["daily-hourly-20260304120000"]
+        assert operator.status(DEPLOYMENTS, "daily")["schedules"][0]["lastScheduledTime"] == "2026-03-04T12:00:00Z"
+
+    async def test_a_deployment_that_was_suspended_just_now_starts_nothing(self, operator: Operator) -> None:
+        """It is read afresh before a run is made; the event about it is still on its way."""
+        operator.apply(DEPLOYMENTS, "daily", self.spec(), creationTimestamp="2026-03-04T11:30:00Z")
+        changed = operator.cluster.find(DEPLOYMENTS, NAMESPACE, "daily")
+        assert changed is not None
+        changed["metadata"].update(generation=2, resourceVersion="999")
+        operator.cluster.put(DEPLOYMENTS, {**changed, "spec": self.spec(suspend=True)})
+        await operator.rests()
+        assert self.runs(operator) == []
+
+    async def test_finished_runs_beyond_the_count_are_deleted_once_their_time_is_noted(
+        self, operator: Operator
+    ) -> None:
+        """And their pods with them, by owner reference."""
+        spec = self.spec(history={"succeeded": 0, "failed": 0})
+        operator.apply(DEPLOYMENTS, "daily", spec, creationTimestamp="2026-03-04T11:30:00Z")
+        await operator.rests()
+        await operator.pod_is("daily-hourly-20260304120000-1", ended(0))
+        assert self.runs(operator) == []
+        assert operator.cluster.all(EVENTS) == []
+
+
+async def test_a_conflict_over_a_status_is_told_at_debug_level_only(operator: Operator) -> None:
+    """It is daily life, and no reason to wake anybody."""
+    operator.cluster.fail_next("patch", FLOW_RUNS, Conflict(409, "Conflict", "modified"))
+    operator.apply(FLOW_RUNS, "r1", {"flowRef": {"name": "etl"}})
+    await operator.rests()
+    with capture_logs() as logs:
+        await operator.pod_is("r1-1", ended(0))
+        await operator.what_is_delayed()
+    assert {entry["log_level"] for entry in logs} <= {"debug", "info"}
+    assert "looked_anew" in {entry["event"] for entry in logs}
+    assert operator.status()["phase"] == "Succeeded"
