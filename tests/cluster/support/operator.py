@@ -61,6 +61,12 @@ class OperatorProcess:
         self.start()
 
     @property
+    def pid(self) -> int:
+        """Of the process that runs."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """Of the last process; None while it runs."""
         return None if self._process is None else self._process.poll()

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints its figures beside its budget. `python -m bench [NAME …]` runs them."""

@@ -1,0 +1,31 @@
+"""`python -m bench [NAME …]`: all benchmarks, or those named; the exit status is 1 if a budget is exceeded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+
+from bench import import_time, operator, task_overhead
+
+BENCHMARKS: Mapping[str, Callable[[], int]] = {
+    "import": import_time.main,
+    "task": task_overhead.main,
+    "operator": operator.main,
+}
+
+
+def main(names: list[str]) -> int:
+    """Runs them one after the other. Returns the worst of their exit statuses."""
+    unknown = set(names) - set(BENCHMARKS)
+    if unknown:
+        print(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
+        return 2
+    worst = 0
+    for name in names or BENCHMARKS:
+        print(f"\n== {name}", flush=True)
+        worst = max(worst, BENCHMARKS[name]())
+    return worst
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
