@@ -13,6 +13,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from pathlib import Path
 from statistics import median
 
@@ -79,8 +80,15 @@ CASES: dict[str, Callable[[], float]] = {
 
 def main() -> int:
     """Prints the figures. Returns 1 if a called task exceeds the budget with its log lines."""
-    sys.stdout = Path(sys.argv[1] if len(sys.argv) > 1 else os.devnull).open("w", encoding="utf-8")
-    logs.use_json_lines()
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
+        logs.use_json_lines()
+        worst = _measure()
+    print(f"budget of a called task: {BUDGET_US:g} µs")
+    return int(worst > BUDGET_US)
+
+
+def _measure() -> float:
+    """Prints the figures of each case, to stderr as stdout takes the log; the fastest called task with its log lines."""
     worst = 0.0
     for level in (logging.INFO, logging.WARNING):
         logs.LOGGER.setLevel(level)
@@ -89,8 +97,7 @@ def main() -> int:
             worst = max(worst, min(figures)) if name == "task called" else worst
             label = f"{name}, log level {logging.getLevelName(level)}"
             print(f"{label:<45} {median(figures):7.1f} µs median, {min(figures):6.1f} fastest", file=sys.stderr)
-    print(f"budget of a called task: {BUDGET_US:g} µs", file=sys.stderr)
-    return int(worst > BUDGET_US)
+    return worst
 
 
 if __name__ == "__main__":
