@@ -30,14 +30,18 @@ def start_node(running: Plane, description: NodeDescription, directory: Path) ->
 
     It signs in as a kubelet does, with a certificate of its own.
     """
-    command: list[str | Path] = [
+    return Processes(directory).start(process_name(description.name), node_command(running, description, directory))
+
+
+def node_command(running: Plane, description: NodeDescription, directory: Path) -> list[str]:
+    """The command line of a local node of this control plane, with its kubeconfig written."""
+    return [
         *(sys.executable, "-m", "headrace.devcluster.node"),
         *description.arguments(),
         f"--kubeconfig={running.node_kubeconfig(description.name)}",
         f"--directory={directory / 'nodes' / description.name}",
         f"--client-authority={running.directory / 'pki' / 'ca.crt'}",
     ]
-    return Processes(directory).start(process_name(description.name), command)
 
 
 async def wait_until_ready(client: KubeClient, node: str, processes: Processes) -> None:

@@ -18,6 +18,8 @@ from headrace.devcluster.node.process import CannotStart, Process
 
 SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NETWORK_FILES = ("/etc/resolv.conf", "/etc/hosts")
+BESIDE_A_PATH = r"=:,;&|()<>\[\]{}\s'\"`"
+"""What may stand next to a path in an argument, a script or a variable without being a part of it."""
 TERMINATION_LOG = "/dev/termination-log"
 
 
@@ -149,5 +151,5 @@ def without_mounts(orders: Orders) -> Orders:
 def moved(text: str, places: Mapping[str, str]) -> str:
     """The text with each of the paths in `places`, where it stands as a path of its own or above one, replaced."""
     targets = "|".join(re.escape(target) for target in sorted(places, key=len, reverse=True))
-    alone = rf"(?<![^=:,\s'\"])({targets})(?![^/:,\s'\"])"
+    alone = rf"(?<![^{BESIDE_A_PATH}])({targets})(?![^/{BESIDE_A_PATH}])"
     return re.sub(alone, lambda found: places[found[1]], text) if places else text

@@ -20,6 +20,8 @@ PLACES = {"/code": "/pods/1/code", "/code/lib": "/pods/1/lib", "/dev/termination
         ("/my/code", "/my/code"),
         ("PATH=/code:/bin", "PATH=/pods/1/code:/bin"),
         ("cat '/code/a' /code/b", "cat '/pods/1/code/a' /pods/1/code/b"),
+        ("ls /code; (cd /code&&ls)>/code/x", "ls /pods/1/code; (cd /pods/1/code&&ls)>/pods/1/code/x"),
+        ('{"at": "/code"}', '{"at": "/pods/1/code"}'),
         ("/code/code", "/pods/1/code/code"),
         ("echo > /dev/termination-log", "echo > /pods/1/message"),
     ],
