@@ -78,9 +78,9 @@ def checked(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def refuse_unknown(label: str, options: Iterable[str], known: type[TaskOptions]) -> None:
+def refuse_unknown(label: str, options: Iterable[str], known: type) -> None:
     """Raises: UsageError: an option is none of those that the TypedDict `known` has."""
-    names = sorted(known.__optional_keys__)
+    names = sorted(inspect.get_annotations(known))
     for option in options:
         if option not in names:
             import difflib  # noqa: PLC0415 - only a mistake needs it

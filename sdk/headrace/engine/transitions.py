@@ -40,10 +40,17 @@ def after_error(error: BaseException, of: Description, *, attempt: int, cancelle
     if not isinstance(error, Exception):
         return Crashed(message=said, exception=error, attempt=attempt)
     if attempt <= of.retries.limit and _may_be_tried_again(error, of):
-        return Retrying(
-            message=said, exception=error, attempt=attempt, delay_s=_delay_s(error, of.retries.delay_s, attempt)
-        )
+        return _retrying(error, of, attempt)
     return Failed(message=said, exception=error, attempt=attempt)
+
+
+def _retrying(error: Exception, of: Description, attempt: int) -> State[None]:
+    try:
+        delay_s = _delay_s(error, of.retries.delay_s, attempt)
+    except Exception as broken:  # noqa: BLE001 - the author's function may raise anything
+        message = f"{told(error)}; not tried again, as retry_delay_seconds raised {told(broken)}"
+        return Failed(message=message, exception=error, attempt=attempt)
+    return Retrying(message=told(error), exception=error, attempt=attempt, delay_s=delay_s)
 
 
 def told(error: BaseException) -> str:

@@ -1,5 +1,7 @@
 """What follows from the end of an attempt."""
 
+from dataclasses import replace
+
 import pytest
 
 from headrace import ParameterError, RetryRun, TimedOut, UsageError
@@ -68,4 +70,14 @@ def test_a_cancellation_is_never_tried_again():
     """Whatever the exception is."""
     assert after_error(STOP, a_description(limit=9), attempt=1, cancelled=True) == Cancelled(
         message="interrupted by Ctrl-C", exception=STOP, attempt=1
+    )
+
+
+def test_a_delay_function_that_raises_ends_the_retries():
+    """With the error that began it, and a word about the function."""
+    description = replace(a_description(), retries=Retries(1, lambda failures: {}[failures]))
+    assert after_error(VALUE, description, attempt=1, cancelled=False) == Failed(
+        message="ValueError: no way; not tried again, as retry_delay_seconds raised KeyError: 1",
+        exception=VALUE,
+        attempt=1,
     )
