@@ -6,6 +6,7 @@ It knows names, uids, resource versions, finalizers and patches. It knows no sch
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -57,17 +58,17 @@ class FakeCluster:
         return [name for asked, _, name in self.requests if asked == verb]
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
-        self._ask("get", resource, name)
+        await self._ask("get", resource, name)
         return copy.deepcopy(self._existing((resource.plural, namespace, name)))
 
     async def list(self, resource: Resource, namespace: str, *, labels: str = "") -> list[dict[str, Any]]:
-        self._ask("list", resource, labels)
+        await self._ask("list", resource, labels)
         wanted = dict(pair.split("=") for pair in labels.split(",") if pair)
         return [obj for obj in self.all(resource) if _is_picked(obj, namespace, wanted)]
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         name = body["metadata"]["name"]
-        self._ask("create", resource, name)
+        await self._ask("create", resource, name)
         if (resource.plural, namespace, name) in self._objects:
             raise AlreadyExists(409, "AlreadyExists", f'{resource.plural} "{name}" already exists')
         return self.put(resource, {**body, "metadata": {**body["metadata"], "namespace": namespace}})
@@ -75,7 +76,7 @@ class FakeCluster:
     async def patch(
         self, resource: Resource, namespace: str, name: str, body: Any, *, subresource: str = ""
     ) -> dict[str, Any]:
-        self._ask("patch", resource, name)
+        await self._ask("patch", resource, name)
         key = (resource.plural, namespace, name)
         old = self._existing(key)
         new = _patched(old, body)
@@ -88,7 +89,7 @@ class FakeCluster:
         return self._store(key, old, new)
 
     async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
-        self._ask("delete", resource, name)
+        await self._ask("delete", resource, name)
         key = (resource.plural, namespace, name)
         old = self._objects.get(key)
         if old is None:
@@ -109,7 +110,8 @@ class FakeCluster:
             self._objects[key] = new
         return copy.deepcopy(new)
 
-    def _ask(self, verb: str, resource: Resource, name: str) -> None:
+    async def _ask(self, verb: str, resource: Resource, name: str) -> None:
+        await asyncio.sleep(0)  # others get their turn, as while a real request is under way
         self.requests.append((verb, resource.plural, name))
         failures = self._failures.get((verb, resource.plural))
         if failures:

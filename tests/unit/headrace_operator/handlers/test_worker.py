@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, TooManyRequests, Unreachable
 from headrace_operator.apply.flow_run import RunApplier
 from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.handlers import flow_run
 from headrace_operator.handlers.context import Context
 from headrace_operator.handlers.worker import work
 from headrace_operator.kube.resources import (
@@ -80,14 +81,15 @@ class Operator:
         await self.rests()
 
     async def rests(self) -> None:
-        """Works until nothing is ready; delayed keys stay delayed."""
-        task = asyncio.create_task(work(self.queue, self.context))
-        for _ in range(100):
+        """Two workers work until nothing is ready; delayed keys stay delayed."""
+        tasks = [asyncio.create_task(work(self.queue, self.context)) for _ in range(2)]
+        for _ in range(200):
             await asyncio.sleep(0)
         assert not len(self.queue), "it never comes to rest"
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        for task in tasks:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
 
     async def what_is_delayed(self) -> None:
         """As if its time had come."""
@@ -173,6 +175,18 @@ async def test_two_runs_never_take_one_slot(operator: Operator) -> None:
     assert operator.status(name="r2")["reason"] == "WaitingForSlot"
     await operator.pod_is("r1-1", ended(0))
     assert operator.pods() == ["r1-1", "r2-1"]
+
+
+async def test_a_more_urgent_run_does_not_take_the_slot_of_one_that_is_being_launched(operator: Operator) -> None:
+    """It comes while the API server is still asked for the other's pod."""
+    operator.apply(DEPLOYMENTS, "daily", {"flowRef": {"name": "etl"}, "concurrency": {"limit": 1}})
+    operator.apply(FLOW_RUNS, "r1", {"deploymentRef": {"name": "daily"}})
+    launch = asyncio.create_task(flow_run.reconcile(operator.context, ObjectKey(NAMESPACE, "r1")))
+    await asyncio.sleep(0)
+    operator.apply(FLOW_RUNS, "r2", {"deploymentRef": {"name": "daily"}, "priority": 9})
+    await flow_run.reconcile(operator.context, ObjectKey(NAMESPACE, "r2"))
+    await launch
+    assert operator.pods() == ["r1-1"]
 
 
 async def test_a_refused_pod_gives_its_slot_back(operator: Operator) -> None:
