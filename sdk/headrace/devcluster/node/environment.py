@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from headrace.devcluster.node.fields import field_value, resource_value
@@ -45,47 +46,49 @@ async def environment(
         allocatable: Of the node, for `resourceFieldRef` without a limit.
     Raises: MissingSource: a ConfigMap, a Secret or a key is not there; a kubelet's CreateContainerConfigError.
     """
+    lookup = _Lookup(container, pod, sources, allocatable)
     variables: dict[str, str] = {}
     for each in container.get("envFrom") or ():
-        variables |= await _from_whole(each, sources)
+        variables |= await lookup.whole(each)
     for each in container.get("env") or ():
-        value = await _value(each, container, pod, sources, allocatable, {**base, **variables})
+        reference = each.get("valueFrom")
+        plain = expand(each.get("value") or "", {**base, **variables})
+        value = await lookup.one(reference) if reference else plain
         if value is not None:
             variables[each["name"]] = value
     return {**base, **variables}
 
 
-async def _from_whole(reference: Mapping[str, Any], sources: Sources) -> dict[str, str]:
-    prefix = reference.get("prefix", "")
-    entries: dict[str, bytes] | None = None
-    if "configMapRef" in reference:
-        entries = await sources.config_map(**_named(reference["configMapRef"]))
-    elif "secretRef" in reference:
-        entries = await sources.secret(**_named(reference["secretRef"]))
-    return {prefix + key: value.decode(errors="replace") for key, value in (entries or {}).items()}
+@dataclass(frozen=True, slots=True)
+class _Lookup:
+    """Finds what the variables of one container refer to."""
 
+    container: Mapping[str, Any]
+    pod: Mapping[str, Any]
+    sources: Sources
+    allocatable: Mapping[str, str]
 
-async def _value(  # noqa: PLR0917 - each kind of source needs its own
-    variable: Mapping[str, Any],
-    container: Mapping[str, Any],
-    pod: Mapping[str, Any],
-    sources: Sources,
-    allocatable: Mapping[str, str],
-    known: Mapping[str, str],
-) -> str | None:
-    reference = variable.get("valueFrom")
-    if not reference:
-        return expand(variable.get("value") or "", known)
-    if "fieldRef" in reference:
-        return field_value(pod, reference["fieldRef"]["fieldPath"])
-    if "resourceFieldRef" in reference:
-        asked = reference["resourceFieldRef"]
-        return resource_value(_asked(asked, container, pod), asked, allocatable)
-    if "configMapKeyRef" in reference:
-        asked = reference["configMapKeyRef"]
-        return _key(asked, await sources.config_map(**_named(asked)), f"ConfigMap {sources.namespace}")
-    asked = reference["secretKeyRef"]
-    return _key(asked, await sources.secret(**_named(asked)), f"Secret {sources.namespace}")
+    async def whole(self, reference: Mapping[str, Any]) -> dict[str, str]:
+        """Every entry of a ConfigMap or a Secret."""
+        prefix = reference.get("prefix", "")
+        if "configMapRef" in reference:
+            entries = await self.sources.config_map(**_named(reference["configMapRef"]))
+        else:
+            entries = await self.sources.secret(**_named(reference["secretRef"]))
+        return {prefix + key: value.decode(errors="replace") for key, value in (entries or {}).items()}
+
+    async def one(self, reference: Mapping[str, Any]) -> str | None:
+        """The value of a `valueFrom`; None for an optional one that is not there."""
+        if "fieldRef" in reference:
+            return field_value(self.pod, reference["fieldRef"]["fieldPath"])
+        if "resourceFieldRef" in reference:
+            asked = reference["resourceFieldRef"]
+            return resource_value(_asked(asked, self.container, self.pod), asked, self.allocatable)
+        if "configMapKeyRef" in reference:
+            asked = reference["configMapKeyRef"]
+            return _key(asked, await self.sources.config_map(**_named(asked)), f"ConfigMap {self.sources.namespace}")
+        asked = reference["secretKeyRef"]
+        return _key(asked, await self.sources.secret(**_named(asked)), f"Secret {self.sources.namespace}")
 
 
 def _asked(reference: Mapping[str, Any], own: Mapping[str, Any], pod: Mapping[str, Any]) -> Mapping[str, Any]:

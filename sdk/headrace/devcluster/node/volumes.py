@@ -8,11 +8,10 @@ What comes from the API is written as a kubelet writes it, so that a change show
 
 from __future__ import annotations
 
-import os
 import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from headrace.devcluster.node.sources import MissingSource, Sources
 FILE_MODE = 0o644
 API_BACKED = ("configMap", "secret", "downwardAPI", "projected")
 TOKEN_LIFETIME_S = 3600
-_versions = count()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,13 +150,13 @@ def write_files(volume: Path, files: Mapping[str, File]) -> None:
     old = pointer.resolve() if pointer.is_symlink() else None
     if old and _content(old) == files:
         return
-    new = volume / f"..{os.getpid()}_{next(_versions)}"
+    new = Path(tempfile.mkdtemp(prefix="..", dir=volume))
+    new.chmod(0o755)
     for path, file in files.items():
         target = new / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.content)
         target.chmod(file.mode)
-    new.mkdir(exist_ok=True)
     swap = volume / "..data_new"
     swap.symlink_to(new.name)
     swap.rename(pointer)
