@@ -28,8 +28,8 @@ from headrace.flows import Flow
 from headrace.launch import Ending, Launch, launch, refused
 
 TERMINATION_LOG: Final = "/dev/termination-log"
-THREAD_GRACE_S: Final = 1.0
-"""How long a cancelled process waits for threads that end by themselves; others do not keep the pod."""
+THREAD_GRACE_S: Final = 0.2
+"""How long a cancelled process waits for threads that are just ending; others do not keep the pod."""
 
 
 def main(variables: Mapping[str, str]) -> int:

@@ -2,13 +2,19 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
+
+from headrace import ParameterError, UsageError
+from headrace.engine.session import Session
+from headrace.pod import parameters, session
 
 FLOWS = Path(__file__).parent / "pod_flows.py"
 
@@ -130,7 +136,6 @@ ENDS = {
     "task_takes_long": (1, "Failed", "FlowFailed", 'task "long-0" took longer than its timeout of 0.05 s (pod_flows.py:'),
     "leaves": (1, "Failed", "FlowFailed", "the code called sys.exit(0); return to succeed, raise to fail (pod_flows.py:"),
     "plain": (0, "Succeeded", "Completed", "the flow returned"),
-    "nowhere": (78, "Failed", "BadEntrypoint", 'entrypoint "pod_flows:nowhere": module "pod_flows" has no "nowhere"; its flows are: '),
     "missing:main": (78, "Failed", "BadEntrypoint", 'entrypoint "missing:main": there is no module "missing" in '),
     "pod_flows.py:needs": (78, "Failed", "InvalidParameters", 'flow "needs": parameter "day" is missing, expected datetime.date; it takes day: datetime.date'),
     "pod_broken:main": (78, "Failed", "ImportError", "its module cannot be imported: ModuleNotFoundError: No module named 'no_such_module'"),
@@ -157,30 +162,46 @@ def test_the_flows_own_retries_are_the_operators(pod):
     assert [event["event"] for event in run.events] == ["flow_started", "flow_retrying"]
 
 
-@pytest.mark.parametrize(
-    ("variables", "reason", "told"),
-    [
-        ({"HEADRACE_ENTRYPOINT": None}, "BadEntrypoint", 'entrypoint "": write "module:function"'),
-        (
-            {"HEADRACE_PARAMETERS": "[1]"},
-            "InvalidParameters",
-            "\"HEADRACE_PARAMETERS\" is '[1]', expected a JSON object",
-        ),
-        ({"HEADRACE_PARAMETERS": "{"}, "InvalidParameters", "expected a JSON object"),
-        ({"HEADRACE_ATTEMPT": "0"}, "BadEntrypoint", "HEADRACE_ATTEMPT is '0', expected a whole number from 1"),
-        ({"HEADRACE_SCHEDULED_TIME": "7:00"}, "BadEntrypoint", "HEADRACE_SCHEDULED_TIME is '7:00', expected RFC 3339"),
-    ],
-    ids=str,
-)
-def test_a_wrong_environment_is_told(variables, reason, told, pod):
+def test_a_wrong_environment_is_told(pod):
     """Exit code 78: another attempt would end the same way."""
-    code, said = pod("plain", **variables).ended()
-    assert (code, said["reason"]) == (78, reason)
-    assert told in said["message"]
+    code, said = pod("plain", HEADRACE_ATTEMPT="0").ended()
+    assert (code, said["state"], said["message"]) == (
+        78,
+        "Failed",
+        "HEADRACE_ATTEMPT is '0', expected a whole number from 1",
+    )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("entrypoint", ["waits", "waits_on_loop", "waits_for_thread"])
+@pytest.mark.parametrize("text", ["[1]", "{", "null"])
+def test_parameters_are_a_json_object(text):
+    """Nothing else can be given by name."""
+    with pytest.raises(
+        ParameterError, match=rf"\"HEADRACE_PARAMETERS\" is '{re.escape(text)}', expected a JSON object"
+    ):
+        parameters(text, "etl")
+
+
+@pytest.mark.parametrize("text", ["7:00", "2026-01-01T07:00:00", "tomorrow"])
+def test_a_time_has_a_zone(text):
+    """A time without one means nothing to a flow that runs elsewhere."""
+    with pytest.raises(UsageError, match=f"HEADRACE_SCHEDULED_TIME is '{text}', expected RFC 3339"):
+        session({"HEADRACE_SCHEDULED_TIME": text})
+
+
+def test_an_empty_environment_is_that_of_a_first_attempt():
+    """What is absent is empty."""
+    assert session({}) == Session(repeats_flows=False, tally=ANY)
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "number"),
+    [
+        ("waits", signal.SIGTERM),
+        ("waits", signal.SIGINT),
+        ("waits_on_loop", signal.SIGTERM),
+        ("waits_for_thread", signal.SIGTERM),
+    ],
+)
 def test_a_signal_cancels_the_run(entrypoint, number, pod):
     """`finally` blocks run, also those that take their time, and more signals do not cut them short."""
     run = pod(entrypoint)

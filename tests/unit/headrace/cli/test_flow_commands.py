@@ -7,6 +7,10 @@ import sys
 
 import pytest
 import yaml
+from typer.testing import CliRunner
+
+from headrace import EntrypointError, ParameterError, UsageError
+from headrace.cli.main import application
 
 CODE = """
 import threading
@@ -35,29 +39,33 @@ async def waits():
 
 
 @pytest.fixture
-def command(tmp_path):
-    """Runs `headrace …` in a folder with etl.py."""
+def folder(tmp_path, monkeypatch):
+    """The working folder, with etl.py; what it loads goes with the test."""
     (tmp_path / "etl.py").write_text(CODE)
-
-    def run(*arguments):
-        environment = {"PATH": os.environ["PATH"], "NO_COLOR": "1", "TERM": "dumb"}
-        return subprocess.run(
-            [sys.executable, "-m", "headrace.cli", *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-
-    run.folder = tmp_path
-    return run
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if name == "etl":
+            del sys.modules[name]
 
 
-def test_run_tells_progress_and_outcome(command):
+def command(*arguments):
+    """What `headrace …` prints and exits with, in this process."""
+    return CliRunner().invoke(application(), arguments)
+
+
+def process(*arguments):
+    """The same as a process of its own."""
+    environment = {"PATH": os.environ["PATH"], "NO_COLOR": "1", "TERM": "dumb"}
+    started = [sys.executable, "-m", "headrace.cli", *arguments]
+    return subprocess.run(started, env=environment, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_run_tells_progress_and_outcome(folder):
     """Results on standard output, progress beside it."""
-    done = command("run", "etl.py:main", "-p", "day=2026-01-01", "-p", "n=4", "-p", "note=7")
+    done = process("run", "etl.py:main", "-p", "day=2026-01-01", "-p", "n=4", "-p", "note=7")
     *printed, last = done.stdout.splitlines()
     assert (done.returncode, printed) == (0, ["2026-01-01 8 '7'"])
     assert last.startswith("Succeeded after ")
@@ -70,9 +78,9 @@ def test_run_tells_progress_and_outcome(command):
     ]
 
 
-def test_run_takes_parameters_from_a_file(command):
+def test_run_takes_parameters_from_a_file(folder):
     """-p wins over it."""
-    (command.folder / "p.json").write_text('{"day": "2026-01-01", "n": 1}')
+    (folder / "p.json").write_text('{"day": "2026-01-01", "n": 1}')
     done = command("run", "etl:main", "--params-file", "p.json", "-p", "n=5")
     assert done.stdout.startswith("2026-01-01 10 ''\n")
 
@@ -90,18 +98,18 @@ def test_run_takes_parameters_from_a_file(command):
     ],
     ids=str,
 )
-def test_run_exits_as_the_pod_does(arguments, code, told, command):
+def test_run_exits_as_the_pod_does(arguments, code, told, folder):
     """With one line that says why."""
     done = command("run", *arguments)
-    assert done.returncode == code
+    assert done.exit_code == code
     assert told in (done.stderr if code == 78 else done.stdout)
 
 
-def test_ctrl_c_cancels_a_run(command):
+def test_ctrl_c_cancels_a_run(folder):
     """Exit status 130."""
     process = subprocess.Popen(
         [sys.executable, "-m", "headrace.cli", "run", "etl.py:waits"],
-        cwd=command.folder,
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -112,7 +120,7 @@ def test_ctrl_c_cancels_a_run(command):
     assert (process.returncode, "cancelled by SIGINT" in out) == (130, True)
 
 
-def test_render_prints_what_kubectl_takes(command):
+def test_render_prints_what_kubectl_takes(folder):
     """A Flow with its code, and a Deployment."""
     done = command("render", "etl.py:main", "--cron", "0 7 * * *", "--time-zone", "Europe/London", "-p", "day=2026-01-01", "--concurrency", "2", "--on-conflict", "Skip", "-n", "team", "--image", "acme:1")  # fmt: skip
     assert done.stderr == ""
@@ -133,7 +141,7 @@ def test_render_prints_what_kubectl_takes(command):
     [([], ["Flow"]), (["--deployment"], ["Flow", "Deployment"]), (["--interval", "60"], ["Flow", "Deployment"]), (["--rrule", "FREQ=DAILY"], ["Flow", "Deployment"])],
     ids=str,
 )  # fmt: skip
-def test_render_adds_a_deployment_where_something_asks_for_one(arguments, kinds, command):
+def test_render_adds_a_deployment_where_something_asks_for_one(arguments, kinds, folder):
     """A bare flow is a Flow."""
     done = command("render", "etl:fails", "--name", "other", *arguments)
     manifests = list(yaml.safe_load_all(done.stdout))
@@ -150,13 +158,18 @@ def test_render_adds_a_deployment_where_something_asks_for_one(arguments, kinds,
         (["etl.py:main", "--on-conflict", "Skip"], "--on-conflict belongs to --concurrency"),
         (["etl.py:main", "-p", "n=x"], """parameter "n" is 'x', expected int"""),
         (["etl.py:main", "--interval", "0"], 'deployment "etl": '),
-        (["nope.py:main"], 'headrace: entrypoint "nope.py:main": there is no file'),
     ],
     ids=str,
 )  # fmt: skip
-def test_render_says_what_is_wrong_in_one_line(arguments, told, command):
+def test_render_says_what_is_wrong(arguments, told, folder):
     """And prints no half of a manifest."""
     done = command("render", *arguments)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert told in done.stderr
-    assert len(done.stderr.splitlines()) == 1
+    assert (isinstance(done.exception, UsageError | ParameterError | EntrypointError), done.stdout) == (True, "")
+    assert told in str(done.exception)
+
+
+def test_what_is_wrong_is_told_in_one_line(folder):
+    """Without a traceback, and with exit status 1."""
+    done = process("render", "nope.py:main")
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert done.stderr.startswith('headrace: entrypoint "nope.py:main": there is no file')
