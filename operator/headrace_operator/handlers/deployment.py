@@ -28,8 +28,9 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
         return 0.0
     for run in decision.create:
         await _create(context, seen, run)
-    await _write_status(context, seen, decision)
+    # An Event that is written twice is one Event; one that comes after the status is lost if we die in between.
     await _record(context, seen, decision.events)
+    await _write_status(context, seen, decision)
     return seconds_until(decision.look_again_at, now)
 
 

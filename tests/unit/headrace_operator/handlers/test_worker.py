@@ -293,6 +293,17 @@ class TestSchedules:
         assert self.runs(operator) == ["daily-hourly-20260304120000"]
         assert operator.status(DEPLOYMENTS, "daily")["schedules"][0]["lastScheduledTime"] == "2026-03-04T12:00:00Z"
 
+    async def test_dying_before_a_miss_is_noted_loses_no_event_about_it(self, operator: Operator) -> None:
+        """And makes no second one."""
+        spec = self.spec(catchUp={"policy": "None"})
+        operator.cluster.fail_next("patch", DEPLOYMENTS, Unreachable(0, "Unreachable", "killed"))
+        operator.apply(DEPLOYMENTS, "daily", spec, creationTimestamp="2026-03-04T10:30:00Z")
+        for _ in range(2):
+            await operator.rests()
+            operator.intake.wake_everything()
+        (event,) = operator.cluster.all(EVENTS)
+        assert event["reason"] == "MissedSchedule"
+
     async def test_a_deployment_that_was_suspended_just_now_starts_nothing(self, operator: Operator) -> None:
         """It is read afresh before a run is made; the event about it is still on its way."""
         operator.apply(DEPLOYMENTS, "daily", self.spec(), creationTimestamp="2026-03-04T11:30:00Z")
