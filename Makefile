@@ -30,7 +30,7 @@ demo: $(STAMP) ## a real flow on a real Kubernetes API, start to end (KEEP=1 lea
 test: lint unit cluster-test ## everything: checks, unit and contract tests, tests on a real API server
 
 unit: $(STAMP) ## tests without any API
-	@$(BIN)/pytest tests/unit tests/contract
+	@$(BIN)/pytest --numprocesses=auto tests/unit tests/contract
 
 cluster-test: setup ## tests on a real kube-apiserver and etcd
 	@$(BIN)/pytest tests/cluster

@@ -106,7 +106,7 @@ def test_retries_are_those_of_the_decorator(options, spec):
     assert policy(**options) == spec
 
 
-@pytest.mark.parametrize("delay", [[1, 2, 3], [0, 1], [4, 2], lambda failures: failures], ids=str)
+@pytest.mark.parametrize("delay", [[1, 2, 3], [0, 1], [4, 2], pytest.param(lambda failures: failures, id="a function")])
 def test_delays_that_a_manifest_cannot_hold_are_refused(delay):
     """In place of rendering others."""
     with pytest.raises(UsageError, match="a manifest cannot hold this retry_delay_seconds; use a number, Backoff"):
