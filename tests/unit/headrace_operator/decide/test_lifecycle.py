@@ -8,19 +8,17 @@ from typing import Any
 
 import pytest
 
-from headrace.api.conditions import Phase, Reason
-from headrace_operator.decide import lifecycle
+from headrace.api.conditions import Phase
 from headrace_operator.decide.actions import Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
 from headrace_operator.decide.diagnosis import diagnose_wait
-from headrace_operator.decide.lifecycle import QUIET_START_S, Rule, clear_orphans, decide
-from headrace_operator.decide.snapshot import Place, Pod, RunStatus, Snapshot, Unresolved
+from headrace_operator.decide.lifecycle import QUIET_START_S, clear_orphans, decide
+from headrace_operator.decide.snapshot import Place, Pod, RunStatus, Snapshot
 from headrace_operator.decide.waiting import SLOW_START_S, UNANSWERED_S
 from tests.builders import (
     ACCEPTED,
     NOW,
     a_condition,
     a_deployment,
-    a_flow,
     a_pod,
     a_run,
     a_running_status,
@@ -34,29 +32,21 @@ from tests.builders import (
     unschedulable,
     waiting,
 )
+from tests.unit.headrace_operator.decide.situations import (
+    FAILED_ONCE,
+    LATER,
+    MISSING,
+    ONE_AT_A_TIME,
+    REPLACING,
+    SOON,
+    STRICT,
+    a_finished_run,
+    a_run_under_way,
+    retrying,
+)
 
-SOON = NOW + timedelta(seconds=2)
-LATER = NOW + timedelta(seconds=60)
 POD_1 = ("etl-1-1", "pod-uid-1")
 POD_2 = ("etl-1-2", "pod-uid-2")
-MISSING = Unresolved(Reason.FLOW_NOT_FOUND, 'there is no Flow "etl" in namespace team-a; apply it')
-ONE_AT_A_TIME = a_deployment(concurrency={"limit": 1})
-SKIPPING = a_deployment(concurrency={"limit": 1, "onConflict": "Skip"})
-REPLACING = a_deployment(concurrency={"limit": 1, "onConflict": "Replace"})
-STRICT = a_flow(parameters={"schema": {"required": ["day"]}})
-FAILED_ONCE = (an_attempt(1, reason="FlowFailed", finished_at=NOW),)
-
-
-def a_finished_run(phase: Phase = Phase.SUCCEEDED, **changes: Any) -> Any:
-    return a_run(status=RunStatus(phase=phase, reason="Succeeded", finished_at=NOW), **changes)
-
-
-def a_run_under_way(**changes: Any) -> Any:
-    return a_run(status=a_running_status(), **changes)
-
-
-def retrying(**changes: Any) -> RunStatus:
-    return an_accepted_status(**{"phase": Phase.RETRYING, "attempts": FAILED_ONCE, **changes})
 
 
 def told(pod: Pod, now: datetime = LATER) -> str:
@@ -64,156 +54,6 @@ def told(pod: Pod, now: datetime = LATER) -> str:
     found = diagnose_wait(pod.raw, now=now)
     assert found is not None
     return found.message
-
-
-BOTH_APPLY = [
-    pytest.param(
-        lifecycle.being_deleted,
-        lifecycle.already_finished,
-        a_snapshot(a_finished_run(deleting=True), pods=(a_pod(running()),)),
-        id="a run that is deleted lets go of its pods, finished or not",
-    ),
-    pytest.param(
-        lifecycle.already_finished,
-        lifecycle.pod_ended,
-        a_snapshot(a_finished_run(Phase.FAILED), pods=(a_pod(ended(0)),)),
-        id="a finished run never leaves its phase, even when its pod succeeded after all",
-    ),
-    pytest.param(
-        lifecycle.attempt_is_recorded,
-        lifecycle.cancelled,
-        a_snapshot(a_run(status=retrying(), cancel=True), pods=(a_pod(ended(1)),)),
-        id="a pod whose end is written is let go before a cancellation is looked at",
-    ),
-    pytest.param(
-        lifecycle.pod_ended,
-        lifecycle.cancelled,
-        a_snapshot(a_run_under_way(cancel=True), pods=(a_pod(ended(1)),)),
-        id="an outcome is taken down before a cancellation",
-    ),
-    pytest.param(
-        lifecycle.pod_ended,
-        lifecycle.unresolved,
-        a_snapshot(a_run_under_way(), flow=MISSING, pods=(a_pod(ended(0)),)),
-        id="an outcome is taken down though the Flow is gone",
-    ),
-    pytest.param(
-        lifecycle.pod_ended,
-        lifecycle.suspended,
-        a_snapshot(a_run_under_way(suspend=True), pods=(a_pod(ended(0)),)),
-        id="an outcome is taken down though the run is suspended",
-    ),
-    pytest.param(
-        lifecycle.pod_lost,
-        lifecycle.cancelled,
-        a_snapshot(a_run_under_way(cancel=True), lost=True),
-        id="a loss is taken down before a cancellation",
-    ),
-    pytest.param(
-        lifecycle.pod_lost,
-        lifecycle.pod_unseen,
-        a_snapshot(a_run_under_way(), lost=True),
-        id="a pod that is known to be gone is not waited for",
-    ),
-    pytest.param(
-        lifecycle.cancelled,
-        lifecycle.pod_exists,
-        a_snapshot(a_run_under_way(cancel=True), pods=(a_pod(running()),)),
-        id="a cancellation ends a pod that runs",
-    ),
-    pytest.param(
-        lifecycle.cancelled,
-        lifecycle.unresolved,
-        a_snapshot(a_run(cancel=True), flow=MISSING),
-        id="a run that waits for its Flow can be cancelled",
-    ),
-    pytest.param(
-        lifecycle.cancelled,
-        lifecycle.suspended,
-        a_snapshot(a_run(cancel=True, suspend=True)),
-        id="a suspended run can be cancelled",
-    ),
-    pytest.param(
-        lifecycle.cancelled,
-        lifecycle.wrong_parameters,
-        a_snapshot(a_run(cancel=True), flow=STRICT),
-        id="who cancels gets Cancelled, not a complaint about parameters",
-    ),
-    pytest.param(
-        lifecycle.pod_exists,
-        lifecycle.suspended,
-        a_snapshot(a_run_under_way(suspend=True), pods=(a_pod(running()),)),
-        id="suspending lets the attempt under way go on",
-    ),
-    pytest.param(
-        lifecycle.pod_exists,
-        lifecycle.unresolved,
-        a_snapshot(a_run_under_way(), flow=MISSING, pods=(a_pod(running()),)),
-        id="an attempt goes on though its Flow is gone",
-    ),
-    pytest.param(
-        lifecycle.unresolved,
-        lifecycle.suspended,
-        a_snapshot(a_run(suspend=True), flow=MISSING),
-        id="a missing Flow is told before a suspension",
-    ),
-    pytest.param(
-        lifecycle.wrong_parameters,
-        lifecycle.suspended,
-        a_snapshot(a_run(suspend=True), flow=STRICT),
-        id="wrong parameters are told at once, suspended or not",
-    ),
-    pytest.param(
-        lifecycle.wrong_parameters,
-        lifecycle.waits_for_slot,
-        a_snapshot(flow=STRICT, deployment=ONE_AT_A_TIME, place=Place(active=1)),
-        id="wrong parameters are told before the run waits in a queue",
-    ),
-    pytest.param(
-        lifecycle.wrong_parameters,
-        lifecycle.skipped,
-        a_snapshot(flow=STRICT, deployment=SKIPPING, place=Place(active=1)),
-        id="wrong parameters are a failure, not a skip",
-    ),
-    pytest.param(
-        lifecycle.suspended,
-        lifecycle.backs_off,
-        a_snapshot(a_run(suspend=True, status=retrying(next_attempt_at=LATER))),
-        id="a suspension is told while a retry is waited for",
-    ),
-    pytest.param(
-        lifecycle.suspended,
-        lifecycle.skipped,
-        a_snapshot(a_run(suspend=True), deployment=SKIPPING, place=Place(active=1)),
-        id="a suspended run is not skipped: it does not ask for a slot yet",
-    ),
-    pytest.param(
-        lifecycle.skipped,
-        lifecycle.waits_for_slot,
-        a_snapshot(deployment=SKIPPING, place=Place(active=1)),
-        id="a skipping deployment has no queue",
-    ),
-    pytest.param(
-        lifecycle.waits_for_slot,
-        lifecycle.earlier_pod_is_live,
-        a_snapshot(pods=(a_pod(running(), run_uid="old"),), deployment=ONE_AT_A_TIME, place=Place(active=1)),
-        id="a run in the queue does not care for pods of its name yet",
-    ),
-    pytest.param(
-        lifecycle.earlier_pod_is_live,
-        lifecycle.starts,
-        a_snapshot(pods=(a_pod(running(), run_uid="old"),)),
-        id="nothing starts beside a pod of an earlier run of the same name",
-    ),
-]
-
-
-@pytest.mark.parametrize(("first", "second", "seen"), BOTH_APPLY)
-def test_of_two_rules_that_apply_the_order_decides(first: Rule, second: Rule, seen: Snapshot) -> None:
-    """Either would answer; the first one does."""
-    assert first(seen, NOW) is not None
-    assert second(seen, NOW) is not None
-    assert decide(seen, NOW) == first(seen, NOW)
 
 
 def test_a_plain_run_is_launched_without_a_word() -> None:
@@ -536,114 +376,6 @@ class TestPodThatExists:
         changed = a_deployment(parameters={"price": "$9"})
         decision = decide(a_snapshot(deployment=changed, pods=(pod,)), NOW)
         assert decision.status == a_running_status(flow_revision="rev0", parameters={"price": "$5"})
-
-
-class TestBeforeTheFirstPod:
-    """Why a run does not start."""
-
-    def test_a_missing_flow_is_told_once_and_waited_for(self) -> None:
-        """Condition and Event; nothing more while nothing changes."""
-        first = decide(a_snapshot(flow=MISSING), NOW)
-        status = RunStatus(
-            phase=Phase.PENDING,
-            reason="FlowNotFound",
-            message=MISSING.message,
-            observed_generation=1,
-            conditions=(a_condition("Accepted", status="False", reason="FlowNotFound", message=MISSING.message),),
-            queued_at=NOW,
-        )
-        event = RecordEvent("FlowNotFound", MISSING.message, warning=True)
-        assert first == Decision(reason="FlowNotFound", actions=(event,), status=status)
-        assert decide(a_snapshot(a_run(status=status), flow=MISSING), LATER) == Decision(reason="FlowNotFound")
-
-    def test_a_flow_that_appears_lets_the_run_go_on_by_itself(self) -> None:
-        """And the condition is turned when the pod runs."""
-        waits = decide(a_snapshot(flow=MISSING), NOW).status
-        assert waits is not None
-        assert decide(a_snapshot(a_run(status=waits)), LATER) == Decision(reason="Launched", actions=(LaunchPod(1),))
-        runs = decide(a_snapshot(a_run(status=waits), pods=(a_pod(running()),)), LATER).status
-        at = {"last_transition_time": LATER}
-        assert runs == a_running_status(conditions=(replace(ACCEPTED, **at), replace(admitted(), **at)))
-
-    def test_a_flow_that_is_gone_before_a_retry_is_told_as_a_retry_that_waits(self) -> None:
-        """Pending is said of runs that have not begun."""
-        decision = decide(a_snapshot(a_run(status=retrying()), flow=MISSING), LATER)
-        assert decision.status is not None
-        assert (decision.status.phase, decision.status.reason) == (Phase.RETRYING, "FlowNotFound")
-
-    def test_wrong_parameters_end_the_run_without_a_pod(self) -> None:
-        """Failed, with the sentence in message, conditions and Event."""
-        decision = decide(a_snapshot(flow=STRICT), NOW)
-        message = (
-            "parameters: 'day' is a required property. Mend the parameters and create a new FlowRun "
-            "(Flow etl, spec.parameters.schema says what is expected)"
-        )
-        refused = {"status": "False", "reason": "InvalidParameters", "message": message}
-        assert decision == Decision(
-            reason="InvalidParameters",
-            status=RunStatus(
-                phase=Phase.FAILED,
-                reason="InvalidParameters",
-                message=message,
-                observed_generation=1,
-                conditions=(a_condition("Accepted", **refused), a_condition("Completed", **refused)),
-                queued_at=NOW,
-                finished_at=NOW,
-            ),
-            afterwards=(RecordEvent("InvalidParameters", message, warning=True),),
-        )
-
-    @pytest.mark.parametrize(
-        "before",
-        [
-            pytest.param(RunStatus(), id="before the first attempt"),
-            pytest.param(retrying(next_attempt_at=LATER), id="between two attempts"),
-        ],
-    )
-    def test_a_suspended_run_is_paused(self, before: RunStatus) -> None:
-        """Told once; it goes on at once when the suspension is taken back, its wait forgotten."""
-        message = "spec.suspend is true; set it to false to go on"
-        paused = an_accepted_status(
-            phase=Phase.PAUSED, reason="Suspended", message=message, attempts=before.attempts, next_attempt_at=None
-        )
-        suspended = a_run(suspend=True, status=before)
-        assert decide(a_snapshot(suspended), NOW) == Decision(reason="Suspended", status=paused)
-        assert decide(a_snapshot(replace(suspended, status=paused)), LATER) == Decision(reason="Suspended")
-        resumed = decide(a_snapshot(a_run(status=paused)), LATER)
-        assert resumed == Decision(reason="Launched", actions=(LaunchPod(len(before.attempts) + 1),))
-
-    def test_a_run_that_finds_no_slot_waits_and_says_so_once(self) -> None:
-        """The message counts nobody, so that the queue's moves are not written."""
-        message = "waits for a slot of its deployment (spec.concurrency.limit)"
-        queued = {"deployment": ONE_AT_A_TIME, "place": Place(active=1)}
-        status = an_accepted_status(
-            phase=Phase.PENDING,
-            reason="WaitingForSlot",
-            message=message,
-            conditions=(ACCEPTED, a_condition("Admitted", status="False", reason="WaitingForSlot", message=message)),
-        )
-        assert decide(a_snapshot(**queued), NOW) == Decision(reason="WaitingForSlot", status=status)
-        waits = a_run(status=status)
-        moved = {**queued, "place": Place(active=1, ahead=3)}
-        assert decide(a_snapshot(waits, **moved), LATER) == Decision(reason="WaitingForSlot")
-        free = {**queued, "place": Place()}
-        assert decide(a_snapshot(waits, **free), LATER) == Decision(reason="Launched", actions=(LaunchPod(1),))
-
-    def test_a_skipped_run_says_why_and_is_no_event(self) -> None:
-        """Skipping is what was asked for."""
-        message = "no slot of its deployment is free (spec.concurrency.limit), and spec.concurrency.onConflict is Skip"
-        skipped = {"reason": "SkippedByConcurrency", "message": message}
-        assert decide(a_snapshot(deployment=SKIPPING, place=Place(active=1)), NOW) == Decision(
-            reason="SkippedByConcurrency",
-            status=RunStatus(
-                phase=Phase.SKIPPED,
-                observed_generation=1,
-                conditions=(a_condition("Completed", status="False", **skipped),),
-                queued_at=NOW,
-                finished_at=NOW,
-                **skipped,
-            ),
-        )
 
 
 def test_orphans_are_ended_and_let_go() -> None:

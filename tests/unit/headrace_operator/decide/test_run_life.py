@@ -179,7 +179,7 @@ def test_every_run_comes_to_its_end_within_its_limits(
     assert not any(held(pod) for pod in world.pods.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.sampled_from(ENDS), st.integers(0, 4))
 def test_an_operator_that_dies_at_any_write_comes_to_the_same_end(end: dict[str, Any], dies_after: int) -> None:
     """The status after a death and a new start is the one of an operator that lived."""

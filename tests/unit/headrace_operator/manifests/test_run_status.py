@@ -8,7 +8,7 @@ from typing import Any
 
 import jsonpatch
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.api.conditions import Phase
@@ -77,12 +77,14 @@ def stored(status: RunStatus) -> dict[str, Any]:
     return {"metadata": {"resourceVersion": "7"}, "status": render_status(status)}
 
 
+@settings(max_examples=50, deadline=None)
 @given(STATUSES)
 def test_a_status_comes_back_as_it_was_written(status: RunStatus) -> None:
     """Every field, nulls inside parameters and results included."""
     assert status_from(render_status(status)) == status
 
 
+@settings(max_examples=50, deadline=None)
 @given(STATUSES, STATUSES)
 def test_a_patch_turns_one_status_into_the_other(old: RunStatus, new: RunStatus) -> None:
     """Applied as the API server applies it; None when they are the same."""
@@ -93,6 +95,7 @@ def test_a_patch_turns_one_status_into_the_other(old: RunStatus, new: RunStatus)
         assert jsonpatch.apply_patch(stored(old), patch) == stored(new)
 
 
+@settings(max_examples=50, deadline=None)
 @given(STATUSES, STATUSES)
 def test_a_patch_names_what_changed_and_nothing_else(old: RunStatus, new: RunStatus) -> None:
     """The first operation binds it to what was read."""

@@ -7,7 +7,7 @@ from typing import Any
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.history import History
-from headrace_operator.observe.intake import Intake, Kind, WorkKey
+from headrace_operator.observe.intake import Intake, WorkKey
 from tests.builders import NAMESPACE, NOW, stamp
 
 STATUS_DELAY_S = 1.0
@@ -84,6 +84,3 @@ def an_intake() -> tuple[Intake, Wakes]:
 
 def key(name: str) -> ObjectKey:
     return ObjectKey(NAMESPACE, name)
-
-
-__all__ = ["STATUS_DELAY_S", "Kind", "Wakes", "an_intake", "deployment", "finished", "flow", "key", "run", "under_way"]

@@ -63,7 +63,7 @@ class Model:
         )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(ENTRIES | KEYS, max_size=25))
 def test_a_ledger_answers_as_a_sorted_list_does(steps: list[Entry | ObjectKey]) -> None:
     """Places, counts and turns after every change; an entry is put in, a bare key is taken out."""

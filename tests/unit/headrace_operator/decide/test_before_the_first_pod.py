@@ -1,0 +1,143 @@
+"""Why a run does not start, what it says meanwhile, and how it goes on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from headrace.api.conditions import Phase
+from headrace_operator.decide.actions import Decision, LaunchPod, RecordEvent
+from headrace_operator.decide.lifecycle import decide
+from headrace_operator.decide.snapshot import Place, RunStatus
+from tests.builders import (
+    ACCEPTED,
+    NOW,
+    a_condition,
+    a_pod,
+    a_run,
+    a_running_status,
+    a_snapshot,
+    admitted,
+    an_accepted_status,
+    running,
+)
+from tests.unit.headrace_operator.decide.situations import (
+    LATER,
+    MISSING,
+    ONE_AT_A_TIME,
+    SKIPPING,
+    STRICT,
+    retrying,
+)
+
+
+def test_a_missing_flow_is_told_once_and_waited_for() -> None:
+    """Condition and Event; nothing more while nothing changes."""
+    first = decide(a_snapshot(flow=MISSING), NOW)
+    status = RunStatus(
+        phase=Phase.PENDING,
+        reason="FlowNotFound",
+        message=MISSING.message,
+        observed_generation=1,
+        conditions=(a_condition("Accepted", status="False", reason="FlowNotFound", message=MISSING.message),),
+        queued_at=NOW,
+    )
+    event = RecordEvent("FlowNotFound", MISSING.message, warning=True)
+    assert first == Decision(reason="FlowNotFound", actions=(event,), status=status)
+    assert decide(a_snapshot(a_run(status=status), flow=MISSING), LATER) == Decision(reason="FlowNotFound")
+
+
+def test_a_flow_that_appears_lets_the_run_go_on_by_itself() -> None:
+    """And the condition is turned when the pod runs."""
+    waits = decide(a_snapshot(flow=MISSING), NOW).status
+    assert waits is not None
+    assert decide(a_snapshot(a_run(status=waits)), LATER) == Decision(reason="Launched", actions=(LaunchPod(1),))
+    runs = decide(a_snapshot(a_run(status=waits), pods=(a_pod(running()),)), LATER).status
+    at = {"last_transition_time": LATER}
+    assert runs == a_running_status(conditions=(replace(ACCEPTED, **at), replace(admitted(), **at)))
+
+
+def test_a_flow_that_is_gone_before_a_retry_is_told_as_a_retry_that_waits() -> None:
+    """Pending is said of runs that have not begun."""
+    decision = decide(a_snapshot(a_run(status=retrying()), flow=MISSING), LATER)
+    assert decision.status is not None
+    assert (decision.status.phase, decision.status.reason) == (Phase.RETRYING, "FlowNotFound")
+
+
+def test_wrong_parameters_end_the_run_without_a_pod() -> None:
+    """Failed, with the sentence in message, conditions and Event."""
+    decision = decide(a_snapshot(flow=STRICT), NOW)
+    message = (
+        "parameters: 'day' is a required property. Mend the parameters and create a new FlowRun "
+        "(Flow etl, spec.parameters.schema says what is expected)"
+    )
+    refused = {"status": "False", "reason": "InvalidParameters", "message": message}
+    assert decision == Decision(
+        reason="InvalidParameters",
+        status=RunStatus(
+            phase=Phase.FAILED,
+            reason="InvalidParameters",
+            message=message,
+            observed_generation=1,
+            conditions=(a_condition("Accepted", **refused), a_condition("Completed", **refused)),
+            queued_at=NOW,
+            finished_at=NOW,
+        ),
+        afterwards=(RecordEvent("InvalidParameters", message, warning=True),),
+    )
+
+
+@pytest.mark.parametrize(
+    "before",
+    [
+        pytest.param(RunStatus(), id="before the first attempt"),
+        pytest.param(retrying(next_attempt_at=LATER), id="between two attempts"),
+    ],
+)
+def test_a_suspended_run_is_paused(before: RunStatus) -> None:
+    """Told once; it goes on at once when the suspension is taken back, its wait forgotten."""
+    message = "spec.suspend is true; set it to false to go on"
+    paused = an_accepted_status(
+        phase=Phase.PAUSED, reason="Suspended", message=message, attempts=before.attempts, next_attempt_at=None
+    )
+    suspended = a_run(suspend=True, status=before)
+    assert decide(a_snapshot(suspended), NOW) == Decision(reason="Suspended", status=paused)
+    assert decide(a_snapshot(replace(suspended, status=paused)), LATER) == Decision(reason="Suspended")
+    resumed = decide(a_snapshot(a_run(status=paused)), LATER)
+    assert resumed == Decision(reason="Launched", actions=(LaunchPod(len(before.attempts) + 1),))
+
+
+def test_a_run_that_finds_no_slot_waits_and_says_so_once() -> None:
+    """The message counts nobody, so that the queue's moves are not written."""
+    message = "waits for a slot of its deployment (spec.concurrency.limit)"
+    queued = {"deployment": ONE_AT_A_TIME, "place": Place(active=1)}
+    status = an_accepted_status(
+        phase=Phase.PENDING,
+        reason="WaitingForSlot",
+        message=message,
+        conditions=(ACCEPTED, a_condition("Admitted", status="False", reason="WaitingForSlot", message=message)),
+    )
+    assert decide(a_snapshot(**queued), NOW) == Decision(reason="WaitingForSlot", status=status)
+    waits = a_run(status=status)
+    moved = {**queued, "place": Place(active=1, ahead=3)}
+    assert decide(a_snapshot(waits, **moved), LATER) == Decision(reason="WaitingForSlot")
+    free = {**queued, "place": Place()}
+    assert decide(a_snapshot(waits, **free), LATER) == Decision(reason="Launched", actions=(LaunchPod(1),))
+
+
+def test_a_skipped_run_says_why_and_is_no_event() -> None:
+    """Skipping is what was asked for."""
+    message = "no slot of its deployment is free (spec.concurrency.limit), and spec.concurrency.onConflict is Skip"
+    skipped = {"reason": "SkippedByConcurrency", "message": message}
+    assert decide(a_snapshot(deployment=SKIPPING, place=Place(active=1)), NOW) == Decision(
+        reason="SkippedByConcurrency",
+        status=RunStatus(
+            phase=Phase.SKIPPED,
+            observed_generation=1,
+            conditions=(a_condition("Completed", status="False", **skipped),),
+            queued_at=NOW,
+            finished_at=NOW,
+            **skipped,
+        ),
+    )
