@@ -116,7 +116,7 @@ def pod_exists(seen: Snapshot, now: datetime) -> Decision | None:
     if pod is None:
         return None
     waiting = diagnose_wait(pod.raw, now=now)
-    if waiting is not None and not _may_be_over_soon(seen, pod, waiting, now):
+    if waiting is not None and not _may_be_over_soon(pod, waiting, now):
         return _pod_waits(seen, pod, waiting, now)
     if not _runs(pod):
         return _pod_starts(seen, pod, now)
@@ -128,16 +128,16 @@ def pod_exists(seen: Snapshot, now: datetime) -> Decision | None:
     )
 
 
-def _may_be_over_soon(seen: Snapshot, pod: Pod, waiting: Waiting, now: datetime) -> bool:
+def _may_be_over_soon(pod: Pod, waiting: Waiting, now: datetime) -> bool:
     """A pod that found no node at once often finds one in a moment: that is worth no write and no Event."""
     is_new = now < _created(pod, now) + timedelta(seconds=QUIET_START_S)
-    return waiting.reason is Reason.UNSCHEDULABLE and is_new and seen.run.status.phase is None
+    return waiting.reason is Reason.UNSCHEDULABLE and is_new
 
 
 def _pod_starts(seen: Snapshot, pod: Pod, now: datetime) -> Decision:
     """Nothing is wrong yet; only a start that takes its time is worth a write."""
     quiet_until = _created(pod, now) + timedelta(seconds=QUIET_START_S)
-    if now < quiet_until and seen.run.status.phase is None:
+    if now < quiet_until:
         return Decision(reason="PodStarting", look_again_at=quiet_until)
     message = f"pod {pod.key.name} is on its way" + (f" on node {pod.node}" if pod.node else "")
     status = pending(seen, pod, Reason.POD_PENDING, message, now=now)

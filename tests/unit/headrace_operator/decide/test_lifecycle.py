@@ -266,6 +266,13 @@ class TestPodThatExists:
         seen = a_snapshot(pods=(a_pod(unschedulable(), node=None),))
         assert decide(seen, SOON) == Decision(reason="PodStarting", look_again_at=quiet_until)
 
+    @pytest.mark.parametrize("phase", [Phase.PENDING, Phase.RETRYING])
+    def test_nor_does_that_of_a_run_that_waited(self, phase: Phase) -> None:
+        """A queued run, or a retry, goes from its wait to Running with one write."""
+        run = a_run(status=an_accepted_status(phase=phase, reason="WaitingForSlot"))
+        seen = a_snapshot(run, pods=(a_pod(waiting("ContainerCreating")),), admitted=True)
+        assert decide(seen, SOON).status is None
+
     @pytest.mark.parametrize("node", ["n1", None])
     def test_a_slow_start_is_told_once(self, node: str | None) -> None:
         """And looked at again when it has taken so long that something must be wrong."""
