@@ -369,6 +369,12 @@ async def test_a_command_is_needed(pods):
     assert "must say its command" in waiting(await pods.waits("commandless", "CreateContainerConfigError"))["message"]
 
 
+async def test_a_pod_that_ends_before_its_deadline_has_succeeded(pods):
+    """A pod whose activeDeadlineSeconds are not used up ends as any other does, and at once."""
+    await pods.shell("punctual", "true", activeDeadlineSeconds=300)
+    assert (await pods.ended("punctual"))["status"]["phase"] == "Succeeded"
+
+
 async def test_a_deadline_ends_the_pod(pods):
     """activeDeadlineSeconds: Failed, DeadlineExceeded, in the kubelet's words."""
     await pods.shell("late", "trap 'exit 5' TERM; while :; do sleep 0.1; done", activeDeadlineSeconds=1)

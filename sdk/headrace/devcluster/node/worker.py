@@ -193,8 +193,7 @@ class PodWorker:
                     self._late = True
                     self._ending.begin(self._grace_s())
                     return
-                await self._ending.pause(min(left_s, 1.0))
-            elif not await self._ending.pause(1.0):
+            if not await self._ending.pause(1.0 if limit is None else min(left_s, 1.0)):
                 return
 
     async def _refresh(self) -> None:
