@@ -376,7 +376,7 @@ async def test_a_pod_that_ends_before_its_deadline_has_succeeded(pods):
 
 
 async def test_a_deadline_ends_the_pod(pods):
-    """activeDeadlineSeconds: Failed, DeadlineExceeded, in the kubelet's words."""
+    """Beyond activeDeadlineSeconds it is Failed, DeadlineExceeded, in the kubelet's words."""
     await pods.shell("late", "trap 'exit 5' TERM; while :; do sleep 0.1; done", activeDeadlineSeconds=1)
     pod = await pods.ended("late")
 
