@@ -45,6 +45,7 @@ class Lifecycle:
         if self._task is not None:
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
+        self.stop_flag.set()  # kopf (1.45) leaves a task that waits for it, and gives that one 5 s to end
         log.info("operator_stopped")
 
     async def probe(self, **_: Any) -> dict[str, bool]:
