@@ -51,10 +51,7 @@ def being_deleted(seen: Snapshot, _now: datetime) -> Decision | None:
 
 def already_finished(seen: Snapshot, _now: datetime) -> Decision | None:
     """The outcome is written: what is left of its pods may go."""
-    if not seen.run.finished:
-        return None
-    stop = tuple(DeletePod(pod.key.name, pod.uid) for pod in seen.pods if is_live(pod) and not pod.deleting)
-    return Decision(reason="AlreadyFinished", actions=(*stop, *_release_all(seen)))
+    return Decision(reason="AlreadyFinished", actions=clear_orphans(seen.pods)) if seen.run.finished else None
 
 
 def attempt_is_recorded(seen: Snapshot, _now: datetime) -> Decision | None:
