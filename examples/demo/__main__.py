@@ -74,7 +74,7 @@ class Demo:
         log = self.processes.log("operator")
         if log.exists():
             self._screen.line(f"\nThe end of the operator's log, {log}:\n{tail(log, LOG_LINES)}")
-        self._screen.line(f"\nThe logs are in {self.folder}; make demo KEEP=1 keeps them, and the cluster.")
+        self._screen.line("\nmake demo KEEP=1 keeps the cluster and its logs, so that you can look into it.")
 
     def show_use(self) -> None:
         """How to use and to stop a demo that is kept."""

@@ -39,6 +39,7 @@ class Screen:
 
     def step(self, text: str) -> None:
         """Something was done."""
+        self.still()
         self.line(f"  {text}", "dim")
 
     def tick(self, text: str) -> None:

@@ -1,0 +1,180 @@
+"""Every example runs to its end on a local node, and does what its page says."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from headrace.kubeapi.client import KubeClient
+from tests.cluster.support.operator import OperatorProcess
+from tests.cluster.support.puppet import Puppet
+from tests.cluster.support.waiting import eventually
+from tests.cluster.support.world import World
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+MANIFESTS = sorted(EXAMPLES.glob("*/*.yaml"))
+WITHIN_S = 60
+
+
+@pytest.fixture
+async def world(
+    client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path, local_node: Any
+) -> AsyncIterator[World]:
+    """A namespace with an operator, and a node that takes pods which name no node, as those of the examples."""
+    await local_node(capacity={"cpu": "4"})
+    operator = OperatorProcess(kubeconfig, namespace, tmp_path)
+    operator.start()
+    try:
+        yield World(client, namespace, operator, Puppet(client, namespace))
+    finally:
+        operator.kill()
+        print(operator.log.read_text()[-4000:])
+
+
+@pytest.fixture
+def apply(kubectl, world):
+    """`apply("hello/hello.yaml")`: kubectl apply of an example, in the test's namespace."""
+
+    def call(path):
+        kubectl("apply", "-n", world.namespace, "-f", str(EXAMPLES / path))
+
+    return call
+
+
+@pytest.fixture
+def shop() -> Iterator[str]:
+    """The address of the example's API."""
+    command = [sys.executable, EXAMPLES / "etl" / "stub_api.py", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout
+        yield process.stdout.readline().strip()
+        process.kill()
+
+
+def test_every_folder_has_a_manifest_and_a_page():
+    """A new example is not forgotten by the tests below."""
+    folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()} - {"demo", "__pycache__"}
+    assert folders == {path.parent.name for path in MANIFESTS} == {"concurrency", "container", "etl", "hello"}
+    assert all((EXAMPLES / folder / "README.md").exists() for folder in folders)
+
+
+@pytest.mark.parametrize("manifest", MANIFESTS, ids=lambda path: path.name)
+def test_the_api_server_takes_it_as_it_is(kubectl, manifest):
+    """As kubectl apply does, checked by the server; a warning would be about an unknown field."""
+    done = kubectl("apply", "--dry-run=server", "--validate=strict", "-f", str(manifest))
+    assert "created (server dry run)" in done.stdout
+    assert not done.stderr
+
+
+async def test_hello_greets_whom_it_is_told(world, apply):
+    """The parameter of the FlowRun comes back in its result."""
+    apply("hello/hello.yaml")
+    status = await world.finished("hello-1", within_s=WITHIN_S)
+
+    assert status["phase"] == "Succeeded", status["message"]
+    assert status["result"] == {"value": "Hello, Ada!"}
+
+
+async def test_a_container_is_tried_again_and_told_by_the_end_of_its_log(world, apply, kubectl):
+    """Two attempts, each in a pod of its own; parameters arrive as JSON."""
+    apply("container/container.yaml")
+    status = await world.finished("container-1", within_s=WITHIN_S)
+
+    assert status["phase"] == "Succeeded", status["message"]
+    assert [each["exitCode"] for each in status["attempts"]] == [3, 0]
+    assert "the warehouse is closed" in status["attempts"][0]["message"]
+    assert '{"shelf":7}' in kubectl("logs", "-n", world.namespace, "container-1-2").stdout
+
+
+async def test_concurrency_skips_and_replaces(world, apply):
+    """Of two runs by hand the newer one ends; a scheduled one that finds no slot is skipped."""
+    apply("concurrency/concurrency.yaml")
+    replaced = await world.finished("report-1", within_s=WITHIN_S)
+    newer = await world.finished("report-2", within_s=WITHIN_S)
+
+    async def scheduled() -> set[str]:
+        runs = await world.list("FlowRun")
+        phases = {run.get("status", {}).get("reason") for run in runs if run["metadata"]["name"].startswith("report-s")}
+        return phases if {"Succeeded", "SkippedByConcurrency"} <= phases else set()
+
+    assert (replaced["phase"], replaced["reason"]) == ("Cancelled", "Replaced")
+    assert newer["phase"] == "Succeeded"
+    await eventually(scheduled, within_s=WITHIN_S, what="one scheduled run succeeds and another is skipped")
+
+
+async def test_etl_tries_again_and_loads_each_order_once(world, kubectl, shop, tmp_path):
+    """Extract needs three attempts; a second run of the day doubles no row; the next run is tomorrow at 07:00."""
+    data = tmp_path / "data"
+    text = (EXAMPLES / "etl" / "etl.yaml").read_text()
+    for here, there in {"http://127.0.0.1:8765\n  ": f"{shop}\n  ", "/var/tmp/headrace-etl": str(data)}.items():
+        assert here in text
+        text = text.replace(here, there)
+    run = (EXAMPLES / "etl" / "run.yaml").read_text()
+    kubectl("apply", "-n", world.namespace, "-f", "-", input=text)
+    ended = []
+    for name in ("etl-1", "etl-2"):
+        kubectl("apply", "-n", world.namespace, "-f", "-", input=run.replace("etl-1", name))
+        ended.append(await world.finished(name, within_s=WITHIN_S))
+    with closing(sqlite3.connect(data / "orders.db")) as database:
+        rows = database.execute("SELECT day, count(*) FROM orders GROUP BY day").fetchall()
+    log = kubectl("logs", "-n", world.namespace, "etl-1-1").stdout
+    times = (await world.status("Deployment", "etl"))["nextSchedules"]
+
+    assert [status["phase"] for status in ended] == ["Succeeded"] * 2, ended[0]["message"]
+    assert ended[0]["result"]["value"] == {"day": "2026-01-31", "loaded": 6, "left_out": 2}
+    assert ended[0]["tasks"]["retried"] == 1
+    assert log.count('"event":"task_retrying"') == 2
+    assert rows == [("2026-01-31", 6)]
+    assert times[0]["time"][11:16] in {"06:00", "07:00"}  # summer and winter in London, in UTC
+
+
+@pytest.fixture
+def demo(binaries, tmp_path):
+    """`demo(HEADRACE_WORKERS="0")`: what `make demo` runs, without a terminal, in a temporary folder of its own."""
+
+    def call(**environment):
+        command = [sys.executable, "-m", "examples.demo"]
+        variables = {**os.environ, "TMPDIR": str(tmp_path), **environment}
+        return subprocess.run(
+            command, check=False, cwd=EXAMPLES.parent, env=variables, capture_output=True, text=True, timeout=150
+        )
+
+    return call
+
+
+def test_the_demo_shows_a_run_and_leaves_nothing(demo, tmp_path):
+    """Commands before their output, tasks as they go, the rows; plain text, status 0, no folder, no process."""
+    done = demo()
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    order = ["$ kubectl apply -f examples/etl/run.yaml", "attempt 2 failed", "$ kubectl get fl,fdep,fr", "2026-01-31"]
+    assert [done.stdout.index(text) for text in order] == sorted(done.stdout.index(text) for text in order)
+    assert "\x1b" not in done.stdout
+    assert list(tmp_path.iterdir()) == []
+    assert not [each for each in psutil.process_iter() if str(tmp_path) in " ".join(_command_line(each))]
+
+
+def test_a_demo_that_fails_says_why(demo, tmp_path):
+    """The operator's own words, what to do, status 1, and nothing is left."""
+    done = demo(HEADRACE_WORKERS="0")
+
+    assert done.returncode == 1
+    assert 'HEADRACE_WORKERS is "0"' in done.stdout
+    assert "make demo KEEP=1" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it ended meanwhile
+        return []

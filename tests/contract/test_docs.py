@@ -1,0 +1,139 @@
+"""The pages leave out nothing that a user can set, call or read, and their links and commands lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+import typer.main
+from prometheus_client import CollectorRegistry
+
+from headrace.api.conditions import Phase, Reason
+from headrace.cli.main import application
+from headrace_operator.settings import PREFIX, Settings
+from headrace_operator.telemetry.metrics import Metrics
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [
+    README,
+    ROOT / "CHANGELOG.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "examples").rglob("*.md")),
+]
+EVERYTHING = "\n".join(page.read_text() for page in PAGES)
+OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+MAKE = re.compile(r"\bmake ([a-z][a-z-]*)")
+
+
+def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Command]]:
+    """Each command with what a person types before its options."""
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from commands(command, *path, name)
+        else:
+            yield " ".join(("headrace", *path, name)), command
+
+
+def metric_names() -> list[str]:
+    registry = CollectorRegistry()
+    Metrics(registry)
+    suffix = {"counter": "_total"}
+    return sorted(family.name + suffix.get(family.type, "") for family in registry.collect())
+
+
+COMMANDS = dict(commands(typer.main.get_command(application())))  # type: ignore[arg-type]
+OPTIONS = sorted(
+    {
+        option
+        for command in COMMANDS.values()
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--") and option != "--help"
+    }
+)
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_setting_is_in_the_operations_page_with_its_default(name):
+    """The table tells the variable, and the default as the code has it."""
+    row = re.search(rf"^\| `{PREFIX}{name.upper()}` \| (.*?) \|", OPERATIONS, re.MULTILINE)
+    assert row, f"docs/operations.md has no row for {PREFIX}{name.upper()}"
+    default = Settings.model_fields[name].default
+    told = row[1].strip("`")
+    assert told == ("(all)" if default == "" else f"{default:g}" if isinstance(default, float) else str(default))
+
+
+@pytest.mark.parametrize("name", metric_names())
+def test_a_metric_is_in_the_operations_page(name):
+    """Under the name that /metrics shows."""
+    assert f"`{name}`" in OPERATIONS
+
+
+@pytest.mark.parametrize("word", [*Phase, *Reason])
+def test_a_phase_or_reason_is_explained_somewhere(word):
+    """A person who reads it in a status finds it by search."""
+    assert re.search(rf"\b{word}\b", EVERYTHING)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_a_command_is_documented(command):
+    """As a person types it."""
+    assert re.search(rf"{command}\b", EVERYTHING)
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+def test_an_option_is_documented(option):
+    """By its long name."""
+    assert re.search(rf"(?<![\w-]){option}(?![\w-])", EVERYTHING)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    """Files exist, and headings too."""
+    for target, anchor in LINK.findall(page.read_text()):
+        if target.startswith("https://"):
+            continue
+        there = (page.parent / target).resolve() if target else page
+        assert there.exists(), f"{page.name} links to {target}"
+        assert not anchor or anchor in anchors(there), f"{page.name} links to {target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_make_targets_exist(page):
+    """What a page tells to type, the Makefile knows."""
+    code = re.findall(r"`([^`\n]+)`", page.read_text()) + re.findall(r"^    (.*)$", page.read_text(), re.MULTILINE)
+    told = {target for line in code for target in MAKE.findall(line)}
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    assert told <= known
+
+
+def test_the_first_flow_of_the_readme_runs_and_renders(tmp_path, monkeypatch, capsys):
+    """As it stands there, and with the options that are told."""
+    text = README.read_text()
+    (tmp_path / "report.py").write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
+    monkeypatch.chdir(tmp_path)
+    lines = re.findall(r"^    headrace (.*report\.py.*?)(?: \|.*)?$", text, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        application()(shlex.split(line), standalone_mode=False)
+    shown = capsys.readouterr().out
+    assert "Succeeded" in shown
+    assert "timeZone: Europe/London" in shown
+
+
+def test_ci_does_what_the_readme_tells():
+    """Setup, then test."""
+    script = [line for line in (ROOT / ".ci" / "run").read_text().splitlines() if line.startswith("make")]
+    assert script == ["make setup", "make test"]
+    assert all(line in README.read_text() for line in script)
