@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import re
@@ -69,11 +70,16 @@ class Machine:
         return orders if self.isolates else without_mounts(orders)
 
 
+def group_name(node: str, directory: Path) -> str:
+    """What the node's control groups are called: nodes of two clusters may have one name, and each removes its own."""
+    return f"{node}-{hashlib.sha256(str(directory.resolve()).encode()).hexdigest()[:10]}"
+
+
 async def examine(node: str, directory: Path, server: str) -> tuple[Machine, list[str]]:
     """This machine, and in words what it does not offer."""
     root = directory / "root"
     root.mkdir(parents=True, exist_ok=True)
-    groups = open_groups(node)
+    groups = open_groups(group_name(node, directory))
     machine = Machine(
         isolates=True,
         groups=None if isinstance(groups, str) else groups,

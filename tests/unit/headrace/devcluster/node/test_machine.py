@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from headrace.devcluster.node.container import _duration, pulled_from_nowhere
-from headrace.devcluster.node.machine import Machine, base_environment, moved
+from headrace.devcluster.node.machine import Machine, base_environment, group_name, moved
 
 PLACES = {"/code": "/pods/1/code", "/code/lib": "/pods/1/lib", "/dev/termination-log": "/pods/1/message"}
 
@@ -29,6 +29,14 @@ PLACES = {"/code": "/pods/1/code", "/code/lib": "/pods/1/lib", "/dev/termination
 def test_paths_of_mounts_are_rewritten(text, result):
     """Whole paths and what lies below them, and nothing that only looks alike."""
     assert moved(text, PLACES) == result
+
+
+def test_nodes_of_one_name_in_two_clusters_share_no_control_group(tmp_path):
+    """A node removes its group when it ends; a node that comes back finds what it left."""
+    first, second = group_name("local-1", tmp_path / "a"), group_name("local-1", tmp_path / "b")
+    assert first != second
+    assert first == group_name("local-1", tmp_path / "x" / ".." / "a")
+    assert first.startswith("local-1-")
 
 
 def test_without_isolation_the_orders_name_the_real_paths(tmp_path):
