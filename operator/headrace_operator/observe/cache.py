@@ -20,6 +20,7 @@ from typing import Any
 from headrace.api.conditions import ConditionType
 from headrace.api.deployment import DeploymentSpec
 from headrace.api.flow import FlowSpec
+from headrace_operator.decide.conditions import find_condition
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Place, Pod, Run
 from headrace_operator.observe.ledger import Ledger, Standing
 from headrace_operator.observe.parse import instant
@@ -48,7 +49,8 @@ class FlowRecord:
     @property
     def refusal(self) -> str | None:
         """Why no run can be started from it, as its condition Ready tells; None if runs can."""
-        return next((c.message for c in self.conditions if c.type == ConditionType.READY and c.status == "False"), None)
+        ready = find_condition(self.conditions, ConditionType.READY)
+        return ready.message if ready is not None and ready.status == "False" else None
 
 
 @dataclass(frozen=True, slots=True)
