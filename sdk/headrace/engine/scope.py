@@ -33,11 +33,6 @@ class FlowRun:
         self.numbers: dict[str, count[int]] = parent.numbers if parent else {}
 
     @property
-    def is_outermost(self) -> bool:
-        """Whether no other flow has called it."""
-        return self.parent is None
-
-    @property
     def flow_run(self) -> FlowRun:
         """Itself: the nearest flow run."""
         return self
