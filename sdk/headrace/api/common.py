@@ -20,6 +20,8 @@ from headrace.api.keys import API_VERSION, Resource
 
 MAX_INT32 = 2**31 - 1
 WEEK_S = 7 * 24 * 3600
+MAX_SLOTS = 1000
+"""Each slot of a ConcurrencyLimit is an object in the API."""
 DNS_LABEL = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
 QUANTITY = r"^([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|[eE][+-]?[0-9]+)?$"
@@ -85,6 +87,10 @@ Quantity = Annotated[
 ]
 """An amount as Kubernetes writes it: 2, "500m", "4Gi"."""
 
+LimitName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_SUBDOMAIN)]
+"""Slots carry their limit's name as a label value."""
+PoolName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_SUBDOMAIN)]
+"""Pods carry their pool's name as a label value."""
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
 RevisionName = Annotated[str, Field(min_length=1, max_length=63, pattern=DNS_LABEL)]
 Text = Annotated[str, Field(max_length=32768)]
@@ -191,6 +197,18 @@ class InfrastructureRetryPolicy(RetryPolicy):
         le=WEEK_S,
         description="Seconds to wait before the next attempt.",
     )
+    memory_factor: float = Field(
+        default=1.5,
+        ge=1,
+        le=10,
+        description="After an OOM kill the next attempt asks for this many times the memory, request and limit. "
+        "1: for the same.",
+    )
+    max_memory: Quantity | None = Field(
+        default=None,
+        description="The next attempt after an OOM kill asks for no more memory than this. Absent: four times what "
+        "the first one asked for.",
+    )
 
 
 class PullPolicy(StrEnum):
@@ -253,3 +271,122 @@ class FlowRef(ApiModel):
         default=None,
         description="The revision of the Flow to run, as its status.revision said. Absent: the latest.",
     )
+
+
+class Selection(StrEnum):
+    """How a label's value is compared."""
+
+    IN = "In"
+    NOT_IN = "NotIn"
+    EXISTS = "Exists"
+    DOES_NOT_EXIST = "DoesNotExist"
+
+
+class LabelRequirement(ApiModel):
+    """One requirement of a label selector."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Rule(
+                "(self.operator in ['In', 'NotIn']) == (has(self.values) && size(self.values) > 0)",
+                "values: required with the operators In and NotIn, and allowed with no other",
+            )
+        )
+    )
+
+    key: str = Field(min_length=1, max_length=317, description="Key of the label.")
+    operator: Selection = Field(description="How its value is compared.")
+    values: tuple[Annotated[str, Field(max_length=63)], ...] = Field(
+        default_factory=tuple,
+        max_length=64,
+        description="Values to compare with. Absent: none.",
+        json_schema_extra=ATOMIC,
+    )
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether labels satisfy it, as Kubernetes defines it: NotIn holds for an absent key."""
+        match self.operator:
+            case Selection.IN:
+                return labels.get(self.key) in self.values
+            case Selection.NOT_IN:
+                return labels.get(self.key) not in self.values
+            case Selection.EXISTS:
+                return self.key in labels
+            case Selection.DOES_NOT_EXIST:
+                return self.key not in labels
+
+
+class LabelSelector(ApiModel):
+    """Objects whose labels satisfy every requirement; an empty selector picks all."""
+
+    match_labels: Mapping[str, Annotated[str, Field(max_length=63)]] = Field(
+        default_factory=dict, max_length=32, description="Labels that must be there with these values. Absent: none."
+    )
+    match_expressions: tuple[LabelRequirement, ...] = Field(
+        default_factory=tuple,
+        max_length=32,
+        description="Further requirements. Absent: none.",
+        json_schema_extra=ATOMIC,
+    )
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Whether an object with these labels is picked."""
+        exact = all(labels.get(key) == value for key, value in self.match_labels.items())
+        return exact and all(requirement.matches(labels) for requirement in self.match_expressions)
+
+
+class LimitRef(ApiModel):
+    """A ConcurrencyLimit that runs are held to."""
+
+    name: LimitName = Field(description="Name of the ConcurrencyLimit.")
+    slots: int = Field(
+        default=1, ge=1, le=MAX_SLOTS, description="How many of its slots one run holds, from its launch to its end."
+    )
+
+
+class SpotUse(StrEnum):
+    """Whether runs may be placed on nodes that can be reclaimed."""
+
+    ALLOWED = "Allowed"
+    FORBIDDEN = "Forbidden"
+
+
+class PoolChoice(ApiModel):
+    """The WorkPools that runs may use; the cheapest of them that fits is taken."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Rule(
+                "!(has(self.names) && size(self.names) > 0 && has(self.selector))",
+                "names: set names or selector, not both",
+            )
+        )
+    )
+
+    names: tuple[PoolName, ...] = Field(
+        default_factory=tuple,
+        max_length=64,
+        description="Names of the WorkPools that are allowed. Absent: selector says it.",
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+    )
+    selector: LabelSelector | None = Field(
+        default=None, description="WorkPools that are allowed, by their labels. Absent: all."
+    )
+    spot: SpotUse = Field(
+        default=SpotUse.ALLOWED, description="Forbidden: no pool whose nodes can be reclaimed (spec.spot)."
+    )
+
+    def allows(self, name: str, labels: Mapping[str, str], *, spot: bool) -> bool:
+        """Whether a WorkPool of this name, with these labels, may be used."""
+        if spot and self.spot is SpotUse.FORBIDDEN:
+            return False
+        if self.names:
+            return name in self.names
+        return self.selector is None or self.selector.matches(labels)
+
+
+class Preemption(StrEnum):
+    """Whether runs of lower priority are ended to make room."""
+
+    NEVER = "Never"
+    LOWER_PRIORITY = "LowerPriority"

@@ -59,10 +59,14 @@ ACTIVE = frozenset({Phase.RUNNING, Phase.RETRYING})
 class ConditionType(Word):
     """What a condition speaks of."""
 
-    READY = "Ready", "Flow and Deployment: runs can be started from it."
+    READY = "Ready", "Flow and Deployment: runs can be started from it. WorkPool: its nodes can take pods."
     SCHEDULING = "Scheduling", "Deployment: its schedules start runs."
     ACCEPTED = "Accepted", "FlowRun: the flow revision is pinned and the parameters are valid."
-    ADMITTED = "Admitted", "FlowRun: it holds a slot of its deployment; False says what it waits for."
+    CIRCUIT_OPEN = (
+        "CircuitOpen",
+        "Deployment: it failed too often in a row, and starts no runs until it has cooled down.",
+    )
+    ADMITTED = "Admitted", "FlowRun: it holds all that it needs to run; False says what it waits for."
     COMPLETED = "Completed", "FlowRun: it has reached its last phase."
 
 
@@ -85,6 +89,17 @@ class Reason(Word):
 
     # Waiting
     WAITING_FOR_SLOT = "WaitingForSlot", "Every slot of the deployment's concurrency limit is taken."
+    WAITING_FOR_LIMIT = (
+        "WaitingForLimit",
+        "Too few slots of a ConcurrencyLimit are free, or runs ahead of it wait for them.",
+    )
+    WAITING_FOR_RATE = "WaitingForRate", "A ConcurrencyLimit allows no further start for a moment."
+    WAITING_FOR_POOL = "WaitingForPool", "Every WorkPool that fits is full."
+    WAITING_FOR_QUOTA = "WaitingForQuota", "The namespace has as many active runs as its annotation allows."
+    LIMIT_NOT_FOUND = "LimitNotFound", "No ConcurrencyLimit of that name is there."
+    LIMIT_TOO_SMALL = "LimitTooSmall", "The run needs more slots than the ConcurrencyLimit has."
+    POOL_NOT_FOUND = "PoolNotFound", "No WorkPool of the names or labels that the run allows is there."
+    NO_POOL_FITS = "NoPoolFits", "The run is too large for each WorkPool that it may use."
     ADMITTED = "Admitted", "The run holds a slot, or needs none."
     SUSPENDED = "Suspended", "spec.suspend is true."
     POD_PENDING = "PodPending", "The pod exists and does not run yet."
@@ -96,6 +111,20 @@ class Reason(Word):
     SCHEDULING_GATED = "SchedulingGated", "A scheduling gate holds the pod back from the scheduler."
     VOLUME_WAIT = "VolumeWait", "The node still prepares volumes or loads the image, for longer than usual."
     NODE_UNREACHABLE = "NodeUnreachable", "The node does not answer; whether the pod still runs is unknown."
+
+    # Circuit breaker
+    CIRCUIT_OPEN = (
+        "CircuitOpen",
+        "The deployment failed too often in a row; it starts no runs until it has cooled down.",
+    )
+    CIRCUIT_HALF_OPEN = "CircuitHalfOpen", "The deployment has cooled down; one run tries whether it works again."
+    CIRCUIT_CLOSED = "CircuitClosed", "The deployment starts runs."
+
+    # WorkPools and ConcurrencyLimits
+    NODES_READY = "NodesReady", "Nodes of the pool are ready."
+    NO_NODES = "NoNodes", "The pool has no node now; an autoscaler may add some."
+    NODES_NOT_READY = "NodesNotReady", "The pool has nodes, and none is ready."
+    RESIZING = "Resizing", "More slots are held than the limit has now; they go as their holders end."
 
     # Under way
     RUNNING = "Running", "The attempt's pod runs."
@@ -121,7 +150,14 @@ class Reason(Word):
     POD_LOST = "PodLost", "The pod is gone and nothing says how it ended."
     POD_REJECTED = "PodRejected", "The node refused the pod after it was bound."
 
+    POOL_UNAVAILABLE = (
+        "PoolUnavailable",
+        "The pool had no node for the pod in time; the next attempt goes to another pool.",
+    )
+    OUTRANKED = "Outranked", "A run of higher priority needed its place; it waits for its turn again."
+
     # Ends that people or rules brought about
+    DUPLICATE = "Duplicate", "An earlier run has the same idempotencyKey."
     CANCELLED = "Cancelled", "The run was cancelled and its pod has ended."
     CANCEL_REQUESTED = "CancelRequested", "spec.cancel is true; the pod is being ended."
     REPLACED = "Replaced", "A newer run of the deployment took its place."

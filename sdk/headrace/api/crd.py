@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.api.common import Column, CustomResource
+from headrace.api.concurrencylimit import ConcurrencyLimit
 from headrace.api.deployment import Deployment
 from headrace.api.flow import Flow
 from headrace.api.flowrun import FlowRun
 from headrace.api.keys import CATEGORY, GROUP, VERSION, Resource
 from headrace.api.structural import Schema, structural_schema
+from headrace.api.workpool import WorkPool
 
-KINDS: tuple[type[CustomResource], ...] = (Flow, Deployment, FlowRun)
+KINDS: tuple[type[CustomResource], ...] = (Flow, Deployment, FlowRun, WorkPool, ConcurrencyLimit)
 
 
 def custom_resource_definitions() -> list[dict[str, Any]]:
@@ -27,7 +29,7 @@ def custom_resource_definition(model: type[CustomResource]) -> dict[str, Any]:
         "metadata": {"name": model.resource.crd_name},
         "spec": {
             "group": GROUP,
-            "scope": "Namespaced",
+            "scope": "Namespaced" if model.resource.namespaced else "Cluster",
             "names": _names(model.resource),
             "versions": [_version(model)],
         },

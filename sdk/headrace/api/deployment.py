@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from headrace.api.common import (
+    ATOMIC,
     DNS_LABEL,
     MAX_INT32,
     WEEK_S,
@@ -20,7 +21,10 @@ from headrace.api.common import (
     InfrastructureRetryPolicy,
     Instant,
     JsonObject,
+    LimitRef,
     Message,
+    PoolChoice,
+    Preemption,
     ReasonText,
     Resources,
     RetryPolicy,
@@ -172,6 +176,18 @@ class ConcurrencySpec(ApiModel):
     )
 
 
+class CircuitBreaker(ApiModel):
+    """When a Deployment that keeps failing is given a rest."""
+
+    failures: int = Field(ge=1, le=1000, description="Runs that fail or crash in a row before no more are started.")
+    cooldown_seconds: int = Field(
+        default=300,
+        ge=1,
+        le=WEEK_S,
+        description="Seconds until one run tries whether it works again; if it fails, they begin anew.",
+    )
+
+
 class History(ApiModel):
     """Which finished runs are kept."""
 
@@ -223,6 +239,23 @@ class DeploymentSpec(ApiModel):
     )
     concurrency: ConcurrencySpec | None = Field(
         default=None, description="How many runs may be active at once. Absent: any number."
+    )
+    limits: tuple[LimitRef, ...] = Field(
+        default_factory=tuple,
+        max_length=16,
+        description="ConcurrencyLimits beside the Flow's; one of the same name takes its place. Absent: the Flow's.",
+        json_schema_extra=keyed_by("name"),
+    )
+    pools: PoolChoice | None = Field(
+        default=None, description="In place of the Flow's pools, as a whole. Absent: the Flow's."
+    )
+    preemption: Preemption = Field(
+        default=Preemption.NEVER,
+        description="LowerPriority: where its runs find no place in a WorkPool or a ConcurrencyLimit, active runs of "
+        "lower priority are ended for them, and wait for their turn again.",
+    )
+    circuit_breaker: CircuitBreaker | None = Field(
+        default=None, description="When runs that keep failing are stopped for a while. Absent: never."
     )
     history: History = Field(
         default=History(), description="Which finished runs are kept. Absent: 10 succeeded, 10 failed."
@@ -287,6 +320,33 @@ class ScheduleMemory(StatusModel):
     last_missed_reason: Message | None = Field(default=None, description="Why that time got no run.")
 
 
+class CircuitState(StrEnum):
+    """Whether runs are started."""
+
+    CLOSED = "Closed"
+    OPEN = "Open"
+    HALF_OPEN = "HalfOpen"
+
+
+class Circuit(StatusModel):
+    """What the circuit breaker remembers."""
+
+    state: CircuitState = Field(
+        default=CircuitState.CLOSED,
+        description="Closed: runs start. Open: none does until retryAt. HalfOpen: one run tries.",
+    )
+    retry_at: Instant | None = Field(default=None, description="When one run tries again. Absent: it is not open.")
+    counted_until: Instant | None = Field(
+        default=None, description="Runs that ended before this are counted. Absent: none is."
+    )
+    counted: tuple[Annotated[str, Field(max_length=253)], ...] = Field(
+        default_factory=tuple,
+        max_length=1000,
+        description="Names of the runs that ended at countedUntil and are counted.",
+        json_schema_extra=ATOMIC,
+    )
+
+
 class DeploymentStatus(StatusModel):
     """What the operator says about the Deployment."""
 
@@ -296,7 +356,8 @@ class DeploymentStatus(StatusModel):
     conditions: tuple[Condition, ...] = Field(
         default_factory=tuple,
         max_length=16,
-        description="Ready: runs can be started. Scheduling: the schedules start runs.",
+        description="Ready: runs can be started. Scheduling: the schedules start runs. CircuitOpen: it failed too "
+        "often in a row and starts no runs.",
         json_schema_extra=keyed_by("type"),
     )
     active: tuple[ActiveRun, ...] = Field(
@@ -314,6 +375,12 @@ class DeploymentStatus(StatusModel):
         json_schema_extra=keyed_by("name"),
     )
     last_run: LastRun | None = Field(default=None, description="The run that finished last. Absent: none yet.")
+    consecutive_failures: Count = Field(
+        default_factory=int, description="Runs that failed or crashed since the last one that succeeded."
+    )
+    circuit: Circuit | None = Field(
+        default=None, description="What the circuit breaker remembers. Absent: spec.circuitBreaker is not set."
+    )
     schedules: tuple[ScheduleMemory, ...] = Field(
         default_factory=tuple,
         max_length=MAX_SCHEDULES,
@@ -349,6 +416,8 @@ class Deployment(CustomResource):
         Column("Active", "integer", ".status.activeCount", "Runs that hold a slot."),
         Column("Queued", "integer", ".status.queuedCount", "Runs that wait for a slot."),
         Column("Last", "string", ".status.lastRun.phase", "How the last run ended."),
+        Column("Circuit", "string", ".status.circuit.state", "Whether the circuit breaker lets runs start.", 1),
+        Column("Failures", "integer", ".status.consecutiveFailures", "Runs that failed in a row.", 1),
         Column("Last-Run", "string", ".status.lastRun.name", "The run that finished last.", 1),
         Column("Last-Reason", "string", ".status.lastRun.reason", "Why it ended so.", 1),
         Column("Message", "string", '.status.conditions[?(@.type=="Ready")].message', "Why, in a sentence.", 1),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -14,10 +15,14 @@ from headrace.api.common import (
     CustomResource,
     EnvVar,
     InfrastructureRetryPolicy,
+    Instant,
     JsonObject,
+    LimitRef,
     LocalObjectRef,
     ObjectName,
+    PoolChoice,
     PullPolicy,
+    Quantity,
     Resources,
     RetryPolicy,
     Rule,
@@ -31,6 +36,8 @@ from headrace.api.keys import FLOWS, Resource
 MAX_NAME = 50
 """A Flow's revisions are named `<flow>-<revision>`, and label values end at 63 characters."""
 MAX_TIMEOUT_S = 2**31 - 1
+MAX_SAMPLES = 50
+"""Attempts of which the sizes are kept."""
 MAX_CODE = 2**18
 """Characters of inline code: 4 bytes each at most, they always fit a ConfigMap, which ends at 1 MiB."""
 
@@ -97,6 +104,57 @@ class FlowParameters(ApiModel):
         default=None,
         description="Values for what neither the Deployment nor the FlowRun gives, by parameter name. Absent: none.",
     )
+
+
+class Autosize(ApiModel):
+    """Requests learnt from what earlier runs used."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Rule(
+                "!has(self.minMemory) || !has(self.maxMemory) || "
+                "quantity(string(self.minMemory)).compareTo(quantity(string(self.maxMemory))) <= 0",
+                "minMemory: must not be above maxMemory",
+            )
+        )
+    )
+
+    enabled: bool = Field(
+        default=True, description="true asks for what earlier runs used, with headroom; false only keeps what is set."
+    )
+    min_memory: Quantity = Field(default="64Mi", description="Never ask for less memory than this.")
+    max_memory: Quantity | None = Field(
+        default=None,
+        description="Never ask for more memory than this. Absent: the memory limit of resources; without one, no bound.",
+    )
+    max_cpu: Quantity | None = Field(
+        default=None,
+        description="Never ask for more CPU than this. Absent: the CPU limit of resources; without one, no bound.",
+    )
+
+
+class ResultStorage(ApiModel):
+    """Where results persist."""
+
+    url: str = Field(
+        min_length=1,
+        max_length=1024,
+        description="Folder in an object store or file system that every pod of the flow reaches, such as "
+        "s3://bucket/prefix, gs://bucket/prefix or file:///mnt/results.",
+        json_schema_extra=checked_by(
+            Rule(
+                "self.matches(r'^[a-z][a-z0-9+.-]*://')",
+                'url: must begin with a scheme, such as "s3://bucket/prefix" or "file:///mnt/results"',
+            )
+        ),
+    )
+
+
+class ApiAccess(StrEnum):
+    """Whether the flow's process may talk to the Kubernetes API."""
+
+    NONE = "None"
+    ENABLED = "Enabled"
 
 
 class FlowSpec(ApiModel):
@@ -185,6 +243,28 @@ class FlowSpec(ApiModel):
         description="What happens when the cluster ends an attempt: eviction, preemption, a lost node, an OOM kill. "
         "Counted apart from retries. Absent: 3 retries.",
     )
+    autosize: Autosize | None = Field(
+        default=None,
+        description="Requests learnt from what earlier runs used, in place of those of resources. Absent: not at all.",
+    )
+    limits: tuple[LimitRef, ...] = Field(
+        default_factory=tuple,
+        max_length=16,
+        description="ConcurrencyLimits whose slots each run holds from its launch to its end. Absent: none.",
+        json_schema_extra=keyed_by("name"),
+    )
+    pools: PoolChoice | None = Field(
+        default=None,
+        description="WorkPools that runs may use; the cheapest that fits is taken. Absent: all of them.",
+    )
+    results: ResultStorage | None = Field(
+        default=None,
+        description="Where the inputs and results of remote tasks persist. Absent: nowhere; such tasks then fail.",
+    )
+    api_access: ApiAccess = Field(
+        default=ApiAccess.NONE,
+        description="Enabled mounts the token of the ServiceAccount, as limits inside tasks and remote tasks need it.",
+    )
     timeout_seconds: Annotated[int, Field(ge=1, le=MAX_TIMEOUT_S)] | None = Field(
         default=None,
         description="Seconds that one attempt may take, from the start of its pod. Absent: no bound.",
@@ -212,6 +292,28 @@ class FlowSpec(ApiModel):
     )
 
 
+class LearntSize(StatusModel):
+    """What earlier runs used, and what the next ones ask for."""
+
+    memory: Quantity | None = Field(default=None, description="Memory that runs ask for. Absent: too few runs yet.")
+    cpu: Quantity | None = Field(default=None, description="CPU that runs ask for. Absent: too few runs yet.")
+    memory_samples: tuple[int, ...] = Field(
+        default_factory=tuple,
+        max_length=MAX_SAMPLES,
+        description="Most memory of the latest attempts, in MiB, oldest first.",
+        json_schema_extra=ATOMIC,
+    )
+    cpu_samples: tuple[int, ...] = Field(
+        default_factory=tuple,
+        max_length=MAX_SAMPLES,
+        description="Mean CPU of the latest attempts, in thousandths of a core, oldest first.",
+        json_schema_extra=ATOMIC,
+    )
+    last_run_at: Instant | None = Field(
+        default=None, description="When the latest run ended whose attempts are among the samples."
+    )
+
+
 class FlowStatus(StatusModel):
     """What the operator says about the Flow."""
 
@@ -228,6 +330,9 @@ class FlowStatus(StatusModel):
         max_length=16,
         description="Ready: runs can be started from this Flow.",
         json_schema_extra=keyed_by("type"),
+    )
+    autosize: LearntSize | None = Field(
+        default=None, description="What was learnt about its size. Absent: spec.autosize is not set."
     )
 
 
@@ -247,6 +352,8 @@ class Flow(CustomResource):
         Column("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether runs can be started."),
         Column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why, or why not."),
         Column("Revision", "string", ".status.revision", "Name of the spec's content."),
+        Column("Memory", "string", ".status.autosize.memory", "Memory that runs ask for, as learnt."),
+        Column("CPU", "string", ".status.autosize.cpu", "CPU that runs ask for, as learnt."),
         Column("Entrypoint", "string", ".spec.entrypoint", "The Python flow; empty for a command.", 1),
         Column("Image", "string", ".spec.image", "Image of the flow's container.", 1),
         Column("Message", "string", '.status.conditions[?(@.type=="Ready")].message', "Why, in a sentence.", 1),

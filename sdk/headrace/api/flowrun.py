@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -18,13 +18,17 @@ from headrace.api.common import (
     JsonValue,
     LocalObjectRef,
     Message,
+    ObjectName,
+    PoolChoice,
     ReasonText,
+    Resources,
     Rule,
     StatusModel,
     checked_by,
     keyed_by,
 )
 from headrace.api.conditions import Condition, Phase
+from headrace.api.flow import MAX_TIMEOUT_S
 from headrace.api.keys import FLOWRUNS, Resource
 
 MAX_NAME = 63
@@ -41,6 +45,34 @@ def unchanged(field: str) -> Rule:
     )
 
 
+class ParentRef(ApiModel):
+    """The run that a task belongs to."""
+
+    name: ObjectName = Field(description="Name of the FlowRun, in the same namespace.")
+    uid: str = Field(min_length=1, max_length=64, description="UID of the FlowRun.")
+
+
+class RemoteTask(ApiModel):
+    """One task of another run, in a pod of its own."""
+
+    name: str = Field(min_length=1, max_length=253, description="Name of the task, as its decorator gives it.")
+    parent: ParentRef = Field(description="The run that called the task. Its end ends the task.")
+    function: str = Field(
+        min_length=1, max_length=512, description='The task\'s function, "module:qualified.name" or "file.py:name".'
+    )
+    input: str = Field(min_length=1, max_length=2048, description="URL of its arguments.")
+    output: str = Field(
+        min_length=1, max_length=2048, description="URL that its result or its exception is written to."
+    )
+    resources: Resources | None = Field(
+        default=None, description="Requests and limits of its pod, in place of the Flow's. Absent: the Flow's."
+    )
+    pools: PoolChoice | None = Field(default=None, description="WorkPools that it may use. Absent: the Flow's.")
+    timeout_seconds: Annotated[int, Field(ge=1, le=MAX_TIMEOUT_S)] | None = Field(
+        default=None, description="Seconds that one attempt may take. Absent: no bound."
+    )
+
+
 class FlowRunSpec(ApiModel):
     """What to execute. Only priority, cancel and suspend may change."""
 
@@ -50,7 +82,8 @@ class FlowRunSpec(ApiModel):
                 "has(self.flowRef) != has(self.deploymentRef)",
                 "flowRef: set exactly one of flowRef and deploymentRef",
             ),
-            *map(unchanged, ("flowRef", "deploymentRef", "parameters", "scheduledTime")),
+            Rule("!has(self.task) || has(self.flowRef)", "task: allowed only with flowRef"),
+            *map(unchanged, ("flowRef", "deploymentRef", "parameters", "scheduledTime", "idempotencyKey", "task")),
         )
     )
 
@@ -69,6 +102,15 @@ class FlowRunSpec(ApiModel):
     scheduled_time: Instant | None = Field(
         default=None,
         description="The time that the run is for, RFC 3339. Absent: it is for no certain time. Immutable.",
+    )
+    idempotency_key: Annotated[str, Field(min_length=1, max_length=253)] | None = Field(
+        default=None,
+        description="Names the cause of the run: a later run with the same key, of the same Deployment or Flow, ends as "
+        "Skipped, as long as the first one is kept. Absent: every run counts. Immutable.",
+    )
+    task: RemoteTask | None = Field(
+        default=None,
+        description="The one task of another run to execute, in place of the flow. Absent: the flow. Immutable.",
     )
     priority: int | None = Field(
         default=None,
@@ -95,6 +137,7 @@ class Attempt(StatusModel):
     number: int = Field(ge=1, description="Which attempt it is, from 1.")
     pod: str = Field(max_length=253, description="Name of the pod.")
     node: str | None = Field(default=None, max_length=253, description="The node that it ran on. Absent: none yet.")
+    pool: str | None = Field(default=None, max_length=63, description="The WorkPool of the pod. Absent: none was used.")
     reason: ReasonText | None = Field(default=None, description="How it ended. Absent: it has not ended.")
     message: Message | None = Field(default=None, description="How it ended, in a sentence that says what to do.")
     exit_code: int | None = Field(default=None, description="Exit code of the flow's container. Absent: none known.")
@@ -148,6 +191,9 @@ class FlowRunStatus(StatusModel):
         default=None,
         description="The effective parameters: the Flow's defaults, the Deployment's and the run's, merged.",
     )
+    pool: str | None = Field(
+        default=None, max_length=63, description="The WorkPool of the latest attempt. Absent: none was used."
+    )
     attempts: tuple[Attempt, ...] = Field(
         default_factory=tuple,
         max_length=MAX_ATTEMPTS,
@@ -191,6 +237,7 @@ class FlowRun(CustomResource):
         Column("Finished", "date", ".status.finishedAt", "Time since it reached its last phase."),
         Column("Scheduled", "string", ".spec.scheduledTime", "The time that the run is for.", 1),
         Column("Revision", "string", ".status.flowRevision", "The Flow's revision.", 1),
+        Column("Pool", "string", ".status.pool", "The WorkPool of the latest attempt.", 1),
         Column("Node", "string", ".status.attempts[-1:].node", "The node of the latest attempt.", 1),
         Column("Message", "string", ".status.message", "Why, in a sentence.", 1),
         Column("Age", "date", ".metadata.creationTimestamp", "Time since creation."),

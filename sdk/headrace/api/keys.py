@@ -22,6 +22,17 @@ SCHEDULE_LABEL: Final = "headrace.dev/schedule"
 ATTEMPT_LABEL: Final = "headrace.dev/attempt"
 """On pods: the number of the attempt, from 1."""
 REVISION_LABEL: Final = "headrace.dev/revision"
+POOL_LABEL: Final = "headrace.dev/pool"
+"""On pods: the WorkPool that they were placed in."""
+RERUN_OF_LABEL: Final = "headrace.dev/rerun-of"
+"""On FlowRuns: the run that failed, and of which this is another go."""
+PARENT_LABEL: Final = "headrace.dev/parent"
+"""On FlowRuns: the run whose task this is."""
+
+QUOTA_ANNOTATION: Final = "headrace.dev/max-active-runs"
+"""On a Namespace: how many of its runs may be active at once."""
+WEIGHT_ANNOTATION: Final = "headrace.dev/fair-share-weight"
+"""On a Namespace: its weight when namespaces share what is scarce. Absent: 1."""
 
 POD_FINALIZER: Final = "headrace.dev/outcome"
 """Keeps a pod until its outcome is in the run's status."""
@@ -35,12 +46,13 @@ FLOW_CONTAINER: Final = "flow"
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One kind of ours, as the API server serves it; all are namespaced."""
+    """One kind of ours, as the API server serves it."""
 
     kind: str
     plural: str
     singular: str
     short_name: str
+    namespaced: bool = True
 
     @property
     def crd_name(self) -> str:
@@ -51,3 +63,5 @@ class Resource:
 FLOWS: Final = Resource("Flow", "flows", "flow", "fl")
 DEPLOYMENTS: Final = Resource("Deployment", "deployments", "deployment", "fdep")
 FLOWRUNS: Final = Resource("FlowRun", "flowruns", "flowrun", "fr")
+WORKPOOLS: Final = Resource("WorkPool", "workpools", "workpool", "wp", namespaced=False)
+CONCURRENCYLIMITS: Final = Resource("ConcurrencyLimit", "concurrencylimits", "concurrencylimit", "cl", namespaced=False)
