@@ -44,6 +44,8 @@ async def test_short_names_and_category_reach_every_kind(client):
         "flows": ["fl"],
         "deployments": ["fdep"],
         "flowruns": ["fr"],
+        "workpools": ["wp"],
+        "concurrencylimits": ["cl"],
     }
     assert all(found["categories"] == ["headrace"] for name, found in served.items() if "/" not in name)
     assert {name for name in served if "/" in name} == {f"{plural}/status" for plural in served if "/" not in plural}
@@ -55,7 +57,15 @@ async def test_the_api_server_fills_in_the_defaults_of_a_flow(client, namespace)
     assert flow["spec"] == {
         "entrypoint": "etl:main",
         "retries": {"limit": 0, "delaySeconds": 10, "factor": 2, "maxDelaySeconds": 3600, "jitter": 0.1},
-        "infrastructureRetries": {"limit": 3, "delaySeconds": 5, "factor": 2, "maxDelaySeconds": 3600, "jitter": 0.1},
+        "infrastructureRetries": {
+            "limit": 3,
+            "delaySeconds": 5,
+            "factor": 2,
+            "maxDelaySeconds": 3600,
+            "jitter": 0.1,
+            "memoryFactor": 1.5,
+        },
+        "apiAccess": "None",
     }
 
 
@@ -84,6 +94,7 @@ async def test_the_api_server_fills_in_the_defaults_of_a_deployment(client, name
         "schedules": [{"name": "daily", "cron": "@daily", "timeZone": "Etc/UTC", "suspend": False, "jitterSeconds": 0}],
         "catchUp": {"policy": "Latest"},
         "concurrency": {"limit": 2, "onConflict": "Queue"},
+        "preemption": "Never",
         "history": {"succeeded": 10, "failed": 10},
     }
 
@@ -302,7 +313,7 @@ async def test_the_narrow_tables_end_with_the_age(client, kubectl, namespace):
 
     head = kubectl("get", "headrace", "--namespace", namespace).stdout.splitlines()[0]
 
-    assert head.split() == ["NAME", "READY", "REASON", "REVISION", "AGE"]
+    assert head.split() == ["NAME", "READY", "REASON", "REVISION", "MEMORY", "CPU", "AGE"]
 
 
 MANIFEST = """

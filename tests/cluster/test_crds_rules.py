@@ -13,16 +13,29 @@ from headrace.api.crd import custom_resource_definitions
 from headrace.kubeapi.client import MERGE_PATCH
 from headrace.kubeapi.errors import Invalid
 
-PLURALS = {"Flow": "flows", "Deployment": "deployments", "FlowRun": "flowruns"}
+PLURALS = {crd["spec"]["names"]["kind"]: crd["spec"]["names"]["plural"] for crd in custom_resource_definitions()}
+CLUSTER_SCOPED = {
+    crd["spec"]["names"]["kind"] for crd in custom_resource_definitions() if crd["spec"]["scope"] == "Cluster"
+}
 
 SPECS: dict[str, dict[str, Any]] = {
     "Flow": {"entrypoint": "etl:main", "image": "example.org/etl:1"},
     "Deployment": {"flowRef": {"name": "etl"}},
     "FlowRun": {"flowRef": {"name": "etl"}},
+    "WorkPool": {"nodeSelector": {"pool": "cpu"}},
+    "ConcurrencyLimit": {"slots": 5},
+}
+TASK = {
+    "name": "train",
+    "parent": {"name": "etl", "uid": "u"},
+    "function": "etl.py:train",
+    "input": "file:///results/in",
+    "output": "file:///results/out",
 }
 CODE = {"inline": {"files": {"etl.py": "def main(): ..."}}}
 RUN = {
     "flowRef": {"name": "etl"},
+    "idempotencyKey": "of-2026-01-01",
     "parameters": {"day": "2026-01-01", "n": None},
     "scheduledTime": "2026-01-01T00:00:00Z",
 }
@@ -76,6 +89,14 @@ TWO_NAMES = (
     "as the names of runs derive from both"
 )
 ONE_REFERENCE = "flowRef: set exactly one of flowRef and deploymentRef"
+
+NAMES_OR_SELECTOR = "names: set names or selector, not both"
+VALUES = "values: required with the operators In and NotIn, and allowed with no other"
+
+
+def selecting(**requirement: Any) -> dict[str, Any]:
+    return {"selector": {"matchExpressions": [{"key": "team", **requirement}]}}
+
 
 BROKEN = {
     "a flow with a long name": Case(
@@ -180,6 +201,79 @@ BROKEN = {
         "FlowRun", {}, "", "metadata.name: at most 63 characters, as pods carry it as a label", "r" * 64
     ),
     "a run of nothing": Case("FlowRun", {"flowRef": None}, "spec", ONE_REFERENCE),
+    "a learnt size whose least is above its most": Case(
+        "Flow",
+        {"autosize": {"minMemory": "2Gi", "maxMemory": 1024}},
+        "spec.autosize",
+        "minMemory: must not be above maxMemory",
+    ),
+    "results in a folder without a scheme": Case(
+        "Flow",
+        {"results": {"url": "/mnt/results"}},
+        "spec.results.url",
+        'url: must begin with a scheme, such as "s3://bucket/prefix" or "file:///mnt/results"',
+    ),
+    "pools by name and by label": Case(
+        "Flow", {"pools": {"names": ["cpu"], "selector": {}}}, "spec.pools", NAMES_OR_SELECTOR
+    ),
+    "a requirement of a Flow's pools without values": Case(
+        "Flow", {"pools": selecting(operator="In")}, "spec.pools.selector.matchExpressions[0]", VALUES
+    ),
+    "a Deployment's pools by name and by label": Case(
+        "Deployment", {"pools": {"names": ["cpu"], "selector": {}}}, "spec.pools", NAMES_OR_SELECTOR
+    ),
+    "a requirement of a Deployment's pools with values that it does not take": Case(
+        "Deployment",
+        {"pools": selecting(operator="Exists", values=["a"])},
+        "spec.pools.selector.matchExpressions[0]",
+        VALUES,
+    ),
+    "a task of a Deployment": Case(
+        "FlowRun",
+        {"flowRef": None, "deploymentRef": {"name": "etl"}, "task": TASK},
+        "spec",
+        "task: allowed only with flowRef",
+    ),
+    "a task's pools by name and by label": Case(
+        "FlowRun", {"task": {**TASK, "pools": {"names": ["a"], "selector": {}}}}, "spec.task.pools", NAMES_OR_SELECTOR
+    ),
+    "a requirement of a task's pools without values": Case(
+        "FlowRun",
+        {"task": {**TASK, "pools": selecting(operator="NotIn")}},
+        "spec.task.pools.selector.matchExpressions[0]",
+        VALUES,
+    ),
+    "a pool with a long name": Case(
+        "WorkPool", {}, "", "metadata.name: at most 63 characters, as pods carry it as a label", "p" * 64
+    ),
+    "a price of a node and of its parts": Case(
+        "WorkPool",
+        {"maxPodResources": {"cpu": 4}, "pricing": {"perHour": 1, "cpuHour": 0.1}},
+        "spec.pricing",
+        "perHour: set perHour (a whole node), or cpuHour, memoryGiBHour and gpuHour",
+    ),
+    "a price of a node of unknown size": Case(
+        "WorkPool",
+        {"pricing": {"perHour": 1}},
+        "spec",
+        "pricing.perHour: needs maxPodResources, of which a run pays its share",
+    ),
+    "a requirement of a pool's namespaces without values": Case(
+        "WorkPool",
+        {"namespaces": selecting(operator="In")["selector"]},
+        "spec.namespaces.matchExpressions[0]",
+        VALUES,
+    ),
+    "a limit with a long name": Case(
+        "ConcurrencyLimit", {}, "", "metadata.name: at most 63 characters, as slots carry it as a label", "l" * 64
+    ),
+    "a limit that limits nothing": Case("ConcurrencyLimit", {"slots": None}, "spec", "slots: set slots, rate, or both"),
+    "a requirement of a limit's runs without values": Case(
+        "ConcurrencyLimit",
+        {"selector": selecting(operator="In")["selector"]},
+        "spec.selector.matchExpressions[0]",
+        VALUES,
+    ),
     "a run of two things": Case("FlowRun", {"deploymentRef": {"name": "etl"}}, "spec", ONE_REFERENCE),
 }
 
@@ -220,6 +314,13 @@ CHANGED = {
         "spec",
         "scheduledTime: cannot be changed after creation; create a new FlowRun",
     ),
+    "another key": Case(
+        "FlowRun",
+        {"idempotencyKey": "other"},
+        "spec",
+        "idempotencyKey: cannot be changed after creation; create a new FlowRun",
+    ),
+    "a task": Case("FlowRun", {"task": TASK}, "spec", "task: cannot be changed after creation; create a new FlowRun"),
     "cancellation taken back": Case(
         "FlowRun", {"cancel": False}, "spec.cancel", "cancel: cannot be taken back; create a new FlowRun"
     ),
@@ -289,6 +390,31 @@ LIMITS = {
     "a negative history": ("Deployment", {"history": {"failed": -1}}, "spec.history.failed"),
     "a negative time to live": ("Deployment", {"history": {"ttlSeconds": -1}}, "spec.history.ttlSeconds"),
     "a scheduled time that is a day": ("FlowRun", {"scheduledTime": "2026-01-01"}, "spec.scheduledTime"),
+    "no slot of a limit": ("Flow", {"limits": [{"name": "postgres", "slots": 0}]}, "spec.limits[0].slots"),
+    "a limit twice": ("Flow", {"limits": [{"name": "postgres"}] * 2}, "spec.limits[1]"),
+    "a limit's name in capitals": ("Deployment", {"limits": [{"name": "Postgres"}]}, "spec.limits[0].name"),
+    "a pool twice": ("Flow", {"pools": {"names": ["cpu", "cpu"]}}, "spec.pools.names[1]"),
+    "a word for spot": ("Flow", {"pools": {"spot": "Sometimes"}}, "spec.pools.spot"),
+    "shrinking memory": (
+        "Flow",
+        {"infrastructureRetries": {"memoryFactor": 0.5}},
+        "spec.infrastructureRetries.memoryFactor",
+    ),
+    "an access in words": ("Flow", {"apiAccess": "Full"}, "spec.apiAccess"),
+    "preemption of all": ("Deployment", {"preemption": "Always"}, "spec.preemption"),
+    "a circuit breaker that never closes": (
+        "Deployment",
+        {"circuitBreaker": {"failures": 0}},
+        "spec.circuitBreaker.failures",
+    ),
+    "an empty key": ("FlowRun", {"idempotencyKey": ""}, "spec.idempotencyKey"),
+    "a pool of no size": ("WorkPool", {"maxPodResources": {}}, "spec.maxPodResources"),
+    "a negative price": ("WorkPool", {"pricing": {"cpuHour": -1}}, "spec.pricing.cpuHour"),
+    "a currency in words": ("WorkPool", {"pricing": {"currency": "euro", "cpuHour": 1}}, "spec.pricing.currency"),
+    "a negative capacity": ("WorkPool", {"capacity": {"runs": -1}}, "spec.capacity.runs"),
+    "more slots than objects that we keep": ("ConcurrencyLimit", {"slots": 1001}, "spec.slots"),
+    "a rate of nothing": ("ConcurrencyLimit", {"rate": {"count": 0}}, "spec.rate.count"),
+    "a lease too short to be renewed": ("ConcurrencyLimit", {"leaseDurationSeconds": 4}, "spec.leaseDurationSeconds"),
     "cancel in words": ("FlowRun", {"cancel": "yes"}, "spec.cancel"),
 }
 
@@ -304,7 +430,8 @@ def an_object(kind: str, spec: dict[str, Any], name: str = "etl") -> dict[str, A
 
 
 def collection(kind: str, namespace: str) -> str:
-    return f"/apis/headrace.dev/v1alpha1/namespaces/{namespace}/{PLURALS[kind]}"
+    within = "" if kind in CLUSTER_SCOPED else f"/namespaces/{namespace}"
+    return f"/apis/headrace.dev/v1alpha1{within}/{PLURALS[kind]}"
 
 
 async def refusal(client, method: str, path: str, body: dict[str, Any], **options: str) -> str:
