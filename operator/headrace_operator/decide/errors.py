@@ -2,6 +2,7 @@
 What a decision cannot be made from.
 
     InvalidSchedule     a schedule that names no instants: the user must mend it
+    InvalidQuantity     an amount of a resource that cannot be read: as above
 """
 
 from __future__ import annotations
@@ -23,3 +24,14 @@ class InvalidSchedule(ValueError):
 
     def __str__(self) -> str:
         return f'{self.field} "{self.value}": {self.message}'
+
+
+class InvalidQuantity(ValueError):
+    """An amount that is no Kubernetes quantity. Attribute: `value`, what was found."""
+
+    def __init__(self, value: object) -> None:
+        super().__init__(value)
+        self.value = value
+
+    def __str__(self) -> str:
+        return f'"{self.value}" is no quantity; write a number that is not negative, as in 2, "500m" or "4Gi"'
