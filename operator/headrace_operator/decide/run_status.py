@@ -73,6 +73,7 @@ def admitted(seen: Snapshot, pod: Pod, now: datetime) -> RunStatus:
         conditions=conditions,
         attempts=_with_attempt(base.attempts, pod),
         next_attempt_at=None,
+        pool=pod.pool,
     )
 
 
@@ -88,7 +89,7 @@ def _as_launched(status: RunStatus, seen: Snapshot, pod: Pod) -> RunStatus:
 
 def _with_attempt(attempts: tuple[Attempt, ...], pod: Pod) -> tuple[Attempt, ...]:
     started = _started(pod)
-    current = Attempt(pod.attempt, pod.key.name, node=pod.node, started_at=started)
+    current = Attempt(pod.attempt, pod.key.name, node=pod.node, pool=pod.pool, started_at=started)
     return (*(a for a in attempts if a.number != pod.attempt), current)
 
 

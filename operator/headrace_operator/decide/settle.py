@@ -185,6 +185,7 @@ def _with_ending(status: RunStatus, pod: Pod, ending: Ending, now: datetime) -> 
         number=pod.attempt,
         pod=pod.key.name,
         node=pod.node,
+        pool=pod.pool,
         reason=ending.reason,
         message=shortened(ending.message),
         exit_code=ending.exit_code,

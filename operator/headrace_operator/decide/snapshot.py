@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from headrace.api.conditions import Phase, Reason
 from headrace.api.deployment import ConcurrencySpec, DeploymentSpec
 from headrace.api.flow import FlowSpec
+from headrace_operator.decide.quantities import Amounts
 
 
 class ObjectKey(NamedTuple):
@@ -51,6 +52,7 @@ class Attempt:
     exit_code: int | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    pool: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class RunStatus:
     queued_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    pool: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,13 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """One pod of a run. `raw` holds metadata, status and the parts of the spec that a diagnosis reads."""
+    """
+    One pod of a run. `raw` holds metadata, status and the parts of the spec that a diagnosis reads.
+
+    Args:
+        pool: The WorkPool that it was placed in.
+        requests: What the scheduler sets aside for it.
+    """
 
     key: ObjectKey
     uid: str
@@ -122,6 +131,8 @@ class Pod:
     deleting: bool
     held: bool  # carries our finalizer: its outcome is not yet written
     raw: Mapping[str, Any]
+    pool: str | None = None
+    requests: Amounts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +183,21 @@ class DeploymentView:
 
 
 @dataclass(frozen=True, slots=True)
+class Placement:
+    """
+    Where the run's pod is, and where else it could be.
+
+    Args:
+        timeout_s: After this long without a node it is taken back, if there is another pool.
+        others: Pools that fit and that the run has not tried since it last ran, best first.
+    """
+
+    pool: str
+    timeout_s: float
+    others: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """
     All that one FlowRun's decision rests on, read at one time.
@@ -181,6 +207,7 @@ class Snapshot:
         lost: The pod of the unfinished attempt is confirmed to be gone.
         pods: Its pods that still exist, by attempt.
         start_deadline_s: After this long a pod that cannot start (image, Secret, ConfigMap) is given up.
+        placement: Of its current pod; None where that is in no WorkPool.
     """
 
     run: Run
@@ -191,3 +218,4 @@ class Snapshot:
     lost: bool = False
     place: Place = field(default_factory=Place)
     start_deadline_s: float = 600.0
+    placement: Placement | None = None

@@ -9,6 +9,7 @@ from typing import Any
 
 from headrace.api import keys
 from headrace.api.conditions import Phase
+from headrace_operator.decide.sizing import requests_of
 from headrace_operator.decide.snapshot import Attempt, ConditionView, ObjectKey, Pod, Run, RunStatus
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,6 +89,7 @@ def status_from(status: Mapping[str, Any]) -> RunStatus:
         queued_at=instant(status.get("queuedAt")),
         started_at=instant(status.get("startedAt")),
         finished_at=instant(status.get("finishedAt")),
+        pool=status.get("pool"),
     )
 
 
@@ -132,6 +134,8 @@ def pod_from(obj: Mapping[str, Any]) -> Pod | None:
             | {"containers": [_limits_of(container) for container in spec.get("containers") or ()]},
             "status": obj.get("status") or {},
         },
+        pool=labels.get(keys.POOL_LABEL),
+        requests=requests_of(obj),
     )
 
 
@@ -172,4 +176,5 @@ def _attempt(attempt: Mapping[str, Any]) -> Attempt:
         exit_code=attempt.get("exitCode"),
         started_at=instant(attempt.get("startedAt")),
         finished_at=instant(attempt.get("finishedAt")),
+        pool=attempt.get("pool"),
     )
