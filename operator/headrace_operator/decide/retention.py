@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -22,6 +22,8 @@ class FinishedRun:
     finished_at: datetime
     schedule: str | None = None
     scheduled_time: datetime | None = None
+    version: int = 0
+    """The resource version; it tells ends of the same second apart."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,8 @@ class Keep:
     ttl_s: float | None
     scheduled_until: Mapping[str, datetime | None] = field(default_factory=dict)
     """By schedule: a run for a later time is kept, as its Deployment has not yet noted that it was created."""
+    uncounted: Container[str] = frozenset()
+    """Uids of runs that are kept until their Deployment's status counts how they ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,9 @@ def _expiry(run: FinishedRun, keep: Keep, now: datetime) -> datetime:
 
 
 def _too_fresh(run: FinishedRun, keep: Keep) -> bool:
-    """Deleting it would let the schedule create it once more."""
+    """Deleting it would let the schedule create it once more, or lose it to the circuit breaker's count."""
+    if run.uid in keep.uncounted:
+        return True
     if run.schedule is None or run.scheduled_time is None or run.schedule not in keep.scheduled_until:
         return False
     noted = keep.scheduled_until[run.schedule]

@@ -255,7 +255,8 @@ class DeploymentSpec(ApiModel):
         "lower priority are ended for them, and wait for their turn again.",
     )
     circuit_breaker: CircuitBreaker | None = Field(
-        default=None, description="When runs that keep failing are stopped for a while. Absent: never."
+        default=None,
+        description="When runs that keep failing are stopped for a while. Absent: never. Set anew, it counts anew.",
     )
     history: History = Field(
         default=History(), description="Which finished runs are kept. Absent: 10 succeeded, 10 failed."
@@ -331,19 +332,26 @@ class CircuitState(StrEnum):
 class Circuit(StatusModel):
     """What the circuit breaker remembers."""
 
-    state: CircuitState = Field(
-        default=CircuitState.CLOSED,
-        description="Closed: runs start. Open: none does until retryAt. HalfOpen: one run tries.",
+    state: CircuitState | None = Field(
+        default=None,
+        description="Closed: runs start. Open: none does until retryAt. HalfOpen: one run tries. "
+        "Absent: spec.circuitBreaker is not set.",
     )
-    retry_at: Instant | None = Field(default=None, description="When one run tries again. Absent: it is not open.")
+    retry_at: Instant | None = Field(
+        default=None, description="From when on one run at a time tries again. Absent: it is closed."
+    )
     counted_until: Instant | None = Field(
         default=None, description="Runs that ended before this are counted. Absent: none is."
     )
-    counted: tuple[Annotated[str, Field(max_length=253)], ...] = Field(
+    counted: tuple[Annotated[str, Field(max_length=64)], ...] = Field(
         default_factory=tuple,
         max_length=1000,
-        description="Names of the runs that ended at countedUntil and are counted.",
+        description="UIDs of the runs that ended at countedUntil or later and are counted.",
         json_schema_extra=ATOMIC,
+    )
+    reset: Annotated[str, Field(max_length=253)] | None = Field(
+        default=None,
+        description="The annotation headrace.dev/circuit-reset that was last honoured. Absent: there is none.",
     )
 
 
@@ -376,10 +384,12 @@ class DeploymentStatus(StatusModel):
     )
     last_run: LastRun | None = Field(default=None, description="The run that finished last. Absent: none yet.")
     consecutive_failures: Count = Field(
-        default_factory=int, description="Runs that failed or crashed since the last one that succeeded."
+        default_factory=int,
+        description="Runs that failed or crashed since the last one that succeeded, or since the circuit was closed "
+        "by hand.",
     )
     circuit: Circuit | None = Field(
-        default=None, description="What the circuit breaker remembers. Absent: spec.circuitBreaker is not set."
+        default=None, description="What is remembered of runs that ended, for the circuit breaker. Absent: nothing yet."
     )
     schedules: tuple[ScheduleMemory, ...] = Field(
         default_factory=tuple,

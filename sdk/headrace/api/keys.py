@@ -26,6 +26,8 @@ POOL_LABEL: Final = "headrace.dev/pool"
 """On pods: the WorkPool that they were placed in."""
 RERUN_OF_LABEL: Final = "headrace.dev/rerun-of"
 """On FlowRuns: the run that failed, and of which this is another go."""
+CIRCUIT_RESET_ANNOTATION: Final = "headrace.dev/circuit-reset"
+"""On a Deployment: another value than before closes its circuit, once."""
 PARENT_LABEL: Final = "headrace.dev/parent"
 """On FlowRuns: the run whose task this is."""
 
