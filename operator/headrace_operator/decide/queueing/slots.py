@@ -1,0 +1,77 @@
+"""
+Slots of ConcurrencyLimits: who holds them by the board's own word, and who by a Lease.
+
+A run that was granted slots has no Leases yet; a run that ended has them still, for a moment; a task has Leases only.
+So a holder counts with the larger of the two figures, and no slot is given twice.
+"""
+
+from __future__ import annotations
+
+from headrace_operator.decide.queueing.accounts import Accounts
+from headrace_operator.decide.queueing.resources import slots_of
+from headrace_operator.decide.queueing.terms import Holders
+from headrace_operator.decide.snapshot import ObjectKey
+
+
+def run_holder(run: ObjectKey, uid: str) -> str:
+    """How a run signs its Leases."""
+    return f"run/{run.namespace}/{run.name}/{uid}"
+
+
+def run_of(holder: str) -> ObjectKey | None:
+    """The run that signs so; None for tasks and for what somebody else wrote."""
+    parts = holder.split("/")
+    return ObjectKey(parts[1], parts[2]) if len(parts) == 4 and parts[0] == "run" else None
+
+
+def namespace_of(holder: str) -> str:
+    """Whose use it counts as: the namespace that the holder names, "" where it names none."""
+    parts = holder.split("/")
+    return parts[1] if len(parts) > 3 and parts[0] in {"run", "pod"} else ""
+
+
+class SlotBook:
+    """Slots by limit and holder; what counts is posted to the accounts."""
+
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._charged: dict[str, dict[str, int]] = {}
+        self._leased: dict[str, dict[str, int]] = {}
+
+    def charge(self, limit: str, holder: str, slots: int) -> None:
+        """Count so many more slots as given to the holder; fewer, where negative."""
+        before = self.held(limit, holder)
+        charged = self._charged.setdefault(limit, {})
+        charged[holder] = charged.get(holder, 0) + slots
+        if not charged[holder]:
+            del charged[holder]
+        self._post(limit, holder, before)
+
+    def tell_leases(self, limit: str, holders: Holders) -> set[str]:
+        """What the Leases of the limit say now, all of them. Returns the holders of whom they say something new."""
+        known = self._leased.get(limit, {})
+        told = {holder: slots for holder, slots in holders.items() if slots}
+        changed = {holder for holder in known.keys() | told.keys() if known.get(holder) != told.get(holder)}
+        before = {holder: self.held(limit, holder) for holder in changed}
+        self._leased[limit] = told
+        for holder in changed:
+            self._post(limit, holder, before[holder])
+        return changed
+
+    def held(self, limit: str, holder: str) -> int:
+        """How many slots the holder counts with."""
+        charged = self._charged.get(limit, {}).get(holder, 0)
+        return max(charged, self._leased.get(limit, {}).get(holder, 0))
+
+    def uncharged(self, limit: str, holder: str) -> int:
+        """How many slots the holder has by Lease that nobody charged it for: left by an operator before this one."""
+        return self.held(limit, holder) - self._charged.get(limit, {}).get(holder, 0)
+
+    def holders(self, limit: str) -> dict[str, int]:
+        """Everybody who counts, with how many slots."""
+        known = self._charged.get(limit, {}).keys() | self._leased.get(limit, {}).keys()
+        return {holder: self.held(limit, holder) for holder in sorted(known)}
+
+    def _post(self, limit: str, holder: str, before: int) -> None:
+        if change := self.held(limit, holder) - before:
+            self._accounts.post(namespace_of(holder), slots_of(limit), change)
