@@ -88,7 +88,9 @@ class FakeCluster:
             new = {**old, subresource: new.get(subresource)}
         return self._store(key, old, new)
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: int | None = None
+    ) -> None:
         await self._ask("delete", resource, name)
         key = (resource.plural, namespace, name)
         old = self._objects.get(key)
@@ -96,6 +98,8 @@ class FakeCluster:
             return
         if old["metadata"]["uid"] != uid:
             raise Conflict(409, "Conflict", f"the UID in the precondition ({uid}) does not match")
+        if version is not None and old["metadata"]["resourceVersion"] != str(version):
+            raise Conflict(409, "Conflict", f"the ResourceVersion in the precondition ({version}) does not match")
         asked = {**old["metadata"], "deletionTimestamp": old["metadata"].get("deletionTimestamp") or stamp(NOW)}
         self._store(key, old, {**old, "metadata": asked})
 

@@ -35,7 +35,7 @@ def main(seam: Callable[[Cluster], Cluster] | None = None) -> int:
 async def serve(settings: Settings, seam: Callable[[Cluster], Cluster] | None) -> int:
     """Run until a signal or a failure; the exit status."""
     operator = Operator(settings, load_connection(), registry=REGISTRY, seam=seam)
-    lifecycle = Lifecycle(operator.run, operator.is_ready.is_set)
+    lifecycle = Lifecycle(operator.run, operator.rest, operator.is_ready.is_set)
     registry = kopf.OperatorRegistry()
     lifecycle.register(registry)
     if settings.metrics_port:

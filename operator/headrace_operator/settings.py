@@ -3,16 +3,33 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 PREFIX = "HEADRACE_"
+OUTSIDE_NAMESPACE = "headrace-system"
+_OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
 class SettingsError(ValueError):
     """A setting that cannot be used; the text names it, its value and what is expected."""
+
+
+def _own_namespace() -> str:
+    """The namespace of the pod that this is, else that of a local cluster."""
+    return _OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.is_file() else OUTSIDE_NAMESPACE
+
+
+def _own_identity() -> str:
+    """
+    Host and process. A container that is started anew in its pod has both as before, and need not wait for the lease
+    of its predecessor, which is over; two processes on one machine differ.
+    """
+    return f"{socket.gethostname()}-{os.getpid()}"
 
 
 class Settings(BaseModel):
@@ -21,6 +38,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     namespace: str = Field("", description="The only namespace to serve; empty serves all of them.")
+    operator_namespace: str = Field(
+        default_factory=_own_namespace,
+        min_length=1,
+        description="Namespace of the operator's Leases: who leads, and the slots of ConcurrencyLimits.",
+    )
+    identity: str = Field(
+        default_factory=_own_identity, min_length=1, description="Name of this process among its replicas."
+    )
+    leader_lease_s: float = Field(
+        15, ge=2, le=300, description="Seconds after which another replica takes over from a leader that is silent."
+    )
     default_image: str = Field(
         "headrace/runtime:0.1.0", min_length=1, description="Image of flows that name none: the SDK and nothing else."
     )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 
 import structlog
@@ -19,8 +20,10 @@ from headrace_operator.apply.flow_run import RunApplier
 from headrace_operator.handlers.context import Clock, Context
 from headrace_operator.handlers.worker import work
 from headrace_operator.kube.cluster import ApiCluster, Cluster
+from headrace_operator.kube.fenced import FencedCluster
 from headrace_operator.kube.metered import MeteredCluster
 from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS, FLOWS, PODS, Resource
+from headrace_operator.leadership import Leadership
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.feeds import Feed
 from headrace_operator.observe.flow_run import RunObserver
@@ -38,11 +41,18 @@ UNFINISHED = ",".join(f"status.phase!={phase}" for phase in Phase if phase.finis
 FINISHED = ",".join(f"status.phase!={phase}" for phase in ("", *(phase for phase in Phase if not phase.finished)))
 """Field selectors; the CRD declares status.phase as selectable, and a run without a status has the phase ""."""
 HISTORY_RETRY_S = 5.0
+LEADER_LEASE = "headrace-operator"
+"""Name of the Lease; an operator that serves one namespace adds its name."""
 
 
 def utc_now() -> datetime:
     """The machine's clock; nothing else in the operator reads one."""
     return datetime.now(UTC)  # noqa: TID251 - this is the one
+
+
+def monotonic() -> float:
+    """Seconds that never go back, and go on while the process is stopped or, where it can be told, the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
 class Operator:
@@ -66,8 +76,10 @@ class Operator:
         self.queue: WorkQueue[WorkKey] = WorkQueue()
         self.metrics.queue_length.set_function(lambda: len(self.queue))
         self._settings = settings
-        self._client = KubeClient(connection, user_agent="headrace-operator")
-        real: Cluster = MeteredCluster(ApiCluster(self._client), self.metrics)
+        self._client = KubeClient(connection, user_agent=f"headrace-operator/{settings.identity}")
+        self.leadership = self._leadership(clock)
+        api = ApiCluster(self._client, write_timeout_s=self.leadership.write_timeout_s)
+        real: Cluster = MeteredCluster(FencedCluster(api, self.leadership.fence), self.metrics)
         cluster = seam(real) if seam else real
         self.intake = Intake(Cache(), History(), self.queue, status_delay_s=settings.status_delay_s)
         revisions = Revisions(cluster)
@@ -85,9 +97,16 @@ class Operator:
         self.is_ready = asyncio.Event()
 
     async def run(self) -> None:
-        """Works until it is cancelled. Raises: what broke one of its parts; the process must then be started anew."""
-        feeds = self._feeds()
+        """
+        Stands by until it leads, then works until it is cancelled.
+
+        Raises: what broke one of its parts; the process must then be started anew.
+        """
+        await self.leadership.acquire()
         async with asyncio.TaskGroup() as group:
+            group.create_task(self.leadership.keep(), name="leadership")
+            # Listed only now: what a former leader did last is in these lists.
+            feeds = [self._feed(resource, **selectors) for resource, selectors in self._streams()]
             for feed, stream in feeds:
                 group.create_task(stream.run(), name=f"stream of {feed}")
             for feed, _ in feeds:
@@ -99,32 +118,41 @@ class Operator:
             self.is_ready.set()
             await self._read_history()
 
+    async def rest(self) -> None:
+        """What is under way is finished, nothing new is begun, and another replica may lead at once."""
+        try:
+            async with asyncio.timeout(self.leadership.write_timeout_s):
+                await self.queue.stop()
+        except TimeoutError:  # a write may be on its way still: the next leader waits until the lease is over
+            log.warning("work_not_finished", in_s=self.leadership.write_timeout_s)
+            return
+        await self.leadership.release()
+
     async def close(self) -> None:
         """Closes timers and connections."""
         self.queue.close()
         await self._client.close()
 
-    def _feeds(self) -> list[tuple[Feed, Stream]]:
-        intake, cache = self.intake, self.intake.cache
-        return [
-            self._feed(FLOWS, Feed("Flow", seen=intake.flow_seen, gone=intake.flow_gone, held=cache.flows)),
-            self._feed(
-                DEPLOYMENTS,
-                Feed("Deployment", seen=intake.deployment_seen, gone=intake.deployment_gone, held=cache.deployments),
-            ),
-            self._feed(
-                FLOW_RUNS,
-                Feed("FlowRun", seen=intake.run_seen, gone=intake.run_gone, held=cache.runs),
-                fieldSelector=UNFINISHED,
-            ),
-            self._feed(
-                PODS,
-                Feed("Pod", seen=intake.pod_seen, gone=intake.pod_gone, held=cache.pods),
-                labelSelector=FLOW_RUN_LABEL,
-            ),
-        ]
+    def _leadership(self, clock: Clock) -> Leadership:
+        settings = self._settings
+        served = f".{settings.namespace}" if settings.namespace else ""
+        return Leadership(
+            self._client,
+            (settings.operator_namespace, LEADER_LEASE + served),
+            settings.identity,
+            lease_s=settings.leader_lease_s,
+            now=clock,
+            monotonic=monotonic,
+        )
 
-    def _feed(self, resource: Resource, feed: Feed, **selectors: str) -> tuple[Feed, Stream]:
+    def _streams(self) -> Iterator[tuple[Resource, Mapping[str, str]]]:
+        yield FLOWS, {}
+        yield DEPLOYMENTS, {}
+        yield FLOW_RUNS, {"fieldSelector": UNFINISHED}
+        yield PODS, {"labelSelector": FLOW_RUN_LABEL}
+
+    def _feed(self, resource: Resource, **selectors: str) -> tuple[Feed, Stream]:
+        feed = Feed(resource.kind, self.intake.doors[resource])
         return feed, Stream(self._client, resource.path(self._settings.namespace), selectors, feed)
 
     async def _read_history(self) -> None:

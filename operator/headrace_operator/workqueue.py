@@ -32,6 +32,9 @@ class WorkQueue(Generic[K]):
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
         self._wakeup = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._stopped = False
 
     def __len__(self) -> int:
         """Keys that wait for a worker; delayed ones are not counted."""
@@ -46,18 +49,26 @@ class WorkQueue(Generic[K]):
             self._set_timer(key, after_s)
 
     async def get(self) -> K:
-        """The next key; pair it with `done`."""
-        while not self._ready:
+        """The next key; pair it with `done`. None comes after `stop`."""
+        while self._stopped or not self._ready:
             self._wakeup.clear()
             await self._wakeup.wait()
         key = self._ready.popleft()
         self._queued.discard(key)
         self._working.add(key)
+        self._idle.clear()
         return key
+
+    async def stop(self) -> None:
+        """Hands out no key any more; returns when those under way are done."""
+        self._stopped = True
+        await self._idle.wait()
 
     def done(self, key: K) -> None:
         """The key was worked on. If it was added meanwhile, it is ready again."""
         self._working.discard(key)
+        if not self._working:
+            self._idle.set()
         if key in self._again:
             self._again.discard(key)
             self._make_ready(key)

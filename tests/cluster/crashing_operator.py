@@ -58,8 +58,11 @@ class JournaledCluster:
         what = f"patch {resource.plural}" + (f"/{subresource}" if subresource else "")
         return await self._write(what, self._cluster.patch(resource, namespace, name, body, subresource=subresource))
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
-        await self._write(f"delete {resource.plural}", self._cluster.delete(resource, namespace, name, uid=uid))
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: int | None = None
+    ) -> None:
+        deleted = self._cluster.delete(resource, namespace, name, uid=uid, version=version)
+        await self._write(f"delete {resource.plural}", deleted)
 
     async def _write(self, kind: str, request: Awaitable[T]) -> T:
         self._writes[kind] += 1

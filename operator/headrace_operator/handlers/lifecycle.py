@@ -9,6 +9,8 @@ from typing import Any
 import kopf
 import structlog
 
+from headrace_operator.errors import LeadershipLostError
+
 log = structlog.get_logger()
 
 
@@ -18,11 +20,15 @@ class Lifecycle:
 
     Args:
         run: The work; it ends when it is cancelled, or by raising.
+        rest: Brings the work to an end that leaves nothing half done; it is cancelled then.
         is_ready: Whether the caches are filled and the workers run.
     """
 
-    def __init__(self, run: Callable[[], Awaitable[None]], is_ready: Callable[[], bool]) -> None:
+    def __init__(
+        self, run: Callable[[], Awaitable[None]], rest: Callable[[], Awaitable[None]], is_ready: Callable[[], bool]
+    ) -> None:
         self._run = run
+        self._rest = rest
         self._is_ready = is_ready
         self._task: asyncio.Task[None] | None = None
         self.stop_flag = asyncio.Event()
@@ -41,8 +47,10 @@ class Lifecycle:
         self._task = asyncio.create_task(self._work(), name="headrace")
 
     async def stop(self, **_: Any) -> None:
-        """End the work; what it has begun with the API is finished by the next start."""
+        """End the work; what it has begun with the API and cannot finish in time is finished by the next start."""
         if self._task is not None:
+            if not self._task.done():
+                await self._rest()
             self._task.cancel()
             await asyncio.gather(self._task, return_exceptions=True)
         self.stop_flag.set()  # kopf (1.45) leaves a task that waits for it, and gives that one 5 s to end
@@ -59,5 +67,9 @@ class Lifecycle:
             await self._run()
         except Exception as error:
             self.failure = error
-            log.exception("operator_failed", error=type(error).__name__)
+            lost = isinstance(error, BaseExceptionGroup) and error.subgroup(LeadershipLostError) is not None
+            if lost:  # not a fault: the process ends, and its successor stands by
+                log.warning("leadership_lost", next_step="this process ends; another one leads or will")
+            else:
+                log.exception("operator_failed", error=type(error).__name__)
             self.stop_flag.set()

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 import structlog
 
 from headrace.kubeapi.errors import ApiError, Conflict, NotFound
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.errors import LeadershipLostError
 from headrace_operator.handlers import deployment, flow, flow_run, retention
 from headrace_operator.handlers.context import Context, Reconcile
 from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS, FLOWS, Resource
-from headrace_operator.observe.intake import Intake, Kind, WorkKey
+from headrace_operator.observe.intake import Door, Kind, WorkKey
 from headrace_operator.workqueue import WorkQueue
 
 log = structlog.get_logger()
@@ -53,6 +54,8 @@ async def _reconcile(queue: WorkQueue[WorkKey], context: Context, item: WorkKey)
     except ApiError as error:
         outcome = "api_error"
         _back_off(queue, item, error)
+    except LeadershipLostError:
+        raise  # this process must not write any more, whatever the key
     except Exception as error:  # a fault in one key must not stop the others
         outcome = "error"
         delay_s = queue.back_off(item, at_least_s=1.0)
@@ -68,37 +71,25 @@ async def _look_anew(queue: WorkQueue[WorkKey], context: Context, item: WorkKey,
     if resource is None:
         _back_off(queue, item, error)
         return
+    door = context.intake.doors[resource]
     try:
         obj = await context.cluster.get(resource, item.key.namespace, item.key.name)
     except NotFound:
-        _forget(context.intake, item)
+        _forget(door, item.key)
         queue.succeeded(item)
         return
     except ApiError as unreadable:
         _back_off(queue, item, unreadable)
         return
-    _take_in(context.intake, item.kind, obj)
+    door.seen(obj)
     delay_s = queue.back_off(item)
     log.debug("looked_anew", error=error.reason, retry_in_s=delay_s)
 
 
-def _take_in(intake: Intake, kind: Kind, obj: dict[str, Any]) -> None:
-    if kind is Kind.FLOW:
-        intake.flow_seen(obj)
-    elif kind is Kind.DEPLOYMENT:
-        intake.deployment_seen(obj)
-    else:
-        intake.run_seen(obj)
-
-
-def _forget(intake: Intake, item: WorkKey) -> None:
-    cache = intake.cache
-    if item.kind is Kind.FLOW and item.key in cache.flows:
-        intake.flow_gone(item.key, cache.flows[item.key].uid)
-    elif item.kind is Kind.DEPLOYMENT and item.key in cache.deployments:
-        intake.deployment_gone(item.key, cache.deployments[item.key].uid)
-    elif item.key in cache.runs:
-        intake.run_gone(item.key, cache.runs[item.key].uid)
+def _forget(door: Door, key: ObjectKey) -> None:
+    held = door.held.get(key)
+    if held is not None:
+        door.gone(key, held.uid)
 
 
 def _back_off(queue: WorkQueue[WorkKey], item: WorkKey, error: ApiError) -> None:

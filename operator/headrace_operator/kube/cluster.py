@@ -38,16 +38,28 @@ class Cluster(Reader, Protocol):
         """The object after a merge patch (a mapping) or a JSON patch (a list). Raises: NotFound, Conflict, ApiError."""
         ...
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
-        """Asks for the deletion of exactly this object; one that is gone is success. Raises: ApiError."""
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: int | None = None
+    ) -> None:
+        """
+        Asks for the deletion of exactly this object, of this resource version if one is given; one that is gone is success.
+
+        Raises: Conflict: another object has the name, or it has changed. ApiError.
+        """
         ...
 
 
 class ApiCluster:
-    """The Cluster of a real API server."""
+    """
+    The Cluster of a real API server.
 
-    def __init__(self, client: KubeClient) -> None:
+    Args:
+        write_timeout_s: After this long a write is given up, by us and by the API server. None: the client's own bound.
+    """
+
+    def __init__(self, client: KubeClient, *, write_timeout_s: float | None = None) -> None:
         self._client = client
+        self._write_timeout_s = write_timeout_s
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         return await self._client.get(resource.path(namespace, name))
@@ -56,13 +68,17 @@ class ApiCluster:
         return await self._client.list(resource.path(namespace), {"labelSelector": labels} if labels else None)
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._client.create(resource.path(namespace), body)
+        return await self._client.create(resource.path(namespace), body, timeout_s=self._write_timeout_s)
 
     async def patch(
         self, resource: Resource, namespace: str, name: str, body: Any, *, subresource: str = ""
     ) -> dict[str, Any]:
         content_type = JSON_PATCH if isinstance(body, list) else MERGE_PATCH
-        return await self._client.patch(resource.path(namespace, name, subresource), body, content_type=content_type)
+        path = resource.path(namespace, name, subresource)
+        return await self._client.patch(path, body, content_type=content_type, timeout_s=self._write_timeout_s)
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
-        await self._client.delete(resource.path(namespace, name), uid=uid)
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: int | None = None
+    ) -> None:
+        path = resource.path(namespace, name)
+        await self._client.delete(path, uid=uid, version=version, timeout_s=self._write_timeout_s)

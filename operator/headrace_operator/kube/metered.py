@@ -35,8 +35,11 @@ class MeteredCluster:
         patched = self._cluster.patch(resource, namespace, name, body, subresource=subresource)
         return await self._counted("patch", resource, patched)
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
-        await self._counted("delete", resource, self._cluster.delete(resource, namespace, name, uid=uid))
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: int | None = None
+    ) -> None:
+        deleted = self._cluster.delete(resource, namespace, name, uid=uid, version=version)
+        await self._counted("delete", resource, deleted)
 
     async def _counted(self, verb: str, resource: Resource, request: Awaitable[T]) -> T:
         code = "ok"

@@ -9,7 +9,7 @@ from headrace.api import keys
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One namespaced collection of the API."""
+    """One collection of the API; the objects of a cluster-scoped one have the namespace ""."""
 
     api_version: str
     kind: str
@@ -30,3 +30,8 @@ PODS = Resource("v1", "Pod", "pods")
 CONFIG_MAPS = Resource("v1", "ConfigMap", "configmaps")
 EVENTS = Resource("v1", "Event", "events")
 CONTROLLER_REVISIONS = Resource("apps/v1", "ControllerRevision", "controllerrevisions")
+LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
+WORK_POOLS = Resource(keys.API_VERSION, keys.WORKPOOLS.kind, keys.WORKPOOLS.plural)
+CONCURRENCY_LIMITS = Resource(keys.API_VERSION, keys.CONCURRENCYLIMITS.kind, keys.CONCURRENCYLIMITS.plural)
+NODES = Resource("v1", "Node", "nodes")
+NAMESPACES = Resource("v1", "Namespace", "namespaces")

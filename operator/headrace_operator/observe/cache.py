@@ -18,12 +18,13 @@ from datetime import datetime
 from typing import Any
 
 from headrace.api.conditions import ConditionType
-from headrace.api.deployment import DeploymentSpec
+from headrace.api.deployment import Circuit, DeploymentSpec
 from headrace.api.flow import FlowSpec
 from headrace_operator.decide.conditions import find_condition
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Place, Pod, Run
 from headrace_operator.observe.ledger import Ledger, Standing
 from headrace_operator.observe.parse import instant
+from headrace_operator.observe.records import LimitRecord, NamespaceRecord, PoolRecord
 
 REMEMBERED_GONE = 8192
 
@@ -55,7 +56,10 @@ class FlowRecord:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentRecord:
-    """A Deployment. `spec` is None and `problem` says why where it cannot be used; `status` is as in the API."""
+    """
+    A Deployment. `spec` is None and `problem` says why where it cannot be used; `status` is as in the API, `circuit`
+    a part of it; `circuit_reset` is the annotation that closes the circuit.
+    """
 
     key: ObjectKey
     uid: str
@@ -67,6 +71,8 @@ class DeploymentRecord:
     problem: str | None
     conditions: tuple[ConditionView, ...]
     status: dict[str, Any]
+    circuit: Circuit | None = None
+    circuit_reset: str | None = None
 
     @property
     def scheduled_until(self) -> dict[str, datetime | None]:
@@ -76,7 +82,7 @@ class DeploymentRecord:
         return new | {memory["name"]: instant(memory.get("lastScheduledTime")) for memory in noted}
 
 
-Record = FlowRecord | DeploymentRecord | Run | Pod
+Record = FlowRecord | DeploymentRecord | Run | Pod | LimitRecord | PoolRecord | NamespaceRecord
 
 
 class Gone:
@@ -103,6 +109,9 @@ class Cache:
         self.deployments: dict[ObjectKey, DeploymentRecord] = {}
         self.runs: dict[ObjectKey, Run] = {}
         self.pods: dict[ObjectKey, Pod] = {}
+        self.limits: dict[ObjectKey, LimitRecord] = {}
+        self.pools: dict[ObjectKey, PoolRecord] = {}
+        self.namespaces: dict[ObjectKey, NamespaceRecord] = {}
         self._pods_of: dict[ObjectKey, dict[ObjectKey, Pod]] = {}
         self._ledgers: dict[ObjectKey, Ledger] = {}
         self._launching: set[ObjectKey] = set()
@@ -115,6 +124,18 @@ class Cache:
     def put_deployment(self, record: DeploymentRecord) -> bool:
         """Hold it, if it is news; whether it is."""
         return self._put(self.deployments, record)
+
+    def put_limit(self, record: LimitRecord) -> bool:
+        """Hold it, if it is news; whether it is."""
+        return self._put(self.limits, record)
+
+    def put_pool(self, record: PoolRecord) -> bool:
+        """Hold it, if it is news; whether it is."""
+        return self._put(self.pools, record)
+
+    def put_namespace(self, record: NamespaceRecord) -> bool:
+        """Hold it, if it is news; whether it is."""
+        return self._put(self.namespaces, record)
 
     def put_run(self, run: Run) -> bool:
         """Hold it, if it is news; a finished run is dropped instead. Whether it was news."""
@@ -147,6 +168,18 @@ class Cache:
     def drop_deployment(self, key: ObjectKey, uid: str) -> bool:
         """Forget it; whether it was held."""
         return self._drop(self.deployments, key, uid) is not None
+
+    def drop_limit(self, key: ObjectKey, uid: str) -> bool:
+        """Forget it; whether it was held."""
+        return self._drop(self.limits, key, uid) is not None
+
+    def drop_pool(self, key: ObjectKey, uid: str) -> bool:
+        """Forget it; whether it was held."""
+        return self._drop(self.pools, key, uid) is not None
+
+    def drop_namespace(self, key: ObjectKey, uid: str) -> bool:
+        """Forget it; whether it was held."""
+        return self._drop(self.namespaces, key, uid) is not None
 
     def drop_run(self, key: ObjectKey, uid: str) -> bool:
         """Forget it, its place in its deployment too; whether it was held."""

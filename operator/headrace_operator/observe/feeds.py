@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
 
 from headrace.kubeapi.errors import ApiError
-from headrace_operator.decide.snapshot import ObjectKey
-from headrace_operator.observe.cache import Record
+from headrace_operator.observe.intake import Door
 from headrace_operator.observe.parse import object_key
 
 log = structlog.get_logger()
@@ -21,42 +19,31 @@ class Feed:
     The sink of one stream.
 
     Args:
-        seen: Takes an object in.
-        gone: Takes note of a deletion.
-        held: What the cache holds of this kind; compared with each complete list, so that what was deleted
-            while the stream was broken is dropped.
+        door: Takes its objects in; what it holds is compared with each complete list, so that what was deleted while
+            the stream was broken is dropped.
     """
 
-    def __init__(
-        self,
-        kind: str,
-        *,
-        seen: Callable[[dict[str, Any]], None],
-        gone: Callable[[ObjectKey, str], None],
-        held: Mapping[ObjectKey, Record],
-    ) -> None:
+    def __init__(self, kind: str, door: Door) -> None:
         self._kind = kind
-        self._seen = seen
-        self._gone = gone
-        self._held = held
+        self._door = door
         self.is_synced = asyncio.Event()
 
     def seen(self, obj: dict[str, Any]) -> None:
         """An object was listed, added or modified. One that cannot be read affects itself alone."""
         try:
-            self._seen(obj)
+            self._door.seen(obj)
         except (KeyError, TypeError, ValueError, AttributeError):
             log.exception("object_not_understood", kind=self._kind, key=str(object_key(obj)))
 
     def gone(self, obj: dict[str, Any]) -> None:
         """An object was deleted, or no longer matches the stream's selector."""
-        self._gone(object_key(obj), obj["metadata"]["uid"])
+        self._door.gone(object_key(obj), obj["metadata"]["uid"])
 
     def synced(self, uids: set[str], version: int) -> None:
         """A complete list was read."""
-        for record in list(self._held.values()):
+        for record in list(self._door.held.values()):
             if record.uid not in uids and record.version <= version:
-                self._gone(record.key, record.uid)
+                self._door.gone(record.key, record.uid)
         self.is_synced.set()
 
     def failed(self, error: ApiError, retry_in_s: float) -> None:

@@ -6,7 +6,7 @@ Whatever comes in is put into the cache, and the keys whose decision may rest on
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from headrace.api.deployment import Deployment, OnConflict
 from headrace.api.flow import Flow
 from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS, FLOWS, PODS, Resource
 from headrace_operator.observe.cache import Cache, DeploymentRecord, FlowRecord
 from headrace_operator.observe.history import History, Owner
 from headrace_operator.observe.ledger import Ledger
@@ -27,6 +28,7 @@ from headrace_operator.observe.parse import (
     run_from,
     version_of,
 )
+from headrace_operator.observe.records import tell
 
 
 class Kind(StrEnum):
@@ -43,6 +45,25 @@ class WorkKey(NamedTuple):
 
     kind: Kind
     key: ObjectKey
+
+
+class Held(Protocol):
+    """What is held of an object of any kind."""
+
+    @property
+    def key(self) -> ObjectKey: ...
+    @property
+    def uid(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+
+
+class Door(NamedTuple):
+    """How objects of one kind come in and go; `held` is what the cache has of them."""
+
+    seen: Callable[[dict[str, Any]], None]
+    gone: Callable[[ObjectKey, str], None]
+    held: Mapping[ObjectKey, Held]
 
 
 class Waker(Protocol):
@@ -64,6 +85,12 @@ class Intake:
         self.history = history
         self._waker = waker
         self._status_delay_s = status_delay_s
+        self.doors: Mapping[Resource, Door] = {
+            FLOWS: Door(self.flow_seen, self.flow_gone, cache.flows),
+            DEPLOYMENTS: Door(self.deployment_seen, self.deployment_gone, cache.deployments),
+            FLOW_RUNS: Door(self.run_seen, self.run_gone, cache.runs),
+            PODS: Door(self.pod_seen, self.pod_gone, cache.pods),
+        }
 
     def flow_seen(self, obj: dict[str, Any]) -> None:
         """A Flow is there, or has changed."""
@@ -224,12 +251,6 @@ def deployment_record(obj: dict[str, Any]) -> DeploymentRecord:
         problem=problem,
         conditions=conditions_from(status),
         status=status,
+        circuit=circuit_from(status),
+        circuit_reset=(metadata.get("annotations") or {}).get(CIRCUIT_RESET_ANNOTATION),
     )
-
-
-def tell(error: ValidationError) -> str:
-    """A model's complaint as a sentence: field, what is wrong, what was found."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{field}: {first['msg']}, found {first['input']!r:.80}{more}; mend the manifest and apply it again"

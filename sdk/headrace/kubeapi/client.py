@@ -56,9 +56,9 @@ class KubeClient:
         """The object or list at `path`. Raises: ApiError."""
         return await self.request("GET", path, params=params)
 
-    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+    async def create(self, path: str, body: Mapping[str, Any], *, timeout_s: float | None = None) -> dict[str, Any]:
         """The object as stored, created in the collection at `path`. Raises: AlreadyExists, ApiError."""
-        return await self.request("POST", path, body=body)
+        return await self.request("POST", path, body=body, timeout_s=timeout_s)
 
     async def replace(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """The object as stored; its resourceVersion, if any, must be current. Raises: Conflict, ApiError."""
@@ -71,6 +71,7 @@ class KubeClient:
         *,
         content_type: str = MERGE_PATCH,
         params: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
     ) -> dict[str, Any]:
         """
         The object after the patch.
@@ -80,26 +81,35 @@ class KubeClient:
                 metadata.resourceVersion is refused when the object has changed since.
         Raises: Conflict, ApiError.
         """
-        return await self.request("PATCH", path, params=params, body=body, content_type=content_type)
+        return await self.request(
+            "PATCH", path, params=params, body=body, content_type=content_type, timeout_s=timeout_s
+        )
 
     async def delete(
-        self, path: str, *, uid: str | None = None, grace_s: int | None = None, propagation: str = "Background"
+        self,
+        path: str,
+        *,
+        uid: str | None = None,
+        version: int | None = None,
+        grace_s: int | None = None,
+        timeout_s: float | None = None,
     ) -> None:
         """
         Asks for deletion; an object that is gone already is success.
 
         Args:
             uid: Only the object with this uid: one created anew under the same name stays.
+            version: Only this resource version of it.
             grace_s: Seconds until a pod is killed; None leaves the pod's own.
-        Raises: Conflict: another object has the name. ApiError.
+        Raises: Conflict: another object has the name, or it has changed. ApiError.
         """
-        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
-        if uid is not None:
-            options["preconditions"] = {"uid": uid}
+        options: dict[str, Any] = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": "Background"}
+        expected = {"uid": uid, "resourceVersion": None if version is None else str(version)}
+        options["preconditions"] = {key: value for key, value in expected.items() if value is not None}
         if grace_s is not None:
             options["gracePeriodSeconds"] = grace_s
         try:
-            await self.request("DELETE", path, body=options)
+            await self.request("DELETE", path, body=options, timeout_s=timeout_s)
         except ApiError as error:
             if error.status != 404:
                 raise
@@ -133,13 +143,25 @@ class KubeClient:
         params: Mapping[str, str] | None = None,
         body: Any = None,
         content_type: str = JSON,
+        timeout_s: float | None = None,
     ) -> dict[str, Any]:
-        """One request, its JSON answer. Raises: ApiError, of the class that `error_class` names."""
+        """
+        One request, its JSON answer.
+
+        Args:
+            timeout_s: Seconds after which it is given up, here and by the API server. None: 30 s, here only.
+        Raises: ApiError, of the class that `error_class` names.
+        """
         data = None if body is None else orjson.dumps(body)
         headers = self._headers(content_type if data is not None else None)
         url = self.connection.server + path
+        patience = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S if timeout_s is None else timeout_s)
+        if timeout_s is not None:
+            params = {**(params or {}), "timeout": f"{max(1, round(timeout_s * 1000))}ms"}
         try:
-            async with self._session.request(method, url, params=params, data=data, headers=headers) as response:
+            async with self._session.request(
+                method, url, params=params, data=data, headers=headers, timeout=patience
+            ) as response:
                 payload = await response.read()
                 if response.status >= 400:
                     raise failure(f"{method} {path}", response.status, payload, response.headers)

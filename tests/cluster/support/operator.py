@@ -30,6 +30,8 @@ class OperatorProcess:
             **os.environ,
             "KUBECONFIG": str(kubeconfig),
             "HEADRACE_NAMESPACE": namespace,
+            "HEADRACE_OPERATOR_NAMESPACE": namespace,
+            "HEADRACE_IDENTITY": "operator",  # its successor need not wait for the lease
             "HEADRACE_LIVENESS_PORT": "0",
             "HEADRACE_METRICS_PORT": "0",
             "HEADRACE_LOG_LEVEL": "debug",

@@ -222,3 +222,18 @@ def test_no_key_is_lost_and_none_is_worked_on_twice_at_a_time(steps: list[tuple[
         assert owed <= set(await taken(queue))
 
     played(scenario)
+
+
+async def test_a_stopped_queue_hands_out_nothing_and_waits_for_what_is_under_way() -> None:
+    """Whoever asks for a key waits; the stop is over when the last key is done."""
+    queue: WorkQueue[str] = WorkQueue()
+    queue.add("a")
+    queue.add("b")
+    assert await queue.get() == "a"
+    stopping, next_key = asyncio.create_task(queue.stop()), asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    assert not stopping.done()
+    queue.done("a")
+    await stopping
+    assert not next_key.done()
+    next_key.cancel()

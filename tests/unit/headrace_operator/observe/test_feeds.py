@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from headrace.kubeapi.errors import Unreachable
 from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.kube.resources import FLOW_RUNS
 from headrace_operator.observe.feeds import Feed
 from headrace_operator.observe.intake import Intake
 from tests.unit.headrace_operator.observe.objects import an_intake, key, run
@@ -21,7 +22,7 @@ def intake() -> Intake:
 
 @pytest.fixture
 def feed(intake: Intake) -> Feed:
-    return Feed("FlowRun", seen=intake.run_seen, gone=intake.run_gone, held=intake.cache.runs)
+    return Feed("FlowRun", intake.doors[FLOW_RUNS])
 
 
 def names(intake: Intake) -> set[str]:

@@ -1,0 +1,44 @@
+"""A Cluster that writes nothing once another operator may lead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from headrace_operator.kube.cluster import Cluster
+from headrace_operator.kube.resources import Resource
+
+
+class FencedCluster:
+    """
+    Passes everything on, writes only while the fence lets it.
+
+    Args:
+        fence: Raises when no write may begin any more.
+    """
+
+    def __init__(self, cluster: Cluster, fence: Callable[[], None]) -> None:
+        self._cluster = cluster
+        self._fence = fence
+
+    async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
+        return await self._cluster.get(resource, namespace, name)
+
+    async def list(self, resource: Resource, namespace: str, *, labels: str = "") -> list[dict[str, Any]]:
+        return await self._cluster.list(resource, namespace, labels=labels)
+
+    async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        self._fence()
+        return await self._cluster.create(resource, namespace, body)
+
+    async def patch(
+        self, resource: Resource, namespace: str, name: str, body: Any, *, subresource: str = ""
+    ) -> dict[str, Any]:
+        self._fence()
+        return await self._cluster.patch(resource, namespace, name, body, subresource=subresource)
+
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: int | None = None
+    ) -> None:
+        self._fence()
+        await self._cluster.delete(resource, namespace, name, uid=uid, version=version)

@@ -1,0 +1,136 @@
+"""Cluster-scoped objects as they are held: WorkPools, ConcurrencyLimits and Namespaces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from headrace.api import keys
+from headrace.api.concurrencylimit import ConcurrencyLimit, ConcurrencyLimitSpec
+from headrace.api.workpool import WorkPool, WorkPoolSpec
+from headrace_operator.decide.snapshot import ConditionView, ObjectKey
+from headrace_operator.observe.parse import conditions_from, object_key, version_of
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRecord:
+    """A ConcurrencyLimit. `spec` is None and `problem` says why where it cannot be used; `status` is as in the API."""
+
+    key: ObjectKey
+    uid: str
+    version: int
+    generation: int
+    spec: ConcurrencyLimitSpec | None
+    problem: str | None
+    conditions: tuple[ConditionView, ...]
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolRecord:
+    """A WorkPool. `spec` is None and `problem` says why where it cannot be used; `status` is as in the API."""
+
+    key: ObjectKey
+    uid: str
+    version: int
+    generation: int
+    labels: Mapping[str, str]
+    spec: WorkPoolSpec | None
+    problem: str | None
+    conditions: tuple[ConditionView, ...]
+    status: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class NamespaceRecord:
+    """
+    A Namespace, and what its annotations say about the runs in it.
+
+    Args:
+        quota: How many of its runs may be active at once. None: any number.
+        weight: How much it gets of what is scarce, beside others. Above 0.
+    """
+
+    key: ObjectKey
+    uid: str
+    version: int
+    labels: Mapping[str, str]
+    quota: int | None
+    weight: float
+
+
+def limit_record(obj: dict[str, Any]) -> LimitRecord:
+    """A ConcurrencyLimit as it is held; one that breaks its model is held with its problem."""
+    status = obj.get("status") or {}
+    spec, problem = None, None
+    try:
+        spec = ConcurrencyLimit.model_validate({**obj, "status": None}).spec
+    except ValidationError as error:
+        problem = tell(error)
+    return LimitRecord(
+        key=object_key(obj),
+        uid=obj["metadata"]["uid"],
+        version=version_of(obj),
+        generation=int(obj["metadata"].get("generation") or 0),
+        spec=spec,
+        problem=problem,
+        conditions=conditions_from(status),
+        status=status,
+    )
+
+
+def pool_record(obj: dict[str, Any]) -> PoolRecord:
+    """A WorkPool as it is held; one that breaks its model is held with its problem."""
+    status = obj.get("status") or {}
+    spec, problem = None, None
+    try:
+        spec = WorkPool.model_validate({**obj, "status": None}).spec
+    except ValidationError as error:
+        problem = tell(error)
+    return PoolRecord(
+        key=object_key(obj),
+        uid=obj["metadata"]["uid"],
+        version=version_of(obj),
+        generation=int(obj["metadata"].get("generation") or 0),
+        labels=obj["metadata"].get("labels") or {},
+        spec=spec,
+        problem=problem,
+        conditions=conditions_from(status),
+        status=status,
+    )
+
+
+def namespace_record(obj: dict[str, Any]) -> NamespaceRecord:
+    """A Namespace as it is held; an annotation that is no number counts as absent."""
+    metadata = obj["metadata"]
+    annotations = metadata.get("annotations") or {}
+    quota = _number(annotations.get(keys.QUOTA_ANNOTATION))
+    weight = _number(annotations.get(keys.WEIGHT_ANNOTATION))
+    return NamespaceRecord(
+        key=object_key(obj),
+        uid=metadata["uid"],
+        version=version_of(obj),
+        labels=metadata.get("labels") or {},
+        quota=None if quota is None else int(quota),
+        weight=weight or 1.0,
+    )
+
+
+def _number(text: str | None) -> float | None:
+    """Of an annotation that people write: from 0 to a million; anything else says nothing."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if 0 <= value <= 1e6 else None
+
+
+def tell(error: ValidationError) -> str:
+    """A model's complaint as a sentence: field, what is wrong, what was found."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{field}: {first['msg']}, found {first['input']!r:.80}{more}; mend the manifest and apply it again"

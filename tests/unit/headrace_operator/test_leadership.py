@@ -1,0 +1,254 @@
+"""Who leads, on a Lease in memory and a clock that the test turns."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+import jsonpatch
+import pytest
+
+from headrace.kubeapi.errors import AlreadyExists, Conflict, Invalid, NotFound, Unreachable
+from headrace_operator.errors import LeadershipLostError
+from headrace_operator.leadership import Leadership
+from tests.builders import NOW
+
+LEASE_S = 12.0
+
+
+class TurnedLoop(asyncio.SelectorEventLoop):
+    """Time passes when everybody sleeps, and at once."""
+
+    now_s = 0.0
+
+    def time(self) -> float:
+        return self.now_s
+
+    def _run_once(self) -> None:
+        scheduled = self._scheduled  # type: ignore[attr-defined]
+        if not self._ready and scheduled:  # type: ignore[attr-defined]
+            self.now_s = max(self.now_s, scheduled[0]._when)
+        super()._run_once()  # type: ignore[misc]
+
+
+class Api:
+    """One Lease, with the answers of an API server; `down` refuses every request."""
+
+    def __init__(self) -> None:
+        self.lease: dict[str, Any] | None = None
+        self.version = 0
+        self.down = False
+
+    def store(self, lease: dict[str, Any]) -> dict[str, Any]:
+        self.version += 1
+        self.lease = copy.deepcopy(lease)
+        self.lease["metadata"]["resourceVersion"] = str(self.version)
+        return copy.deepcopy(self.lease)
+
+    def existing(self) -> dict[str, Any]:
+        if self.down:
+            raise Unreachable(0, "Unreachable", "no route to host")
+        if self.lease is None:
+            raise NotFound(404, "NotFound", "no such lease")
+        return copy.deepcopy(self.lease)
+
+    @property
+    def holder(self) -> str:
+        assert self.lease is not None
+        return str(self.lease["spec"]["holderIdentity"])
+
+    # As KubeClient has them
+    async def get(self, _path: str) -> dict[str, Any]:
+        return self.existing()
+
+    async def create(self, _path: str, body: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if self.lease is not None:
+            raise AlreadyExists(409, "AlreadyExists", "there is one")
+        return self.store(body)
+
+    async def request(self, _method: str, _path: str, *, body: dict[str, Any], **_: Any) -> dict[str, Any]:
+        if self.existing()["metadata"]["resourceVersion"] != body["metadata"]["resourceVersion"]:
+            raise Conflict(409, "Conflict", "it has changed")
+        return self.store(body)
+
+    async def patch(self, _path: str, body: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
+        try:
+            return self.store(jsonpatch.apply_patch(self.existing(), body))
+        except jsonpatch.JsonPatchTestFailed as error:
+            raise Invalid(422, "Invalid", "test failed") from error
+
+
+def on_turned_loop(test: Callable[[TurnedLoop], Coroutine[Any, Any, None]]) -> None:
+    loop = TurnedLoop()
+    try:
+        loop.run_until_complete(asyncio.wait_for(test(loop), 1000))
+    finally:
+        loop.close()
+
+
+def candidate(api: Api, loop: TurnedLoop, identity: str, *, clock: Callable[[], float] | None = None) -> Leadership:
+    return Leadership(
+        api,  # type: ignore[arg-type]
+        ("headrace-system", "headrace-operator"),
+        identity,
+        lease_s=LEASE_S,
+        now=lambda: NOW + timedelta(seconds=loop.time()),
+        monotonic=clock or loop.time,
+    )
+
+
+def test_the_first_one_leads_and_the_second_stands_by_as_long_as_it_renews() -> None:
+    """However long that is."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        first, second = candidate(api, loop, "first"), candidate(api, loop, "second")
+        await first.acquire()
+        keeping, waiting = asyncio.create_task(first.keep()), asyncio.create_task(second.acquire())
+        await asyncio.sleep(10 * LEASE_S)
+        assert first.leads
+        assert not waiting.done()
+        keeping.cancel()
+        waiting.cancel()
+
+    on_turned_loop(story)
+
+
+def test_a_leader_that_falls_silent_is_followed_after_its_lease_and_never_before() -> None:
+    """Counted from when the other one saw its last renewal."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        first, second = candidate(api, loop, "first"), candidate(api, loop, "second")
+        await first.acquire()
+        silent_since = loop.time()
+        await second.acquire()
+        assert LEASE_S <= loop.time() - silent_since <= LEASE_S + 4
+        assert api.holder == "second"
+        assert api.lease is not None
+        assert api.lease["spec"]["leaseTransitions"] == 1
+
+    on_turned_loop(story)
+
+
+@pytest.mark.parametrize("after_s", [0.0, LEASE_S / 2 - 0.1])
+def test_writes_begin_within_half_a_lease_of_the_last_renewal(after_s: float) -> None:
+    async def story(loop: TurnedLoop) -> None:
+        leader = candidate(Api(), loop, "first")
+        await leader.acquire()
+        await asyncio.sleep(after_s)
+        leader.fence()
+
+    on_turned_loop(story)
+
+
+def test_no_write_begins_later_so_that_the_last_one_ends_before_another_may_lead() -> None:
+    """A process that was stopped finds the fence closed when it wakes."""
+
+    async def story(loop: TurnedLoop) -> None:
+        leader = candidate(Api(), loop, "first")
+        await leader.acquire()
+        await asyncio.sleep(LEASE_S / 2)
+        with pytest.raises(LeadershipLostError):
+            leader.fence()
+        assert LEASE_S / 2 + leader.write_timeout_s < LEASE_S
+
+    on_turned_loop(story)
+
+
+def test_a_leader_that_cannot_renew_ends_before_another_may_lead() -> None:
+    """The API is out of reach for it alone."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        leader = candidate(api, loop, "first")
+        await leader.acquire()
+        api.down = True
+        began = loop.time()
+        with pytest.raises(LeadershipLostError):
+            await leader.keep()
+        assert loop.time() - began < LEASE_S
+
+    on_turned_loop(story)
+
+
+def test_a_fault_of_the_api_that_passes_is_survived() -> None:
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        leader = candidate(api, loop, "first")
+        await leader.acquire()
+        keeping = asyncio.create_task(leader.keep())
+        await asyncio.sleep(LEASE_S / 6 - 1)
+        api.down = True
+        await asyncio.sleep(LEASE_S / 6)
+        api.down = False
+        await asyncio.sleep(3 * LEASE_S)
+        assert leader.leads
+        keeping.cancel()
+
+    on_turned_loop(story)
+
+
+def test_a_leader_whose_lease_was_taken_writes_nothing_more() -> None:
+    """It learns it at its next renewal, whatever its own clock says."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        slow = candidate(api, loop, "first", clock=lambda: 0.0)
+        await slow.acquire()
+        await candidate(api, loop, "second").acquire()
+        with pytest.raises(LeadershipLostError):
+            await slow.keep()
+        assert not slow.leads
+        await slow.release()
+        assert api.holder == "second"
+
+    on_turned_loop(story)
+
+
+def test_a_lease_that_is_given_back_is_taken_within_two_seconds() -> None:
+    """And the one that gave it back writes nothing more."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        first, second = candidate(api, loop, "first"), candidate(api, loop, "second")
+        await first.acquire()
+        waiting = asyncio.create_task(second.acquire())
+        await asyncio.sleep(1)
+        await first.release()
+        given_back = loop.time()
+        await waiting
+        assert loop.time() - given_back <= 2
+        assert not first.leads
+
+    on_turned_loop(story)
+
+
+def test_its_own_successor_need_not_wait() -> None:
+    """A container that is started anew in its pod has the identity of the one before, which is over."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        await candidate(api, loop, "same").acquire()
+        await candidate(api, loop, "same").acquire()
+        assert loop.time() == 0
+
+    on_turned_loop(story)
+
+
+def test_of_two_that_ask_at_the_same_instant_one_leads() -> None:
+    """The API server takes one change of each version."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        both = [candidate(api, loop, name) for name in ("first", "second")]
+        tasks = [asyncio.create_task(one.acquire()) for one in both]
+        await asyncio.sleep(1)
+        assert [one.leads for one in both].count(True) == 1
+        for task in tasks:
+            task.cancel()
+
+    on_turned_loop(story)
