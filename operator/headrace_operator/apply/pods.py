@@ -36,9 +36,13 @@ async def create_pod(cluster: Cluster, manifest: dict[str, Any]) -> dict[str, An
 
 
 async def delete_pod(cluster: Cluster, namespace: str, action: DeletePod) -> None:
-    """Ask for its end; one that is gone, or has made room for another of its name, is success. Raises: ApiError."""
+    """
+    Ask for its end; one that is gone, or has made room for another of its name, is success. Raises: ApiError.
+
+    So is one that has changed, where the action names a version: what it has become is decided upon anew.
+    """
     try:
-        await cluster.delete(PODS, namespace, action.name, uid=action.uid)
+        await cluster.delete(PODS, namespace, action.name, uid=action.uid, version=action.version)
     except Conflict:
         return
 

@@ -17,10 +17,16 @@ class LaunchPod:
 
 @dataclass(frozen=True, slots=True)
 class DeletePod:
-    """Ask for the pod's end: SIGTERM, then SIGKILL after its grace period."""
+    """
+    Ask for the pod's end: SIGTERM, then SIGKILL after its grace period.
+
+    Args:
+        version: Only while the pod is as it was seen; None: whatever became of it.
+    """
 
     name: str
     uid: str
+    version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

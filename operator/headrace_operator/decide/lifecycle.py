@@ -23,6 +23,7 @@ from headrace_operator.decide.admission import is_skipped, may_start
 from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.diagnosis import Waiting, diagnose_end, diagnose_wait
 from headrace_operator.decide.parameters import effective_parameters, parameter_problem
+from headrace_operator.decide.placement import falls_over
 from headrace_operator.decide.run_status import accepted, not_accepted, pending, running
 from headrace_operator.decide.settle import START_PROBLEMS, Outcome, cancellation, finish, is_live, settle, settle_lost
 from headrace_operator.decide.snapshot import Pod, RunStatus, Snapshot, Unresolved
@@ -149,12 +150,31 @@ def _pod_starts(seen: Snapshot, pod: Pod, now: datetime) -> Decision:
 def _pod_waits(seen: Snapshot, pod: Pod, waiting: Waiting, now: datetime) -> Decision:
     deadline = _created(pod, now) + timedelta(seconds=seen.start_deadline_s)
     decision = _tell_wait(seen, pod, waiting, now)
+    if waiting.reason is Reason.UNSCHEDULABLE and not pod.deleting:
+        return _finds_no_node(seen, pod, decision, waiting.message, now=now)
     if waiting.reason not in START_PROBLEMS or pod.deleting:
         return decision
     if waiting.hopeless or now >= deadline:
         # After the status, which tells the pod's end apart from a deletion by somebody else.
         return replace(decision, afterwards=(DeletePod(pod.key.name, pod.uid),))
     return replace(decision, look_again_at=deadline)
+
+
+def _finds_no_node(seen: Snapshot, pod: Pod, waits: Decision, refused: str, *, now: datetime) -> Decision:
+    """It waits for a node; where another pool fits it, only for a while."""
+    found = falls_over(seen.placement, created=_created(pod, now), refused=refused)
+    if found is None:
+        return waits
+    if now < found.due:
+        return replace(waits, look_again_at=found.due)
+    # The status first: it tells the pod's end apart from a deletion by somebody else. And only this very pod: the
+    # scheduler may be binding it just now.
+    status = pending(seen, pod, Reason.POOL_UNAVAILABLE, found.message, now=now)
+    return Decision(
+        reason=Reason.POOL_UNAVAILABLE,
+        status=status if status != seen.run.status else None,
+        afterwards=(DeletePod(pod.key.name, pod.uid, pod.version),),
+    )
 
 
 def _tell_wait(seen: Snapshot, pod: Pod, waiting: Waiting, now: datetime) -> Decision:

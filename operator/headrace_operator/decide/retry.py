@@ -25,6 +25,10 @@ INFRASTRUCTURE_REASONS: frozenset[str] = frozenset(
 """Endings that the flow is not to blame for: `spec.infrastructureRetries` counts them, `spec.retries` the others."""
 
 
+MOVES: frozenset[str] = frozenset({Reason.POOL_UNAVAILABLE, Reason.OUTRANKED})
+"""Endings by which we move a run elsewhere, or put it back into the queue: no retry policy counts them."""
+
+
 def backoff_s(policy: RetryPolicy, *, failures: int, seed: str) -> float:
     """
     Seconds to wait after the `failures`-th failure (from 1): delay x factor^(failures-1), bounded, with jitter.
@@ -44,7 +48,9 @@ def failures_so_far(attempts: Iterable[Attempt], *, infrastructure: bool) -> int
     return sum(
         1
         for attempt in attempts
-        if attempt.finished_at is not None and (attempt.reason in INFRASTRUCTURE_REASONS) is infrastructure
+        if attempt.finished_at is not None
+        and attempt.reason not in MOVES
+        and (attempt.reason in INFRASTRUCTURE_REASONS) is infrastructure
     )
 
 

@@ -11,7 +11,7 @@ from headrace_operator.decide.actions import Action, Decision, DeletePod, Record
 from headrace_operator.decide.admission import is_replaced
 from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.diagnosis import Ending, Fate, Report
-from headrace_operator.decide.retry import failures_so_far, next_attempt_at
+from headrace_operator.decide.retry import MOVES, failures_so_far, next_attempt_at
 from headrace_operator.decide.run_status import accepted, admitted
 from headrace_operator.decide.snapshot import Attempt, Pod, RunStatus, Snapshot, Unresolved
 
@@ -37,6 +37,9 @@ def settle(seen: Snapshot, pod: Pod, ending: Ending, now: datetime) -> Decision:
     asked = cancellation(seen)
     if asked is not None and ending.reason is Reason.POD_DELETED:  # by us
         ending = replace(ending, reason=asked.reason, message=asked.message)
+    moved = _moved(seen, pod, ending)
+    if moved is not None:
+        ending = replace(ending, reason=moved, message=seen.run.status.message or ending.message)
     status = _with_ending(admitted(seen, pod, now), pod, ending, now)
     decision = _what_next(seen, ending, status, now)
     leave: list[Action] = []
@@ -128,7 +131,29 @@ def _what_next(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime)
     if _never_started(seen, ending):
         told = Outcome(Phase.FAILED, Reason(str(seen.run.status.reason)), seen.run.status.message or ending.message)
         return finish(seen, now, told, status=status)
+    if ending.reason in MOVES:
+        return _goes_elsewhere(seen, ending, status)
     return _retry_or_finish(seen, ending, status, now)
+
+
+def _moved(seen: Snapshot, pod: Pod, ending: Ending) -> Reason | None:
+    """Why we ended the pod ourselves, to start the run anew elsewhere; None if we did not."""
+    told = seen.run.status.reason
+    of_this_pod = any(a.number == pod.attempt and a.finished_at is None for a in seen.run.status.attempts)
+    return Reason(told) if told in MOVES and of_this_pod and ending.reason is Reason.POD_DELETED else None
+
+
+def _goes_elsewhere(seen: Snapshot, ending: Ending, status: RunStatus) -> Decision:
+    """The next attempt starts as soon as there is a place for it; nobody's retries are spent on that."""
+    waiting = replace(
+        status,
+        phase=Phase.RETRYING,
+        reason=ending.reason,
+        message=shortened(ending.message),
+        observed_generation=seen.run.generation,
+    )
+    event = RecordEvent(ending.reason, ending.message, warning=True)
+    return Decision(reason=ending.reason, status=waiting, afterwards=(event,))
 
 
 def _retry_or_finish(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime) -> Decision:
