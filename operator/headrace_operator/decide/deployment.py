@@ -16,6 +16,7 @@ from headrace.api.conditions import Condition, ConditionType, Phase, Reason
 from headrace.api.deployment import (
     MAX_ACTIVE_LISTED,
     ActiveRun,
+    Circuit,
     DeploymentSpec,
     DeploymentStatus,
     LastRun,
@@ -23,6 +24,7 @@ from headrace.api.deployment import (
     ScheduleMemory,
 )
 from headrace_operator.decide.actions import RecordEvent
+from headrace_operator.decide.circuit import CircuitDecision, advance, circuit_condition
 from headrace_operator.decide.conditions import condition, with_condition
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.schedule import Owner, Plan, PlannedRun, plan
@@ -42,6 +44,10 @@ class DeploymentSnapshot:
         active: Runs that hold a slot, at most as many as the status lists.
         known_runs: Names of FlowRuns that exist: their times have their run.
         last_finished: The run that ended last, as far as this process knows.
+        circuit: Its status' circuit.
+        consecutive_failures: As its status has it.
+        circuit_reset: The annotation that closes the circuit.
+        ended: Runs that ended since `circuit.counted_until`, or since its creation; None: not known yet.
     """
 
     key: ObjectKey
@@ -59,6 +65,10 @@ class DeploymentSnapshot:
     queued_count: int
     known_runs: Container[str]
     last_finished: FinishedRun | None
+    circuit: Circuit | None = None
+    consecutive_failures: int = 0
+    circuit_reset: str | None = None
+    ended: tuple[FinishedRun, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,10 @@ def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDeci
     """The runs that are due, and the status that tells of them."""
     if seen.spec is None:
         conditions = _ready(seen, now, (Reason.INVALID_SPEC, seen.problem or "the spec cannot be read"))
-        return DeploymentDecision((), (), _status(seen, conditions, seen.memory, ()), None)
+        return DeploymentDecision(
+            (), (), _status(seen, conditions, seen.memory, next_schedules=(), counted=_as_it_was(seen)), None
+        )
+    counted = _counted(seen, seen.spec, now)
     planned = plan(
         seen.spec.schedules,
         seen.spec.catch_up,
@@ -86,14 +99,56 @@ def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDeci
     )
     conditions = _ready(seen, now, seen.flow_problem)
     conditions = _scheduling(conditions, seen, seen.spec, planned, now=now)
+    conditions = _circuit_open(conditions, seen, seen.spec, counted, now=now)
     next_schedules = tuple(NextSchedule(name=name, time=time) for name, time in planned.next_times)
-    look_again_at = None if planned.look_again_after_s is None else now + timedelta(seconds=planned.look_again_after_s)
-    events = tuple(RecordEvent("MissedSchedule", miss.message, warning=True) for miss in planned.missed)
+    next_time = None if planned.look_again_after_s is None else now + timedelta(seconds=planned.look_again_after_s)
+    missed = tuple(RecordEvent("MissedSchedule", miss.message, warning=True) for miss in planned.missed)
     return DeploymentDecision(
         create=planned.runs,
-        events=events,
-        status=_status(seen, conditions, planned.memory, next_schedules),
-        look_again_at=look_again_at,
+        events=(*missed, *counted.events),
+        status=_status(seen, conditions, planned.memory, next_schedules=next_schedules, counted=counted),
+        look_again_at=min((at for at in (next_time, counted.look_again_at) if at is not None), default=None),
+    )
+
+
+def _counted(seen: DeploymentSnapshot, spec: DeploymentSpec, now: datetime) -> CircuitDecision:
+    """The ends that are not counted yet, counted; nothing is as long as some ends may be unknown."""
+    if seen.ended is None:
+        return _as_it_was(seen)
+    memory = seen.circuit or Circuit(counted_until=seen.created)
+    return advance(
+        memory, seen.consecutive_failures, spec.circuit_breaker, seen.ended, reset=seen.circuit_reset, now=now
+    )
+
+
+def _as_it_was(seen: DeploymentSnapshot) -> CircuitDecision:
+    return CircuitDecision(seen.circuit or Circuit(), seen.consecutive_failures, None, (), None)
+
+
+def _circuit_open(
+    conditions: tuple[ConditionView, ...],
+    seen: DeploymentSnapshot,
+    spec: DeploymentSpec,
+    counted: CircuitDecision,
+    *,
+    now: datetime,
+) -> tuple[ConditionView, ...]:
+    """The condition CircuitOpen, for as long as there is a circuit breaker."""
+    if spec.circuit_breaker is None:
+        return tuple(condition for condition in conditions if condition.type != ConditionType.CIRCUIT_OPEN)
+    if seen.ended is None:
+        return conditions
+    is_open, reason, message = circuit_condition(counted, spec.circuit_breaker)
+    return with_condition(
+        conditions,
+        condition(
+            ConditionType.CIRCUIT_OPEN,
+            holds=is_open,
+            reason=reason,
+            message=message,
+            now=now,
+            generation=seen.generation,
+        ),
     )
 
 
@@ -154,7 +209,9 @@ def _status(
     seen: DeploymentSnapshot,
     conditions: tuple[ConditionView, ...],
     memory: tuple[ScheduleMemory, ...],
+    *,
     next_schedules: tuple[NextSchedule, ...],
+    counted: CircuitDecision,
 ) -> DeploymentStatus:
     return DeploymentStatus(
         observed_generation=seen.generation,
@@ -164,8 +221,15 @@ def _status(
         queued_count=seen.queued_count,
         next_schedules=next_schedules,
         last_run=_last_run(seen),
+        consecutive_failures=counted.consecutive_failures,
+        circuit=_worth_telling(counted.circuit, seen),
         schedules=memory,
     )
+
+
+def _worth_telling(circuit: Circuit, seen: DeploymentSnapshot) -> Circuit | None:
+    """None as long as there is no circuit breaker and nothing has been counted."""
+    return circuit if seen.circuit or circuit.state or circuit.counted or circuit.reset else None
 
 
 def _last_run(seen: DeploymentSnapshot) -> LastRun | None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from headrace.api.conditions import Phase, Reason
-from headrace.api.deployment import ConcurrencySpec, DeploymentSpec
+from headrace.api.deployment import Circuit, ConcurrencySpec, DeploymentSpec
 from headrace.api.flow import FlowSpec
 from headrace_operator.decide.quantities import Amounts
 
@@ -97,6 +97,7 @@ class Run:
     suspend: bool
     deleting: bool
     status: RunStatus
+    idempotency_key: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -170,11 +171,19 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentView:
-    """The Deployment that a run belongs to."""
+    """
+    The Deployment that a run belongs to.
+
+    Args:
+        circuit: Of its status.
+        allowed: How many of its runs may be active as far as its circuit breaker goes. None: any number.
+    """
 
     key: ObjectKey
     uid: str
     spec: DeploymentSpec
+    circuit: Circuit | None = None
+    allowed: int | None = None
 
     @property
     def concurrency(self) -> ConcurrencySpec | None:
@@ -208,6 +217,8 @@ class Snapshot:
         pods: Its pods that still exist, by attempt.
         start_deadline_s: After this long a pod that cannot start (image, Secret, ConfigMap) is given up.
         placement: Of its current pod; None where that is in no WorkPool.
+        first: Another run that has its idempotency key.
+        key_is_settled: Whether it is known who has the key: the runs that finished before the start were read.
     """
 
     run: Run
@@ -219,3 +230,5 @@ class Snapshot:
     place: Place = field(default_factory=Place)
     start_deadline_s: float = 600.0
     placement: Placement | None = None
+    first: ObjectKey | None = None
+    key_is_settled: bool = True

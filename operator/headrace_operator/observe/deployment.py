@@ -7,11 +7,33 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from headrace.api.conditions import Reason
-from headrace.api.deployment import MAX_ACTIVE_LISTED, ActiveRun, DeploymentStatus
+from headrace.api.deployment import MAX_ACTIVE_LISTED, ActiveRun, Circuit, DeploymentStatus
+from headrace_operator.decide.circuit import circuit_limit
 from headrace_operator.decide.deployment import DeploymentSnapshot
+from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.observe.cache import Cache, DeploymentRecord
 from headrace_operator.observe.history import History, Owner
+
+
+def circuit_allows(record: DeploymentRecord, history: History) -> int | None:
+    """How many runs the Deployment's circuit breaker allows to be active: 0, 1, or None for any number."""
+    if record.spec is None or record.spec.circuit_breaker is None:
+        return None
+    circuit = record.circuit or Circuit(counted_until=record.created)
+    return circuit_limit(
+        circuit,
+        record.spec.circuit_breaker,
+        consecutive=record.status.get("consecutiveFailures") or 0,
+        uncounted=history.ends(Owner(*record.key), circuit.counted_until or record.created),
+    )
+
+
+def runs_allowed(record: DeploymentRecord, history: History) -> int | None:
+    """How many runs of the Deployment may be active, by its concurrency and its circuit breaker; None for any number."""
+    concurrency = record.spec.concurrency if record.spec else None
+    bounds = [concurrency.limit if concurrency else None, circuit_allows(record, history)]
+    return min((bound for bound in bounds if bound is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +72,19 @@ def observe_deployment(cache: Cache, history: History, key: ObjectKey) -> Deploy
         queued_count=ledger.waiting_count,
         known_runs=KnownRuns(cache, history, key.namespace),
         last_finished=history.last(Owner(key.namespace, key.name)),
+        circuit=record.circuit,
+        consecutive_failures=status.consecutive_failures,
+        circuit_reset=record.circuit_reset,
+        ended=_ended(history, record),
     )
+
+
+def _ended(history: History, record: DeploymentRecord) -> tuple[FinishedRun, ...] | None:
+    """The ends that may have to be counted; None until those of before the start are known."""
+    if not history.is_complete:
+        return None
+    counted_until = record.circuit.counted_until if record.circuit else None
+    return tuple(history.ends(Owner(*record.key), counted_until or record.created))
 
 
 def _status_of(record: DeploymentRecord) -> DeploymentStatus:

@@ -1,9 +1,12 @@
-"""Finished runs, as little of each as retention needs. Filled by one paged list at start, then by our own writes."""
+"""Finished runs, as little of each as is needed. Filled by one paged list at start, then by our own writes."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
 from typing import NamedTuple
 
+from headrace_operator.decide.circuit import COUNTING
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey, Run
 
@@ -16,9 +19,11 @@ class Owner(NamedTuple):
 
 
 class History:
-    """Finished runs by owner."""
+    """Finished runs by owner; `is_complete` once those that finished before the start were read."""
 
     def __init__(self) -> None:
+        self.is_complete = False
+        self._ends: dict[Owner, dict[str, FinishedRun]] = {}
         self._by_owner: dict[Owner, dict[ObjectKey, FinishedRun]] = {}
         self._uids: dict[ObjectKey, str] = {}
         self._last: dict[Owner, FinishedRun] = {}
@@ -36,10 +41,13 @@ class History:
             finished_at=run.status.finished_at or run.created,
             schedule=run.schedule,
             scheduled_time=run.scheduled_time,
+            version=run.version,
         )
         owner = Owner(run.key.namespace, run.deployment_ref)
         self._by_owner.setdefault(owner, {})[run.key] = record
         self._uids[run.key] = run.uid
+        if record.phase in COUNTING:
+            self._ends.setdefault(owner, {})[run.uid] = record
         last = self._last.get(owner)
         if last is None or last.finished_at <= record.finished_at:
             self._last[owner] = record
@@ -48,6 +56,7 @@ class History:
     def drop(self, run: FinishedRun) -> None:
         """Forget it: it was deleted."""
         owner = Owner(run.key.namespace, run.deployment)
+        self._forget_ends(owner, [run.uid])
         runs = self._by_owner.get(owner, {})
         if runs.get(run.key) != run:  # a new run of the name has ended since
             return
@@ -59,6 +68,19 @@ class History:
     def of(self, owner: Owner) -> list[FinishedRun]:
         """Every finished run of this owner."""
         return list(self._by_owner.get(owner, {}).values())
+
+    def ends(self, owner: Owner, since: datetime) -> list[FinishedRun]:
+        """The owner's runs that succeeded, failed or crashed then or later; earlier ones are not asked for any more."""
+        ends = self._ends.get(owner, {})
+        self._forget_ends(owner, [run.uid for run in ends.values() if run.finished_at < since])
+        return list(ends.values())
+
+    def _forget_ends(self, owner: Owner, uids: Iterable[str]) -> None:
+        ends = self._ends.get(owner, {})
+        for uid in uids:
+            ends.pop(uid, None)
+        if not ends:
+            self._ends.pop(owner, None)
 
     def __contains__(self, run: ObjectKey) -> bool:
         """Whether a finished run of this name is known."""

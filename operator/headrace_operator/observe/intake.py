@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from headrace.api.deployment import Deployment, OnConflict
 from headrace.api.flow import Flow
+from headrace.api.keys import CIRCUIT_RESET_ANNOTATION
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS, FLOWS, PODS, Resource
 from headrace_operator.observe.cache import Cache, DeploymentRecord, FlowRecord
@@ -21,6 +22,7 @@ from headrace_operator.observe.history import History, Owner
 from headrace_operator.observe.ledger import Ledger
 from headrace_operator.observe.parse import (
     EPOCH,
+    circuit_from,
     conditions_from,
     instant,
     object_key,

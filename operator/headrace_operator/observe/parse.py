@@ -7,8 +7,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic import ValidationError
+
 from headrace.api import keys
 from headrace.api.conditions import Phase
+from headrace.api.deployment import Circuit
 from headrace_operator.decide.sizing import requests_of
 from headrace_operator.decide.snapshot import Attempt, ConditionView, ObjectKey, Pod, Run, RunStatus
 
@@ -67,6 +70,7 @@ def run_from(obj: Mapping[str, Any]) -> Run:
         suspend=bool(spec.get("suspend")),
         deleting=metadata.get("deletionTimestamp") is not None,
         status=status_from(obj.get("status") or {}),
+        idempotency_key=spec.get("idempotencyKey"),
     )
 
 
@@ -106,6 +110,14 @@ def conditions_from(status: Mapping[str, Any]) -> tuple[ConditionView, ...]:
         )
         for condition in status.get("conditions") or ()
     )
+
+
+def circuit_from(status: Mapping[str, Any]) -> Circuit | None:
+    """What a Deployment's status remembers of its circuit; what cannot be read is begun anew."""
+    try:
+        return Circuit.model_validate(status["circuit"]) if "circuit" in status else None
+    except ValidationError:
+        return None
 
 
 def pod_from(obj: Mapping[str, Any]) -> Pod | None:

@@ -26,7 +26,7 @@ def test_a_finished_run_is_remembered_by_its_owner() -> None:
     history = History()
     assert history.put(a_finished(schedule="nightly", scheduled_time=NOW)) == DAILY
     assert history.of(DAILY) == [
-        FinishedRun(key("r1"), "u", "daily", Phase.FAILED, "FlowFailed", NOW, schedule="nightly", scheduled_time=NOW)
+        FinishedRun(key("r1"), "u", "daily", Phase.FAILED, "FlowFailed", NOW, "nightly", NOW, version=7)
     ]
     assert history.owners() == [DAILY]
     assert key("r1") in history
