@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.api import keys
+from headrace.api.common import Resources
 from headrace_operator.decide.parameters import effective_parameters
+from headrace_operator.decide.placement import Pool
+from headrace_operator.decide.sizing import base_resources
 from headrace_operator.decide.snapshot import ResolvedFlow, Snapshot
 from headrace_operator.manifests.merge import merge
+from headrace_operator.manifests.pool import placed
 from headrace_operator.manifests.revision import revision_name
 from headrace_operator.manifests.times import timestamp
 
@@ -23,20 +27,35 @@ def pod_name(run: str, attempt: int) -> str:
     return f"{run}-{attempt}"
 
 
-def pod_manifest(seen: Snapshot, flow: ResolvedFlow, attempt: int, *, default_image: str) -> dict[str, Any]:
+def pod_manifest(
+    seen: Snapshot,
+    flow: ResolvedFlow,
+    attempt: int,
+    *,
+    default_image: str,
+    pool: Pool | None = None,
+    resources: Resources | None = None,
+) -> dict[str, Any]:
     """
     The pod to create. `podTemplate`s have the last word, the Deployment's after the Flow's, but for what the
-    operator's bookkeeping rests on: name, owner, labels of ours, finalizer, restartPolicy Never.
+    operator's bookkeeping rests on (name, owner, labels of ours, finalizer, restartPolicy Never) and for what its
+    pool asks of its pods.
+
+    Args:
+        pool: Where it is placed; None: wherever the scheduler puts it.
+        resources: Of the flow's container; None: those of the Deployment, else of the Flow.
     """
+    sized = _sized(resources or base_resources(flow, seen.deployment))
+    container = _container(seen, flow, attempt, default_image) | sized
     manifest: Any = {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": _metadata(seen, flow, attempt),
-        "spec": _spec(seen, flow, attempt, default_image),
+        "spec": _spec(seen, flow, container),
     }
     for template in (flow.spec.pod_template, seen.deployment.spec.pod_template if seen.deployment else None):
         manifest = merge(manifest, template or {})
-    return _with_identity(manifest, seen, flow, attempt)
+    return placed(_with_identity(manifest, seen, flow, attempt), pool)
 
 
 def _metadata(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> dict[str, Any]:
@@ -89,13 +108,13 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _spec(seen: Snapshot, flow: ResolvedFlow, attempt: int, default_image: str) -> dict[str, Any]:
+def _spec(seen: Snapshot, flow: ResolvedFlow, container: dict[str, Any]) -> dict[str, Any]:
     spec = flow.spec
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "containers": [_container(seen, flow, attempt, default_image)],
+        "containers": [container],
     }
     timeout_s = _override(seen, "timeout_seconds") or spec.timeout_seconds
     optional = {
@@ -120,17 +139,19 @@ def _container(seen: Snapshot, flow: ResolvedFlow, attempt: int, default_image: 
         # A process that is killed cannot write its message: then the end of its log is the best there is.
         "terminationMessagePolicy": "FallbackToLogsOnError",
     }
-    resources = _override(seen, "resources") or spec.resources
     optional = {
         "args": list(spec.args or ()),
         "imagePullPolicy": spec.image_pull_policy,
         "envFrom": list(spec.env_from or ()),
-        "resources": resources.model_dump(by_alias=True, exclude_none=True) if resources else None,
     }
     container.update({key: value for key, value in optional.items() if value})
     if _inline(flow):
         container["volumeMounts"] = [{"name": CODE_VOLUME, "mountPath": CODE_DIR, "readOnly": True}]
     return container
+
+
+def _sized(resources: Resources | None) -> dict[str, Any]:
+    return {"resources": resources.model_dump(by_alias=True, exclude_none=True)} if resources else {}
 
 
 def _env(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> list[dict[str, Any]]:
