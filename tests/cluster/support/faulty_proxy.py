@@ -1,0 +1,303 @@
+"""
+A bad network in front of the API server: an HTTP proxy that delays, loses, refuses and cuts off a share of what passes.
+
+    python -m tests.cluster.support.faulty_proxy KUBECONFIG WRITTEN FAULTS
+
+It signs in as KUBECONFIG says, listens on the loopback without TLS, and writes a kubeconfig to itself to WRITTEN.
+FAULTS is a JSON object with the fields of `Faults`. Who asks for /faults gets the faults that were done so far.
+
+What it does not do: carry out a request whose sender has hung up. A request that wanders about for longer than its sender's
+lease, and arrives then, would defeat every lease; a connection that is closed takes its request along here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import json
+import random
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Self
+
+import aiohttp
+import yaml
+from aiohttp import web
+from yarl import URL
+
+from headrace.kubeapi.config import Connection, load_connection
+from tests.cluster.support.waiting import eventually
+
+ROOT = Path(__file__).parents[3]
+COUNTS_PATH = "/faults"
+PASSED_ON = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
+PASSED_BACK = ("Content-Type", "Content-Encoding", "Retry-After", "Warning")
+LARGEST_REQUEST = 16 * 2**20
+ANSWERS = {
+    500: ("InternalError", "the server is out of sorts"),
+    503: ("ServiceUnavailable", "the server is away"),
+    429: ("TooManyRequests", "too many requests, please try again later"),
+    504: ("Timeout", "the server did not answer in time"),
+}
+
+
+class Fault(StrEnum):
+    """What can befall a request."""
+
+    NONE = "none"
+    SLOW = "slow"
+    """Passed on after a while."""
+    STALLED = "stalled"
+    """Not passed on before its sender has lost patience."""
+    LOST = "lost"
+    """The connection is closed before the API server sees the request."""
+    UNANSWERED = "unanswered"
+    """Carried out; the connection is closed instead of an answer."""
+    REFUSED = "refused"
+    """Not passed on, answered with 500, 503, 429 or 504."""
+    DISOWNED = "disowned"
+    """Carried out, and answered with 500 or 504."""
+    GONE = "gone"
+    """A watch or the next page of a list: 410, its history is lost."""
+    CUT = "cut"
+    """A watch that is cut off within an event."""
+
+
+@dataclass(frozen=True)
+class Faults:
+    """
+    Shares of all requests, from 0 to 1 together, and how bad they are.
+
+    Attributes:
+        gone: Share of watches and of further pages.
+        slow_s: Longest delay of a slow request.
+        stalled_s: Length of a stall, unless the sender hangs up before.
+        watch_life_s: Mean life of a watch until it is cut off; 0 leaves watches alone.
+    """
+
+    seed: int = 1
+    slow: float = 0.0
+    stalled: float = 0.0
+    lost: float = 0.0
+    unanswered: float = 0.0
+    refused: float = 0.0
+    disowned: float = 0.0
+    gone: float = 0.0
+    slow_s: float = 0.4
+    stalled_s: float = 8.0
+    watch_life_s: float = 0.0
+
+    def choose(self, dice: random.Random, *, is_watch: bool, is_page: bool) -> Fault:
+        """What befalls the next request."""
+        if (is_watch or is_page) and dice.random() < self.gone:
+            return Fault.GONE
+        if is_watch:  # its carrying out is its answer: it can be cut off, refused, or lost
+            return dice.choices((Fault.REFUSED, Fault.LOST, Fault.CUT), self._weights(self.refused, self.lost))[0]
+        kinds = (Fault.SLOW, Fault.STALLED, Fault.LOST, Fault.UNANSWERED, Fault.REFUSED, Fault.DISOWNED)
+        shares = (self.slow, self.stalled, self.lost, self.unanswered, self.refused, self.disowned)
+        return dice.choices((*kinds, Fault.NONE), self._weights(*shares))[0]
+
+    @staticmethod
+    def _weights(*shares: float) -> list[float]:
+        return [*shares, max(0.0, 1.0 - sum(shares))]
+
+
+class FaultyProxy:
+    """
+    The proxy, as an aiohttp application.
+
+    Args:
+        connection: To the API server, with the rights that everybody has who comes through.
+    """
+
+    def __init__(self, connection: Connection, faults: Faults) -> None:
+        self.counts: Counter[Fault] = Counter()
+        self._server = connection.server
+        self._faults = faults
+        self._dice = random.Random(faults.seed)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=connection.ssl, limit=0, keepalive_timeout=60),
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
+            auto_decompress=False,
+        )
+
+    def application(self) -> web.Application:
+        """To be run with `handler_cancellation`: a request ends with its sender."""
+        application = web.Application(client_max_size=LARGEST_REQUEST)
+        application.router.add_get(COUNTS_PATH, self._tell)
+        application.router.add_route("*", "/{path:.*}", self._serve)
+        return application
+
+    async def close(self) -> None:
+        """Closes the connections to the API server."""
+        await self._session.close()
+
+    async def _tell(self, _: web.Request) -> web.Response:
+        return web.json_response(self.counts)
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        is_watch = request.query.get("watch") == "true"
+        fault = self._faults.choose(self._dice, is_watch=is_watch, is_page="continue" in request.query)
+        if fault is not Fault.CUT:  # counted when it is done
+            self.counts[fault] += 1
+        if fault is Fault.LOST:
+            return _hang_up(request)
+        if fault is Fault.REFUSED:
+            return _problem(self._dice.choice(tuple(ANSWERS)))
+        if fault is Fault.GONE:
+            return _gone()
+        if is_watch:
+            return await self._stream(request)
+        return await self._exchange(request, fault)
+
+    async def _exchange(self, request: web.Request, fault: Fault) -> web.StreamResponse:
+        body = await request.read()
+        if fault is Fault.SLOW:
+            await asyncio.sleep(self._dice.uniform(0, self._faults.slow_s))
+        if fault is Fault.STALLED:
+            await asyncio.sleep(self._faults.stalled_s)
+        async with self._send(request, body) as answer:
+            payload = await answer.read()
+        if fault is Fault.UNANSWERED:
+            return _hang_up(request)
+        if fault is Fault.DISOWNED:
+            return _problem(self._dice.choice((500, 504)))
+        return web.Response(status=answer.status, body=payload, headers=_chosen(answer.headers, PASSED_BACK))
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        life_s = self._dice.expovariate(1 / self._faults.watch_life_s) if self._faults.watch_life_s else None
+        async with self._send(request, None) as answer:
+            response = web.StreamResponse(status=answer.status, headers=_chosen(answer.headers, PASSED_BACK))
+            await response.prepare(request)
+            try:
+                async with asyncio.timeout(life_s):
+                    async for chunk in answer.content.iter_any():
+                        await response.write(chunk)
+            except TimeoutError:
+                self.counts[Fault.CUT] += 1
+                await response.write(b'{"type":"MODIFIED","obj')
+                return _hang_up(request)
+        await response.write_eof()
+        return response
+
+    def _send(self, request: web.Request, body: bytes | None) -> aiohttp.client._RequestContextManager:
+        url = URL(self._server + request.raw_path, encoded=True)
+        headers = _chosen(request.headers, PASSED_ON)
+        return self._session.request(request.method, url, data=body or None, headers=headers)
+
+
+def _chosen(headers: Mapping[str, str], names: tuple[str, ...]) -> dict[str, str]:
+    return {name: headers[name] for name in names if name in headers}
+
+
+def _hang_up(request: web.Request) -> web.Response:
+    """The answer that is returned never goes out."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response(status=500)
+
+
+def _problem(code: int) -> web.Response:
+    reason, message = ANSWERS[code]
+    body = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "reason": reason,
+        "message": message,
+        "code": code,
+    }
+    return web.json_response(body, status=code, headers={"Retry-After": "1"} if code == 429 else None)
+
+
+def _gone() -> web.Response:
+    body = {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "status": "Failure",
+        "reason": "Expired",
+        "message": "too old",
+        "code": 410,
+    }
+    return web.json_response(body, status=410)
+
+
+async def serve(kubeconfig: Path, written: Path, faults: Faults) -> None:
+    """Runs until standard input is closed, which the end of the process that started it does too."""
+    proxy = FaultyProxy(load_connection(str(kubeconfig)), faults)
+    runner = web.AppRunner(proxy.application(), handler_cancellation=True, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        _write_kubeconfig(written, runner.addresses[0][1])
+        await asyncio.to_thread(sys.stdin.read)
+    finally:
+        await runner.cleanup()
+        await proxy.close()
+
+
+def _write_kubeconfig(path: Path, port: int) -> None:
+    """Whole or not at all: its existence is what others wait for."""
+    content = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "faulty", "cluster": {"server": f"http://127.0.0.1:{port}"}}],
+        "users": [{"name": "faulty", "user": {}}],
+        "contexts": [{"name": "faulty", "context": {"cluster": "faulty", "user": "faulty", "namespace": "default"}}],
+        "current-context": "faulty",
+    }
+    draft = path.with_suffix(".draft")
+    draft.write_text(yaml.safe_dump(content))
+    draft.rename(path)
+
+
+class ProxyProcess:
+    """
+    The proxy in a process of its own, so that it shares no event loop with a test.
+
+    Use it as an asynchronous context manager; `kubeconfig` leads to it then.
+    """
+
+    def __init__(self, kubeconfig: Path, folder: Path, faults: Faults) -> None:
+        self.kubeconfig = folder / "faulty.kubeconfig"
+        self.log = folder / "faulty-proxy.log"
+        self._upstream = kubeconfig
+        self._faults = faults
+        self._process: subprocess.Popen[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._process = self._start()
+        await eventually(self.kubeconfig.exists, what=f"the proxy listens ({self.log})")
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._process is not None:
+            self._process.communicate(timeout=10)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        settings = json.dumps(dataclasses.asdict(self._faults))
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", __name__, str(self._upstream), str(self.kubeconfig), settings],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                cwd=ROOT,
+            )
+
+    async def counts(self) -> Mapping[Fault, int]:
+        """How often each fault was done so far."""
+        server = load_connection(str(self.kubeconfig)).server
+        async with aiohttp.ClientSession() as session, session.get(server + COUNTS_PATH) as answer:
+            return Counter({Fault(name): count for name, count in (await answer.json()).items()})
+
+
+if __name__ == "__main__":
+    source, target, settings = sys.argv[1:]
+    asyncio.run(serve(Path(source), Path(target), Faults(**json.loads(settings))))
