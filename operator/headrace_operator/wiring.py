@@ -163,11 +163,11 @@ class Operator:
             try:
                 async for page in self._client.pages(path, {"fieldSelector": FINISHED}):
                     for item in page.get("items") or ():
-                        self.intake.history.put(run_from(item))
+                        self.intake.finished_run_listed(run_from(item))
                         count += 1
                 break
             except ApiError as error:
                 log.warning("history_not_read", error=str(error), retry_in_s=HISTORY_RETRY_S)
                 await asyncio.sleep(HISTORY_RETRY_S)
         log.info("history_read", runs=count)
-        self.intake.wake_history()
+        self.intake.history_listed()

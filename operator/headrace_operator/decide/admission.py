@@ -14,9 +14,11 @@ from headrace_operator.decide.snapshot import Snapshot
 
 def free_slots(seen: Snapshot) -> int | None:
     """How many more runs of the deployment may start; None without a limit."""
-    if seen.deployment is None or seen.deployment.concurrency is None:
+    if seen.deployment is None:
         return None
-    return max(0, seen.deployment.concurrency.limit - seen.place.active)
+    limit = seen.deployment.concurrency.limit if seen.deployment.concurrency else None
+    bounds = [bound for bound in (limit, seen.deployment.allowed) if bound is not None]
+    return max(0, min(bounds) - seen.place.active) if bounds else None
 
 
 def may_start(seen: Snapshot) -> bool:

@@ -20,6 +20,7 @@ from datetime import datetime, timedelta
 from headrace.api.conditions import ConditionType, Phase, Reason
 from headrace_operator.decide.actions import Action, Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
 from headrace_operator.decide.admission import is_skipped, may_start
+from headrace_operator.decide.circuit import circuit_wait
 from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.diagnosis import Waiting, diagnose_end, diagnose_wait
 from headrace_operator.decide.parameters import effective_parameters, parameter_problem
@@ -207,6 +208,21 @@ def _runs(pod: Pod) -> bool:
     return phase == "Running"
 
 
+def key_unsettled(seen: Snapshot, _now: datetime) -> Decision | None:
+    """Whether an earlier run has its idempotency key is not known yet: the operator has just started."""
+    if seen.key_is_settled or seen.admitted:
+        return None
+    return Decision(reason="HistoryNotRead")
+
+
+def duplicate(seen: Snapshot, now: datetime) -> Decision | None:
+    """Another run has its idempotency key, and is the one that counts."""
+    if seen.first is None or seen.admitted:
+        return None
+    message = f'run {seen.first.name} has the same spec.idempotencyKey "{seen.run.idempotency_key}", and counts'
+    return finish(seen, now, Outcome(Phase.SKIPPED, Reason.DUPLICATE, message))
+
+
 def unresolved(seen: Snapshot, now: datetime) -> Decision | None:
     """The Flow, Deployment or revision that it names is not there (yet)."""
     if not isinstance(seen.flow, Unresolved):
@@ -250,8 +266,12 @@ def skipped(seen: Snapshot, now: datetime) -> Decision | None:
     """Every slot is taken and the deployment skips."""
     if not is_skipped(seen):
         return None
+    reason = Reason.SKIPPED_BY_CONCURRENCY
     message = "no slot of its deployment is free (spec.concurrency.limit), and spec.concurrency.onConflict is Skip"
-    return finish(seen, now, Outcome(Phase.SKIPPED, Reason.SKIPPED_BY_CONCURRENCY, message))
+    wait = circuit_wait(seen.deployment.circuit) if seen.deployment else None
+    if wait is not None:
+        reason, message = wait[0], f"{wait[1]}; spec.concurrency.onConflict is Skip"
+    return finish(seen, now, Outcome(Phase.SKIPPED, reason, message))
 
 
 def waits_for_slot(seen: Snapshot, now: datetime) -> Decision | None:
@@ -259,14 +279,16 @@ def waits_for_slot(seen: Snapshot, now: datetime) -> Decision | None:
     if seen.admitted or may_start(seen):
         return None
     # No count of the runs ahead: it would change, and be written, with each run that ends.
-    message = "waits for a slot of its deployment (spec.concurrency.limit)"
+    reason, message = Reason.WAITING_FOR_SLOT, "waits for a slot of its deployment (spec.concurrency.limit)"
+    wait = circuit_wait(seen.deployment.circuit) if seen.deployment else None
+    reason, message = wait or (reason, message)
     base = accepted(seen, now)
     conditions = with_condition(
         base.conditions,
-        condition(ConditionType.ADMITTED, holds=False, reason=Reason.WAITING_FOR_SLOT, message=message, now=now),
+        condition(ConditionType.ADMITTED, holds=False, reason=reason, message=message, now=now),
     )
-    status = replace(base, phase=Phase.PENDING, reason=Reason.WAITING_FOR_SLOT, message=message, conditions=conditions)
-    return Decision(reason=Reason.WAITING_FOR_SLOT, status=status if status != seen.run.status else None)
+    status = replace(base, phase=Phase.PENDING, reason=reason, message=message, conditions=conditions)
+    return Decision(reason=reason, status=status if status != seen.run.status else None)
 
 
 def earlier_pod_is_live(seen: Snapshot, _now: datetime) -> Decision | None:
@@ -289,6 +311,8 @@ RULES: tuple[Rule, ...] = (
     cancelled,
     pod_exists,
     pod_unseen,
+    key_unsettled,
+    duplicate,
     unresolved,
     wrong_parameters,
     suspended,

@@ -21,6 +21,7 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     """Bring one Deployment one step on. Returns seconds until its next scheduled time, None if there is none."""
     seen = observe_deployment(context.intake.cache, context.intake.history, key)
     if seen is None:
+        context.metrics.circuit(key, is_open=None)
         return None
     now = context.clock()
     decision = decide_deployment(seen, now)
@@ -31,6 +32,10 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     # An Event that is written twice is one Event; one that comes after the status is lost if we die in between.
     await _record(context, seen, decision.events)
     await _write_status(context, seen, decision)
+    circuit = decision.status.circuit
+    context.metrics.circuit(
+        key, is_open=None if circuit is None or circuit.state is None else circuit.retry_at is not None
+    )
     return seconds_until(decision.look_again_at, now)
 
 

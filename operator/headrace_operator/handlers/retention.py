@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from headrace.api.deployment import Circuit
 from headrace.kubeapi.errors import Conflict
+from headrace_operator.decide.circuit import is_counted
 from headrace_operator.decide.retention import Keep, retire
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.resources import FLOW_RUNS
+from headrace_operator.observe.cache import DeploymentRecord
+from headrace_operator.observe.history import Owner
 from headrace_operator.observe.intake import owner_of
 
 
@@ -21,8 +25,14 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     for run in retirement.delete:
         with suppress(Conflict):  # a new run has the name: ours is gone already
             await context.cluster.delete(FLOW_RUNS, run.key.namespace, run.key.name, uid=run.uid)
-        history.drop(run)
+        context.intake.run_retired(run)
     return seconds_until(retirement.look_again_at, now)
+
+
+def _uncounted(context: Context, record: DeploymentRecord) -> frozenset[str]:
+    circuit = record.circuit or Circuit(counted_until=record.created)
+    ends = context.intake.history.ends(Owner(*record.key), circuit.counted_until or record.created)
+    return frozenset(run.uid for run in ends if not is_counted(run, circuit))
 
 
 def _keep(context: Context, key: ObjectKey) -> Keep:
@@ -37,4 +47,5 @@ def _keep(context: Context, key: ObjectKey) -> Keep:
         failed=history.failed,
         ttl_s=history.ttl_seconds,
         scheduled_until=record.scheduled_until,
+        uncounted=_uncounted(context, record),
     )

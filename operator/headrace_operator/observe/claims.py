@@ -68,7 +68,7 @@ class Claims:
         if not claimants:
             del self._claimants[scope]
 
-    def holder(self, run: Run, has_begun: Callable[[ObjectKey], bool]) -> Claimant | None:
+    def holder(self, run: Run, has_begun: Callable[[Claimant], bool]) -> Claimant | None:
         """
         The run that has this run's key, which may be itself; None if the run has no key.
 
@@ -82,7 +82,7 @@ class Claims:
         if scope not in self._holders:
             first = min(
                 claimants.values(),
-                key=lambda each: (not each.finished, not has_begun(each.run), each.created, each.uid),
+                key=lambda each: (not each.finished, not has_begun(each), each.created, each.uid),
             )
             self._holders[scope] = first.uid
         return claimants[self._holders[scope]]

@@ -15,6 +15,8 @@ from headrace_operator.decide.snapshot import DeploymentView, ObjectKey, Pod, Re
 from headrace_operator.kube.cluster import Reader
 from headrace_operator.kube.resources import FLOW_RUNS, PODS
 from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.claims import Claimant
+from headrace_operator.observe.deployment import circuit_allows
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.parse import run_from
 from headrace_operator.observe.revisions import Revisions
@@ -52,6 +54,7 @@ class RunObserver:
             return await self._without_run(key)
         flow = await self._resolve(run)
         lost = await self._is_lost(run)
+        first = await self._first(run)
         current = self._cache.runs.get(key)
         if flow is None or current is None or current.uid != run.uid:
             return None
@@ -64,24 +67,58 @@ class RunObserver:
             lost=lost and current.status.attempts == run.status.attempts,
             place=self._cache.place(current),
             start_deadline_s=self._start_deadline_s,
+            first=first,
+            key_is_settled=current.idempotency_key is None or self._intake.history_is_complete,
         )
 
     async def _without_run(self, key: ObjectKey) -> Orphans | None:
         """Absence from the stream is no proof: a run may have finished, or not have been heard of yet."""
         pods = self._cache.pods_of(key)
-        if not pods:
+        left = self._intake.unresolved.get(key)
+        if not pods and left is None:
             return None
-        if all(self._intake.history.has_finished(key, pod.run_uid) for pod in pods):
+        if left is None and all(self._intake.history.has_finished(key, pod.run_uid) for pod in pods):
             return Orphans(key, pods)  # our own last write is the proof: the stream told of it before its answer came
         try:
             obj = await self._reader.get(FLOW_RUNS, key.namespace, key.name)
         except NotFound:
+            if left is not None:
+                self._intake.run_deleted(key, left)
             return Orphans(key, self._cache.pods_of(key))
         run = run_from(obj)
         if run.finished:
+            self._intake.run_seen(obj)
             return Orphans(key, tuple(pod for pod in self._cache.pods_of(key) if pod.run_uid == run.uid or pod.held))
         self._intake.run_seen(obj)
         return None
+
+    async def _first(self, run: Run) -> ObjectKey | None:
+        """Another run that has this run's idempotency key; one that is not at work is asked for before it is believed."""
+        if run.idempotency_key is None or not self._intake.history_is_complete or self._cache.is_admitted(run):
+            return None
+        while True:
+            holder = self._intake.claims.holder(run, self._has_begun)
+            if holder is None or holder.uid == run.uid:
+                return None
+            if self._at_work(holder) is not None or await self._exists(holder):
+                return holder.run
+            self._intake.run_deleted(holder.run, holder.uid)
+
+    def _has_begun(self, claimant: Claimant) -> bool:
+        run = self._at_work(claimant)
+        return run is not None and self._cache.is_admitted(run)
+
+    def _at_work(self, claimant: Claimant) -> Run | None:
+        run = self._cache.runs.get(claimant.run)
+        return run if run is not None and run.uid == claimant.uid else None
+
+    async def _exists(self, claimant: Claimant) -> bool:
+        try:
+            obj = await self._reader.get(FLOW_RUNS, claimant.run.namespace, claimant.run.name)
+        except NotFound:
+            return False
+        is_same: bool = obj["metadata"]["uid"] == claimant.uid
+        return is_same
 
     async def _is_lost(self, run: Run) -> bool:
         """Whether the pod of the unfinished attempt is gone; what the cache lacks is asked for before it is believed."""
@@ -151,4 +188,5 @@ class RunObserver:
         record = self._cache.deployments.get(ObjectKey(run.key.namespace, run.deployment_ref))
         if record is None or record.spec is None:
             return None
-        return DeploymentView(record.key, record.uid, record.spec)
+        allowed = circuit_allows(record, self._intake.history)
+        return DeploymentView(record.key, record.uid, record.spec, record.circuit, allowed)

@@ -15,11 +15,14 @@ from pydantic import ValidationError
 from headrace.api.deployment import Deployment, OnConflict
 from headrace.api.flow import Flow
 from headrace.api.keys import CIRCUIT_RESET_ANNOTATION
-from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.decide.circuit import FAILURES
+from headrace_operator.decide.retention import FinishedRun
+from headrace_operator.decide.snapshot import ObjectKey, Run
 from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS, FLOWS, PODS, Resource
 from headrace_operator.observe.cache import Cache, DeploymentRecord, FlowRecord
+from headrace_operator.observe.claims import Claims
+from headrace_operator.observe.deployment import runs_allowed
 from headrace_operator.observe.history import History, Owner
-from headrace_operator.observe.ledger import Ledger
 from headrace_operator.observe.parse import (
     EPOCH,
     circuit_from,
@@ -31,6 +34,9 @@ from headrace_operator.observe.parse import (
     version_of,
 )
 from headrace_operator.observe.records import tell
+
+ANSWER_DELAY_S = 1.0
+"""The stream often tells of our own write before its answer comes: until then its absence is not asked about."""
 
 
 class Kind(StrEnum):
@@ -85,6 +91,9 @@ class Intake:
     def __init__(self, cache: Cache, history: History, waker: Waker, *, status_delay_s: float) -> None:
         self.cache = cache
         self.history = history
+        self.claims = Claims()
+        self.unresolved: dict[ObjectKey, str] = {}
+        """Runs that left the stream, by uid: deleted, or finished by a write whose answer was not heard."""
         self._waker = waker
         self._status_delay_s = status_delay_s
         self.doors: Mapping[Resource, Door] = {
@@ -118,8 +127,11 @@ class Intake:
         if is_other:
             self.cache.reindex_deployment(record.key)
             self._wake_runs(self.cache.ledger(record.key).all())
-        if is_other or (old is not None and old.scheduled_until != record.scheduled_until):
-            self._waker.add(WorkKey(Kind.RETENTION, record.key))  # a run whose time was not noted yet may go now
+        is_counted = old is not None and old.circuit != record.circuit
+        if is_counted:
+            self._wake_waiting(record)
+        if is_other or is_counted or (old is not None and old.scheduled_until != record.scheduled_until):
+            self._waker.add(WorkKey(Kind.RETENTION, record.key))  # a run that was not noted yet may go now
 
     def deployment_gone(self, key: ObjectKey, uid: str) -> None:
         """A Deployment was deleted; its runs go with it by owner reference, those made by hand say that they wait."""
@@ -129,9 +141,13 @@ class Intake:
     def run_seen(self, obj: Mapping[str, Any]) -> None:
         """A FlowRun is there, or has changed."""
         run = run_from(obj)
+        left = self.unresolved.pop(run.key, None)
+        if left not in {None, run.uid}:  # another run has the name: that one is gone
+            self.claims.drop(left)
+        self.claims.put(run)
         owner = self.history.put(run)
         if owner is not None:
-            self._waker.add(WorkKey(Kind.RETENTION, ObjectKey(owner.namespace, owner.deployment or "")))
+            self._wake_owner(owner, run)
         if self.cache.put_run(run):
             self._waker.add(WorkKey(Kind.FLOW_RUN, run.key))
             self._wake_deployment(run.key.namespace, run.deployment_ref)
@@ -141,10 +157,31 @@ class Intake:
         held = self.cache.runs.get(key)
         if held is not None and held.finished and self.cache.holds_pods(key):
             return  # its end was our own write, and its pods are about to be let go
-        if self.cache.drop_run(key, uid) and held is not None:
+        is_news = self.cache.drop_run(key, uid) and held is not None
+        if is_news and held is not None:
             self._wake_deployment(key.namespace, held.deployment_ref)
+        if is_news and not self.history.has_finished(key, uid):
+            self.unresolved[key] = uid
         if self.cache.holds_pods(key):
             self._waker.add(WorkKey(Kind.FLOW_RUN, key))
+        elif is_news and key in self.unresolved:
+            self._waker.add(WorkKey(Kind.FLOW_RUN, key), ANSWER_DELAY_S)
+
+    def run_deleted(self, key: ObjectKey, uid: str) -> None:
+        """A run that had left the stream, or had finished, is confirmed to be gone."""
+        self.claims.drop(uid)
+        if self.unresolved.get(key) == uid:
+            del self.unresolved[key]
+
+    def run_retired(self, run: FinishedRun) -> None:
+        """A finished run was deleted."""
+        self.history.drop(run)
+        self.claims.drop(run.uid)
+
+    def finished_run_listed(self, run: Run) -> None:
+        """A run that had finished before the start."""
+        self.claims.put(run)
+        self.history.put(run)
 
     def pod_seen(self, obj: Mapping[str, Any]) -> None:
         """A pod of a run is there, or has changed."""
@@ -170,8 +207,15 @@ class Intake:
             self._waker.add(WorkKey(Kind.DEPLOYMENT, deployment))
         self._wake_runs([*self.cache.runs, *{pod.run for pod in self.cache.pods.values()}])
 
-    def wake_history(self) -> None:
-        """Every owner of finished runs."""
+    @property
+    def history_is_complete(self) -> bool:
+        """Whether the runs that finished before the start are known."""
+        return self.history.is_complete
+
+    def history_listed(self) -> None:
+        """The runs that finished before the start are known: wake what waits for that."""
+        self.history.is_complete = True
+        self._wake_runs([key for key, run in self.cache.runs.items() if run.idempotency_key is not None])
         for owner in self.history.owners():
             self._waker.add(WorkKey(Kind.RETENTION, ObjectKey(owner.namespace, owner.deployment or "")))
             if owner.deployment:
@@ -186,6 +230,17 @@ class Intake:
         for key in runs:
             self._waker.add(WorkKey(Kind.FLOW_RUN, key))
 
+    def _wake_owner(self, owner: Owner, run: Run) -> None:
+        """A run of the owner has ended: what is kept of it, and, where that may turn a circuit, the count at once."""
+        key = ObjectKey(owner.namespace, owner.deployment or "")
+        self._waker.add(WorkKey(Kind.RETENTION, key))
+        record = self.cache.deployments.get(key)
+        if record is None or record.spec is None or record.spec.circuit_breaker is None:
+            return
+        is_closed = record.circuit is None or record.circuit.retry_at is None
+        if run.status.phase in FAILURES or not is_closed:
+            self._waker.add(WorkKey(Kind.DEPLOYMENT, key))
+
     def _wake_deployment(self, namespace: str, name: str | None) -> None:
         """Runs of a deployment came, went or moved: those whose turn it may be, and its own counts."""
         if name is None:
@@ -193,16 +248,20 @@ class Intake:
         key = ObjectKey(namespace, name)
         self._waker.add(WorkKey(Kind.DEPLOYMENT, key), self._status_delay_s)
         record = self.cache.deployments.get(key)
-        if record is None or record.spec is None or record.spec.concurrency is None:
+        if record is not None and runs_allowed(record, self.history) is not None:
+            self._wake_waiting(record)
+
+    def _wake_waiting(self, record: DeploymentRecord) -> None:
+        """Those whose turn it may be; where none may start, the first one, which tells what it waits for."""
+        ledger = self.cache.ledger(record.key)
+        concurrency = record.spec.concurrency if record.spec else None
+        if concurrency is not None and concurrency.on_conflict is OnConflict.REPLACE:
+            self._wake_runs(ledger.all() if ledger.waiting_count else [])
             return
-        ledger = self.cache.ledger(key)
-        self._wake_runs(_affected(ledger, record.spec.concurrency.limit, record.spec.concurrency.on_conflict))
-
-
-def _affected(ledger: Ledger, limit: int, on_conflict: OnConflict) -> list[ObjectKey]:
-    if on_conflict is OnConflict.REPLACE:
-        return ledger.all() if ledger.waiting_count else []
-    return ledger.first_waiting(max(0, limit - ledger.active_count))
+        limit = runs_allowed(record, self.history)
+        free = ledger.waiting_count if limit is None else max(0, limit - ledger.active_count)
+        is_closed = record.circuit is None or record.circuit.retry_at is None
+        self._wake_runs(ledger.first_waiting(free if is_closed else max(1, free)))
 
 
 def owner_of(key: ObjectKey) -> Owner:

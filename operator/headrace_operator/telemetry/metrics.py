@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from headrace_operator.decide.actions import Decision
-from headrace_operator.decide.snapshot import Snapshot, Unresolved
+from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Unresolved
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -47,12 +49,26 @@ class Metrics:
             ["verb", "resource", "code"],
             registry=registry,
         )
+        self._circuit_open = Gauge(
+            "headrace_circuit_open",
+            "Deployments with a circuit breaker: 1 while it holds runs back, one try at a time included; 0 while it is closed.",
+            ["namespace", "deployment"],
+            registry=registry,
+        )
         self.queue_length = Gauge("headrace_workqueue_length", "Keys that wait for a worker.", registry=registry)
 
     def reconciled(self, kind: str, outcome: str, duration_s: float) -> None:
         """One reconcile is over."""
         self._reconciles.labels(kind, outcome).inc()
         self._duration.labels(kind).observe(duration_s)
+
+    def circuit(self, deployment: ObjectKey, *, is_open: bool | None) -> None:
+        """Whether the circuit of a Deployment is open; None: it has no circuit breaker, or is gone."""
+        if is_open is None:
+            with suppress(KeyError):  # it never had one
+                self._circuit_open.remove(*deployment)
+        else:
+            self._circuit_open.labels(*deployment).set(is_open)
 
     def decided(self, seen: Snapshot, decision: Decision) -> None:
         """Count what a Decision says of the run's end, or of its next attempt."""

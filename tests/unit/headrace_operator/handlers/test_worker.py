@@ -49,6 +49,7 @@ class Operator:
         self.cluster = FakeCluster()
         self.queue: WorkQueue[WorkKey] = WorkQueue()
         self.intake = Intake(Cache(), History(), self.queue, status_delay_s=0)
+        self.intake.history_listed()
         revisions = Revisions(self.cluster)
         self.context = Context(
             settings=Settings(),

@@ -207,7 +207,7 @@ class TestStart:
         intake.run_seen(run(name="r1", status=finished()))
         intake.run_seen(run(name="r2", flowRef={"name": "etl"}, status=finished()))
         wakes.told()
-        intake.wake_history()
+        intake.history_listed()
         assert wakes.told() == {"Retention daily", "Retention ", "Deployment daily"}
 
     def test_an_owner_is_named_by_its_key(self) -> None:
