@@ -6,6 +6,11 @@ Errors of the SDK.
     ├── EntrypointError     no flow can be reached under that entrypoint
     ├── ParameterError      a flow's parameters do not fit its type hints
     ├── TimedOut            a flow or task took longer than its timeout_seconds (a TimeoutError too)
+    ├── LimitUnusable       a ConcurrencyLimit is not there, is too small, or may not be used from here
+    ├── ConcurrencyLost     a block of code lost a slot that it held
+    ├── RemoteTaskFailed    a task with a pod of its own ended without an exception that could be raised here
+    ├── ResultsError        the result storage cannot be reached, refuses, or holds something else
+    │   └── NoSuchResult    nothing is there
     └── RetryRun            raised by authors: end this attempt and start the run again
     RunCancelled            the run was told to stop; no `except Exception` holds it up
 """
@@ -14,6 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 MAX_SHOWN = 120
 """Characters of a value that an error shows."""
@@ -95,6 +101,35 @@ class TimedOut(HeadraceError, TimeoutError):
         return f"{self.what} took longer than its timeout of {self.timeout_s:g} s"
 
 
+class LimitUnusable(HeadraceError):
+    """A ConcurrencyLimit cannot be used here. Attributes: `limit` is its name, `problem` says why and what to do."""
+
+    def __init__(self, limit: str, problem: str) -> None:
+        super().__init__(limit, problem)
+        self.limit = limit
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f'limit "{self.limit}": {self.problem}'
+
+
+class ConcurrencyLost(HeadraceError):
+    """
+    A block lost a slot that it held: somebody else may hold it by now, so what the block protects must not go on.
+
+    Attributes: `limit` is the limit's name, `slot` that of the slot's Lease, `cause` says how it was lost.
+    """
+
+    def __init__(self, limit: str, slot: str, cause: str) -> None:
+        super().__init__(limit, slot, cause)
+        self.limit = limit
+        self.slot = slot
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f'limit "{self.limit}": slot {self.slot} is lost, as {self.cause}; another holder may have it by now'
+
+
 class RetryRun(HeadraceError):
     """
     Raised out of a flow, it ends this attempt and asks for another one, as far as the flow's retries allow.
@@ -111,6 +146,51 @@ class RetryRun(HeadraceError):
 
     def __str__(self) -> str:
         return self.message
+
+
+class RemoteTaskFailed(HeadraceError):
+    """
+    A task with a pod of its own ended without an exception that could be raised here.
+
+    Attributes: `task`, `namespace` and name of its FlowRun `run`, `reason` in CamelCase as in the run's status, `message`.
+    """
+
+    def __init__(self, task: str, namespace: str, run: str, *, reason: str, message: str) -> None:
+        super().__init__(task, namespace, run, reason, message)
+        self.task = task
+        self.namespace = namespace
+        self.run = run
+        self.reason = reason
+        self.message = message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        fields = {"reason": self.reason, "message": self.message}
+        return partial(RemoteTaskFailed, **fields), (self.task, self.namespace, self.run)
+
+    def __str__(self) -> str:
+        log = f"kubectl logs -n {self.namespace} -l headrace.dev/flow-run={self.run} --tail=-1"
+        return f'task "{self.task}": FlowRun {self.namespace}/{self.run} ended as {self.reason}: {self.message}; its log: {log}'
+
+
+class ResultsError(HeadraceError):
+    """
+    The result storage cannot be reached, refuses, or holds something else than was put there.
+
+    Attributes: `place` is its folder or URL, `key` the object in it, `problem` what is wrong and what to do.
+    """
+
+    def __init__(self, place: str, key: str, problem: str) -> None:
+        super().__init__(place, key, problem)
+        self.place = place
+        self.key = key
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f'result storage "{self.place}", "{self.key}": {self.problem}'
+
+
+class NoSuchResult(ResultsError):
+    """Nothing is stored under this key."""
 
 
 class RunCancelled(BaseException):

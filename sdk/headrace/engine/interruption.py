@@ -10,13 +10,16 @@ from __future__ import annotations
 import ctypes
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from time import monotonic
 from types import FrameType
 from typing import Any, Self
 
 from headrace.errors import TimedOut
+
+FAR_S = 1e9
+"""Thirty years: a deadline that is there to be moved."""
 
 
 class Expired(BaseException):
@@ -166,3 +169,59 @@ def _limited_by_signal(seconds: float, what: str) -> Iterator[None]:
         if expired.deadline is not deadline:
             raise
         raise TimedOut(what, seconds).with_traceback(expired.__traceback__) from None
+
+
+@contextmanager
+def breakable(cause: Callable[[], BaseException | None]) -> Iterator[Callable[[], None]]:
+    """
+    A block of synchronous code that another thread can break off, by calling what this yields.
+
+    Raises: what `cause` returns: from the block, once it was broken off.
+    """
+    on_main_thread = threading.current_thread() is threading.main_thread() and hasattr(signal, "pthread_kill")
+    stretch = _AlarmedStretch() if on_main_thread else _ThreadStretch()
+    try:
+        with stretch:
+            yield stretch.break_off
+    except Expired as expired:
+        error = cause() if stretch.broke_off(expired) else None
+        if error is None:
+            raise
+        raise error.with_traceback(expired.__traceback__) from None
+
+
+class _ThreadStretch(Interruptible):
+    __slots__ = ()
+
+    def break_off(self) -> None:
+        self.interrupt(Expired)
+
+    def broke_off(self, expired: Expired) -> bool:
+        return self.sent and expired.deadline is None
+
+
+class _AlarmedStretch:
+    """On the main thread: rings the alarm by hand, which ends blocking system calls too."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._deadline = Deadline(monotonic() + FAR_S)
+        self._open = False
+
+    def __enter__(self) -> None:
+        _ALARM.add(self._deadline)
+        self._open = True
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:  # a signal that nobody handles any more would end the process
+            self._open = False
+        _ALARM.remove(self._deadline)
+
+    def break_off(self) -> None:
+        with self._lock:
+            if self._open:
+                self._deadline.at_s = 0.0
+                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGALRM)
+
+    def broke_off(self, expired: Expired) -> bool:
+        return expired.deadline is self._deadline
