@@ -81,7 +81,13 @@ class Operator:
         api = ApiCluster(self._client, write_timeout_s=self.leadership.write_timeout_s)
         real: Cluster = MeteredCluster(FencedCluster(api, self.leadership.fence), self.metrics)
         cluster = seam(real) if seam else real
-        self.intake = Intake(Cache(), History(), self.queue, status_delay_s=settings.status_delay_s)
+        self.intake = Intake(
+            Cache(),
+            History(),
+            self.queue,
+            status_delay_s=settings.status_delay_s,
+            autosize_delay_s=settings.autosize_delay_s,
+        )
         revisions = Revisions(cluster)
         self.context = Context(
             settings=settings,

@@ -63,7 +63,10 @@ async def _tell(context: Context, record: FlowRecord, revision: str | None, prob
     }
     if revision is not None:
         status["revision"] = revision
-    patch = status_changes(record.obj.get("status") or {}, status, resource_version=record.version)
+    before = record.obj.get("status") or {}
+    if "autosize" in before and (record.spec is None or record.spec.autosize is not None):
+        status["autosize"] = before["autosize"]  # of handlers/autosize.py
+    patch = status_changes(before, status, resource_version=record.version)
     if patch is not None:
         key = record.key
         context.intake.flow_seen(

@@ -10,7 +10,7 @@ import structlog
 from headrace.kubeapi.errors import ApiError, Conflict, NotFound
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.errors import LeadershipLostError
-from headrace_operator.handlers import deployment, flow, flow_run, retention
+from headrace_operator.handlers import autosize, deployment, flow, flow_run, retention
 from headrace_operator.handlers.context import Context, Reconcile
 from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS, FLOWS, Resource
 from headrace_operator.observe.intake import Door, Kind, WorkKey
@@ -23,8 +23,14 @@ RECONCILES: Mapping[Kind, Reconcile] = {
     Kind.DEPLOYMENT: deployment.reconcile,
     Kind.FLOW_RUN: flow_run.reconcile,
     Kind.RETENTION: retention.reconcile,
+    Kind.AUTOSIZE: autosize.reconcile,
 }
-_RESOURCES: Mapping[Kind, Resource] = {Kind.FLOW: FLOWS, Kind.DEPLOYMENT: DEPLOYMENTS, Kind.FLOW_RUN: FLOW_RUNS}
+_RESOURCES: Mapping[Kind, Resource] = {
+    Kind.FLOW: FLOWS,
+    Kind.AUTOSIZE: FLOWS,
+    Kind.DEPLOYMENT: DEPLOYMENTS,
+    Kind.FLOW_RUN: FLOW_RUNS,
+}
 
 
 async def work(queue: WorkQueue[WorkKey], context: Context) -> None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from headrace_operator.decide.circuit import COUNTING
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey, Run
+from headrace_operator.observe.usage import Usages
 
 
 class Owner(NamedTuple):
@@ -23,6 +24,7 @@ class History:
 
     def __init__(self) -> None:
         self.is_complete = False
+        self.usages = Usages()
         self._ends: dict[Owner, dict[str, FinishedRun]] = {}
         self._by_owner: dict[Owner, dict[ObjectKey, FinishedRun]] = {}
         self._uids: dict[ObjectKey, str] = {}
@@ -43,6 +45,7 @@ class History:
             scheduled_time=run.scheduled_time,
             version=run.version,
         )
+        self.usages.put(run)
         owner = Owner(run.key.namespace, run.deployment_ref)
         self._by_owner.setdefault(owner, {})[run.key] = record
         self._uids[run.key] = run.uid

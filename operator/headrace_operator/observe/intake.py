@@ -6,8 +6,8 @@ Whatever comes in is put into the cache, and the keys whose decision may rest on
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
-from enum import StrEnum
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import ValidationError
@@ -16,13 +16,28 @@ from headrace.api.deployment import Deployment, OnConflict
 from headrace.api.flow import Flow
 from headrace.api.keys import CIRCUIT_RESET_ANNOTATION
 from headrace_operator.decide.circuit import FAILURES
+from headrace_operator.decide.queueing.slots import run_holder
 from headrace_operator.decide.retention import FinishedRun
-from headrace_operator.decide.snapshot import ObjectKey, Run
-from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS, FLOWS, PODS, Resource
+from headrace_operator.decide.settle import is_live
+from headrace_operator.decide.snapshot import ObjectKey, Pod, Run
+from headrace_operator.kube.resources import (
+    CONCURRENCY_LIMITS,
+    DEPLOYMENTS,
+    FLOW_RUNS,
+    FLOWS,
+    LEASES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    WORK_POOLS,
+    Resource,
+)
 from headrace_operator.observe.cache import Cache, DeploymentRecord, FlowRecord
 from headrace_operator.observe.claims import Claims
 from headrace_operator.observe.deployment import runs_allowed
+from headrace_operator.observe.gate import Gate
 from headrace_operator.observe.history import History, Owner
+from headrace_operator.observe.nodes import node_record
 from headrace_operator.observe.parse import (
     EPOCH,
     circuit_from,
@@ -33,26 +48,14 @@ from headrace_operator.observe.parse import (
     run_from,
     version_of,
 )
-from headrace_operator.observe.records import tell
+from headrace_operator.observe.records import limit_record, namespace_record, pool_record, tell
+from headrace_operator.observe.slots import Slots
+from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
+from headrace_operator.observe.usage import sized_flow
 
+AUTOSIZE_DELAY_S = 30.0
 ANSWER_DELAY_S = 1.0
 """The stream often tells of our own write before its answer comes: until then its absence is not asked about."""
-
-
-class Kind(StrEnum):
-    """What is reconciled. RETENTION is the finished runs of one owner."""
-
-    FLOW = "Flow"
-    DEPLOYMENT = "Deployment"
-    FLOW_RUN = "FlowRun"
-    RETENTION = "Retention"
-
-
-class WorkKey(NamedTuple):
-    """What a worker takes from the queue."""
-
-    kind: Kind
-    key: ObjectKey
 
 
 class Held(Protocol):
@@ -74,21 +77,25 @@ class Door(NamedTuple):
     held: Mapping[ObjectKey, Held]
 
 
-class Waker(Protocol):
-    """Has a key looked at, now or later; an earlier instant wins."""
-
-    def add(self, key: WorkKey, after_s: float = 0.0) -> None: ...
-
-
 class Intake:
     """
     Feeds the cache and wakes what depends on it.
 
     Args:
-        status_delay_s: By how much a Deployment's look at its own counts is put off, to gather several changes.
+        status_delay_s: By how much looks at counts are put off, to gather several changes into one status.
+        monotonic: Seconds that never go back: since when a slot is unchanged.
+        autosize_delay_s: The same for what a Flow learns from its runs.
     """
 
-    def __init__(self, cache: Cache, history: History, waker: Waker, *, status_delay_s: float) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        history: History,
+        waker: Waker,
+        *,
+        status_delay_s: float,
+        autosize_delay_s: float = AUTOSIZE_DELAY_S,
+    ) -> None:
         self.cache = cache
         self.history = history
         self.claims = Claims()
@@ -96,11 +103,17 @@ class Intake:
         """Runs that left the stream, by uid: deleted, or finished by a write whose answer was not heard."""
         self._waker = waker
         self._status_delay_s = status_delay_s
+        self._autosize_delay_s = autosize_delay_s
         self.doors: Mapping[Resource, Door] = {
             FLOWS: Door(self.flow_seen, self.flow_gone, cache.flows),
             DEPLOYMENTS: Door(self.deployment_seen, self.deployment_gone, cache.deployments),
             FLOW_RUNS: Door(self.run_seen, self.run_gone, cache.runs),
             PODS: Door(self.pod_seen, self.pod_gone, cache.pods),
+            CONCURRENCY_LIMITS: Door(self.limit_seen, self.limit_gone, cache.limits),
+            LEASES: Door(self.slot_seen, self.slot_gone, self.gate.slots.held),
+            WORK_POOLS: Door(self.pool_seen, self.pool_gone, cache.pools),
+            NODES: Door(self.node_seen, self.node_gone, cache.nodes),
+            NAMESPACES: Door(self.namespace_seen, self.namespace_gone, cache.namespaces),
         }
 
     def flow_seen(self, obj: dict[str, Any]) -> None:
@@ -124,6 +137,7 @@ class Intake:
             return
         self._waker.add(WorkKey(Kind.DEPLOYMENT, record.key))
         is_other = old is None or (old.uid, old.generation) != (record.uid, record.generation)
+        self.gate.deployment_changed(record.key)
         if is_other:
             self.cache.reindex_deployment(record.key)
             self._wake_runs(self.cache.ledger(record.key).all())
@@ -136,6 +150,7 @@ class Intake:
     def deployment_gone(self, key: ObjectKey, uid: str) -> None:
         """A Deployment was deleted; its runs go with it by owner reference, those made by hand say that they wait."""
         if self.cache.drop_deployment(key, uid):
+            self.gate.deployment_changed(key)
             self._wake_runs(self.cache.ledger(key).all())
 
     def run_seen(self, obj: Mapping[str, Any]) -> None:
@@ -149,6 +164,7 @@ class Intake:
         if owner is not None:
             self._wake_owner(owner, run)
         if self.cache.put_run(run):
+            self._run_changed(run.key, run.uid)
             self._waker.add(WorkKey(Kind.FLOW_RUN, run.key))
             self._wake_deployment(run.key.namespace, run.deployment_ref)
 
@@ -187,13 +203,90 @@ class Intake:
         """A pod of a run is there, or has changed."""
         pod = pod_from(obj)
         if pod is not None and self.cache.put_pod(pod):
+            self.gate.run_changed(pod.run)
+            if not is_live(pod):
+                self._wake_limits_of_pod(pod)
             self._waker.add(WorkKey(Kind.FLOW_RUN, pod.run))
 
     def pod_gone(self, key: ObjectKey, uid: str) -> None:
         """A pod was deleted."""
         pod = self.cache.drop_pod(key, uid)
         if pod is not None:
+            self.gate.run_changed(pod.run)
+            self._wake_limits_of_pod(pod)
             self._waker.add(WorkKey(Kind.FLOW_RUN, pod.run))
+
+    def limit_seen(self, obj: dict[str, Any]) -> None:
+        """A ConcurrencyLimit is there, or has changed."""
+        record = limit_record(obj)
+        old = self.cache.limits.get(record.key)
+        if not self.cache.put_limit(record):
+            return
+        if old is None or (old.uid, old.generation) != (record.uid, record.generation):
+            self.gate.limit_changed(record.key.name, record)
+            self._waker.add(WorkKey(Kind.LIMIT, record.key))
+
+    def limit_gone(self, key: ObjectKey, uid: str) -> None:
+        """A ConcurrencyLimit was deleted."""
+        if self.cache.drop_limit(key, uid):
+            self.gate.limit_changed(key.name, None)
+            self._waker.add(WorkKey(Kind.LIMIT, key))
+
+    def slot_seen(self, obj: dict[str, Any]) -> None:
+        """A slot's Lease is there, or has changed: somebody took it, renewed it or gave it back."""
+        limit = self.gate.slots.seen(obj, self._monotonic())
+        if limit is not None:
+            self.slots_changed(limit)
+
+    def slot_gone(self, key: ObjectKey, uid: str) -> None:
+        """A slot's Lease was deleted."""
+        limit = self.gate.slots.gone(key, uid)
+        if limit is not None:
+            self.slots_changed(limit)
+
+    def slots_changed(self, limit: str) -> None:
+        """What is known of the limit's Leases is something else."""
+        self.gate.slots_changed(limit)
+        self._waker.add(WorkKey(Kind.LIMIT, ObjectKey("", limit)), self._status_delay_s)
+
+    def pool_seen(self, obj: dict[str, Any]) -> None:
+        """A WorkPool is there, or has changed."""
+        record = pool_record(obj)
+        if self.cache.put_pool(record):
+            self.gate.pool_changed(record.key.name, record)
+            self._waker.add(WorkKey(Kind.POOL, record.key))
+
+    def pool_gone(self, key: ObjectKey, uid: str) -> None:
+        """A WorkPool was deleted; runs in it go on."""
+        if self.cache.drop_pool(key, uid):
+            self.gate.pool_changed(key.name, None)
+
+    def node_seen(self, obj: dict[str, Any]) -> None:
+        """A node is there, or has changed: what pools count of it may be something else."""
+        record = node_record(obj)
+        old = self.cache.nodes.get(record.key)
+        if self.cache.put_node(record) and (old is None or not old.counts_like(record)):
+            self._wake_pools()
+
+    def node_gone(self, key: ObjectKey, uid: str) -> None:
+        """A node is gone."""
+        if self.cache.drop_node(key, uid):
+            self._wake_pools()
+
+    def namespace_seen(self, obj: dict[str, Any]) -> None:
+        """A Namespace is there, or has changed: its quota, its weight, or what pools choose it by."""
+        record = namespace_record(obj)
+        old = self.cache.namespaces.get(record.key)
+        if not self.cache.put_namespace(record):
+            return
+        self.gate.namespace_changed(record.key.name)
+        if old is None or old.labels != record.labels:
+            self.gate.wake_waiting()
+
+    def namespace_gone(self, key: ObjectKey, uid: str) -> None:
+        """A Namespace was deleted."""
+        if self.cache.drop_namespace(key, uid):
+            self.gate.namespace_changed(key.name)
 
     def wake_runs_of_flow(self, flow: ObjectKey) -> None:
         """The Flow has a new revision, or is gone."""
@@ -205,6 +298,9 @@ class Intake:
             self._waker.add(WorkKey(Kind.FLOW, flow))
         for deployment in self.cache.deployments:
             self._waker.add(WorkKey(Kind.DEPLOYMENT, deployment))
+        for limit in {*self.cache.limits, *(ObjectKey("", name) for name in self.gate.slots.limits())}:
+            self._waker.add(WorkKey(Kind.LIMIT, limit))
+        self._wake_pools()
         self._wake_runs([*self.cache.runs, *{pod.run for pod in self.cache.pods.values()}])
 
     @property
@@ -215,11 +311,31 @@ class Intake:
     def history_listed(self) -> None:
         """The runs that finished before the start are known: wake what waits for that."""
         self.history.is_complete = True
+        for flow, record in self.cache.flows.items():
+            if record.spec is not None and record.spec.autosize is not None:
+                self._waker.add(WorkKey(Kind.AUTOSIZE, flow))
         self._wake_runs([key for key, run in self.cache.runs.items() if run.idempotency_key is not None])
         for owner in self.history.owners():
             self._waker.add(WorkKey(Kind.RETENTION, ObjectKey(owner.namespace, owner.deployment or "")))
             if owner.deployment:
                 self._waker.add(WorkKey(Kind.DEPLOYMENT, ObjectKey(owner.namespace, owner.deployment)))
+
+    def _run_changed(self, key: ObjectKey, uid: str) -> None:
+        """Its places may be free now; slots that it still holds though it is gone are given back by their limits."""
+        run = self.cache.runs.get(key)
+        self.gate.run_changed(key)
+        if run is None or run.finished:
+            for slot in self.gate.slots.held_by(run_holder(key, uid)):
+                self._waker.add(WorkKey(Kind.LIMIT, ObjectKey("", slot.limit)), self._status_delay_s)
+
+    def _wake_limits_of_pod(self, pod: Pod) -> None:
+        """A pod has ended: slots that its tasks did not give back are free."""
+        for limit in self.gate.slots.limits_held_in_pod(*pod.key, pod.uid):
+            self._waker.add(WorkKey(Kind.LIMIT, ObjectKey("", limit)))
+
+    def _wake_pools(self) -> None:
+        for pool in self.cache.pools:
+            self._waker.add(WorkKey(Kind.POOL, pool), self._status_delay_s)
 
     def _wake_deployments_of_flow(self, flow: ObjectKey) -> None:
         for key, record in self.cache.deployments.items():
@@ -234,6 +350,9 @@ class Intake:
         """A run of the owner has ended: what is kept of it, and, where that may turn a circuit, the count at once."""
         key = ObjectKey(owner.namespace, owner.deployment or "")
         self._waker.add(WorkKey(Kind.RETENTION, key))
+        flow = sized_flow(run, self.cache)
+        if flow is not None:
+            self._waker.add(WorkKey(Kind.AUTOSIZE, flow), self._autosize_delay_s)
         record = self.cache.deployments.get(key)
         if record is None or record.spec is None or record.spec.circuit_breaker is None:
             return

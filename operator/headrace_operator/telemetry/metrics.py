@@ -18,7 +18,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._reconciles = Counter(
             "headrace_reconciles_total",
-            "Reconciles. kind: Flow, Deployment, FlowRun, Retention; outcome: done, stale, api_error, error.",
+            "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize; outcome: done, stale, api_error, error.",
             ["kind", "outcome"],
             registry=registry,
         )
