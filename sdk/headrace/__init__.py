@@ -1,35 +1,50 @@
 """What a flow author imports: the public names, and nothing else."""
 
 from headrace import runtime, states
+from headrace.engine.pods import Pod
 from headrace.engine.retries import Backoff
 from headrace.errors import (
+    ConcurrencyLost,
     EntrypointError,
     HeadraceError,
+    LimitUnusable,
+    NoSuchResult,
     ParameterError,
+    RemoteTaskFailed,
+    ResultsError,
     RetryRun,
     RunCancelled,
     TimedOut,
     UsageError,
 )
 from headrace.flows import Flow, flow
+from headrace.limits.blocks import concurrency, rate_limit
 from headrace.logs import get_run_logger
 from headrace.states import State
 from headrace.tasks import Task, task
 
 __all__ = [
     "Backoff",
+    "ConcurrencyLost",
     "EntrypointError",
     "Flow",
     "HeadraceError",
+    "LimitUnusable",
+    "NoSuchResult",
     "ParameterError",
+    "Pod",
+    "RemoteTaskFailed",
+    "ResultsError",
     "RetryRun",
     "RunCancelled",
     "State",
     "Task",
     "TimedOut",
     "UsageError",
+    "concurrency",
     "flow",
     "get_run_logger",
+    "rate_limit",
     "runtime",
     "states",
     "task",

@@ -34,13 +34,42 @@ def load_flow(entrypoint: str, *, code_dir: Path | None = None) -> Flow[..., Any
         code_dir: Where files and modules are looked for first. None: the working folder.
     Raises: EntrypointError: there is no such flow, or its module cannot be imported.
     """
-    place, _, name = entrypoint.rpartition(":")
-    if not place or not name.isidentifier():
+    name = entrypoint.rpartition(":")[2]
+    if not name.isidentifier():
+        raise EntrypointError(entrypoint, ADVICE)
+    return _as_flow(entrypoint, _member(entrypoint, load_module(entrypoint, code_dir=code_dir), name))
+
+
+def load_task(function: str, *, entrypoint: str, code_dir: Path | None = None) -> Task[..., Any]:
+    """
+    The task of that name, "module:qualified.name" or "path/to/file.py:qualified.name".
+
+    The flow's own module is loaded first, so that everything is found here as it is there.
+    Raises: EntrypointError: there is no such task, or a module cannot be imported.
+    """
+    load_module(entrypoint, code_dir=code_dir)
+    found: Any = load_module(function, code_dir=code_dir)
+    for name in function.rpartition(":")[2].split("."):
+        found = getattr(found, name, None)
+    if not isinstance(found, Task):
+        raise EntrypointError(function, "it is no task; decorate the function with @task where it is defined")
+    return found
+
+
+def load_module(entrypoint: str, *, code_dir: Path | None = None) -> ModuleType:
+    """
+    The module in front of the colon.
+
+    Args:
+        code_dir: As for load_flow.
+    Raises: EntrypointError: there is none, or it cannot be imported.
+    """
+    place = entrypoint.rpartition(":")[0]
+    if not place:
         raise EntrypointError(entrypoint, ADVICE)
     folder = (code_dir or Path.cwd()).resolve()
     _look_first_in(folder)
-    module = _from_file(entrypoint, folder / place) if place.endswith(".py") else _by_name(entrypoint, place, folder)
-    return _as_flow(entrypoint, _member(entrypoint, module, name))
+    return _from_file(entrypoint, folder / place) if place.endswith(".py") else _by_name(entrypoint, place, folder)
 
 
 def _look_first_in(folder: Path) -> None:

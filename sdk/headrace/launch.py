@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, Protocol
 
 from headrace.cancellation import Cancellation
 from headrace.engine.blame import where
 from headrace.engine.execution import final_state
 from headrace.engine.session import NO_TASKS, Session, Tally, TaskCounts, using
-from headrace.engine.ways import BLOCKING, ON_LOOP, Arguments, run_to_end
+from headrace.engine.ways import BLOCKING, ON_LOOP, Way, run_to_end
 from headrace.entrypoints import load_flow
-from headrace.errors import EntrypointError, ParameterError, RetryRun, RunCancelled, TimedOut, UsageError
+from headrace.errors import EntrypointError, ParameterError, ResultsError, RetryRun, RunCancelled, TimedOut, UsageError
 from headrace.flows import Flow
-from headrace.states import Cancelled, Ended, State, Succeeded
+from headrace.states import Cancelled, Ended, Failed, State, Succeeded
 
 
 class ExitCode(IntEnum):
@@ -56,24 +56,68 @@ class Ending:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """
+    Code that is loaded, with its arguments.
+
+    Args:
+        state: The final state, on the way that `is_async` says.
+        session: Around it.
+        delivered: Hands the final state on; the state that counts.
+    """
+
+    is_async: bool
+    state: Callable[[Way], Coroutine[Any, Any, State[Any]]]
+    session: Session
+    delivered: Callable[[State[Any]], State[Any]] = lambda state: state
+
+
+class Launchable(Protocol):
+    """What can be run: a flow, or one task of it."""
+
+    @property
+    def kind(self) -> Literal["flow", "task"]:
+        """What it is, for people."""
+
+    @property
+    def session(self) -> Session:
+        """What surrounds it."""
+
+    def loaded(self) -> Work:
+        """The work. Raises: what the code raises on import, one of UNSTARTED."""
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
-    """What to run. `parameters` turns the loaded flow into its arguments by name."""
+    """The flow to run. `parameters` turns the loaded flow into its arguments by name."""
 
     entrypoint: str
     parameters: Callable[[Flow[..., Any]], Mapping[str, Any]]
     session: Session
     code_dir: Path | None = None
+    kind: Literal["flow"] = "flow"
+
+    def loaded(self) -> Work:
+        """As promised by Launchable."""
+        flow = load_flow(self.entrypoint, code_dir=self.code_dir)
+        parameters = self.parameters(flow)
+        arguments = flow.arguments(**parameters)
+        return Work(
+            is_async=flow.described.is_async,
+            state=partial(final_state, flow.described, arguments),
+            session=replace(self.session, parameters=parameters),
+        )
 
 
 UNSTARTED: Final = (EntrypointError, ParameterError, UsageError)
 """Nothing has run yet, and the same would happen again."""
 
 
-def launch(what: Launch, cancellation: Cancellation) -> Ending:
+def launch(what: Launchable, cancellation: Cancellation) -> Ending:
     """
-    How the flow ended; never raises for what the flow does.
+    How it ended; never raises for what the code does.
 
-    Call it in the main thread: signals are taken while the flow runs.
+    Call it in the main thread: signals are taken while the code runs.
     """
     session = what.session
     try:
@@ -81,30 +125,30 @@ def launch(what: Launch, cancellation: Cancellation) -> Ending:
             state = _run(what, cancellation)
     except UNSTARTED as error:
         return refused(error)
+    except ResultsError as error:
+        state = Failed(message=str(error), exception=error)
     except (RunCancelled, KeyboardInterrupt) as error:
         state = Cancelled(message=str(error), exception=error)
-    return replace(_ending(state, session.tally, cancellation), tasks=session.tally.counts())
+    return replace(_ending(what.kind, state, session.tally, cancellation), tasks=session.tally.counts())
 
 
-def _run(what: Launch, cancellation: Cancellation) -> State[Any]:
-    flow = load_flow(what.entrypoint, code_dir=what.code_dir)
-    parameters = what.parameters(flow)
-    arguments = flow.arguments(**parameters)
-    with using(replace(what.session, parameters=parameters)):
-        if flow.described.is_async:
-            import asyncio  # noqa: PLC0415 - 40 ms that a flow without `async` does not pay
+def _run(what: Launchable, cancellation: Cancellation) -> State[Any]:
+    work = what.loaded()
+    with using(work.session):
+        if not work.is_async:
+            return work.delivered(run_to_end(work.state(BLOCKING)))
+        import asyncio  # noqa: PLC0415 - 40 ms that a flow without `async` does not pay
 
-            return asyncio.run(_on_loop(flow, arguments, cancellation))
-        return run_to_end(final_state(flow.described, arguments, BLOCKING))
+        return work.delivered(asyncio.run(_on_loop(work, cancellation)))
 
 
-async def _on_loop(flow: Flow[..., Any], arguments: Arguments, cancellation: Cancellation) -> State[Any]:
+async def _on_loop(work: Work, cancellation: Cancellation) -> State[Any]:
     import asyncio  # noqa: PLC0415 - as above
 
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
     with cancellation.redirected(partial(loop.call_soon_threadsafe, task.cancel)):
-        return await final_state(flow.described, arguments, ON_LOOP)
+        return await work.state(ON_LOOP)
 
 
 def refused(error: Exception) -> Ending:
@@ -115,9 +159,9 @@ def refused(error: Exception) -> Ending:
     return Ending("Failed", reason, " ".join(str(error).split()), ExitCode.CANNOT_START)
 
 
-def _ending(state: State[Any], tally: Tally, cancellation: Cancellation) -> Ending:
+def _ending(kind: str, state: State[Any], tally: Tally, cancellation: Cancellation) -> Ending:
     if isinstance(state, Succeeded):
-        return Ending("Succeeded", "Completed", "the flow returned", ExitCode.SUCCEEDED, result=state.data)
+        return Ending("Succeeded", "Completed", f"the {kind} returned", ExitCode.SUCCEEDED, result=state.data)
     assert isinstance(state, Ended)
     error = state.exception
     message = _sentence(state, tally, cancellation)
@@ -125,7 +169,7 @@ def _ending(state: State[Any], tally: Tally, cancellation: Cancellation) -> Endi
         return Ending("Cancelled", "Cancelled", message, cancellation.exit_code(error))
     if isinstance(error, RetryRun):
         return Ending("Retrying", "RetryRequested", message, ExitCode.RETRY, retry_delay_s=error.delay_seconds)
-    own_timeout = isinstance(error, TimedOut) and not _is_of_task(error, tally)
+    own_timeout = isinstance(error, TimedOut) and (kind == "task" or not _is_of_task(error, tally))
     return Ending("Failed", "TimedOut" if own_timeout else "FlowFailed", message, ExitCode.FAILED)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from headrace.engine.description import Description
+from headrace.engine.pods import Pod
 from headrace.engine.retries import Delay, Retries
 from headrace.errors import UsageError, shown
 
@@ -15,8 +16,8 @@ RESERVED = "return_state"
 Kind = Literal["flow", "task"]
 
 
-class TaskOptions(TypedDict, total=False):
-    """Options of `@task(...)`."""
+class RunOptions(TypedDict, total=False):
+    """Options that `@flow(...)` and `@task(...)` share."""
 
     name: str
     """In logs and states. Absent: the function's name."""
@@ -30,8 +31,15 @@ class TaskOptions(TypedDict, total=False):
     """Whether print() becomes a log line. Absent: as in the flow around it."""
 
 
-class FlowOptions(TaskOptions, total=False):
-    """Options of `@flow(...)`: those of a task, and these."""
+class TaskOptions(RunOptions, total=False):
+    """Options of `@task(...)`: those that flows have too, and this one."""
+
+    pod: Pod
+    """A pod of its own, in a cluster; elsewhere the task runs where it is called. Absent: none."""
+
+
+class FlowOptions(RunOptions, total=False):
+    """Options of `@flow(...)`: those that tasks have too, and these."""
 
     validate_parameters: bool
     """Whether parameters are checked and coerced by the type hints. Absent: yes."""
@@ -47,6 +55,8 @@ def described(kind: Kind, function: Callable[..., Any], options: Mapping[str, An
     """
     rules = checked(kind, options)
     refuse_function(f"@{kind}", function)
+    if rules["pod"] is not None:
+        _refuse_unreachable(f"@{kind}", function)
     return Description(
         kind=kind,
         name=_name(f"@{kind}", options.get("name", getattr(function, "__name__", ""))),
@@ -75,6 +85,7 @@ def checked(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "timeout_s": _timeout_s(label, options.get("timeout_seconds")),
         "log_prints": _flag(label, "log_prints", options.get("log_prints")),
+        "pod": _pod(label, options.get("pod")),
     }
 
 
@@ -127,6 +138,24 @@ def _name(label: str, name: object) -> str:
 
 def _called(function: object) -> str:
     return str(getattr(function, "__name__", function))
+
+
+def _refuse_unreachable(label: str, function: Callable[..., Any]) -> None:
+    """Another process finds the function by its module and name."""
+    name = str(getattr(function, "__qualname__", ""))
+    if not name or "<" in name:
+        where = name.partition(".<locals>")[0]
+        inside = f'a function inside "{where}"' if where != name else "a lambda"
+        raise UsageError(
+            f"{label}: {_called(function)} has a pod of its own, whose process cannot find {inside}; "
+            "write it as a `def` at the top of its module"
+        )
+
+
+def _pod(label: str, pod: object) -> Pod | None:
+    if pod is None or isinstance(pod, Pod):
+        return pod
+    raise UsageError(f'{label}: pod is {shown(pod)}, expected a Pod, such as pod=Pod(resources={{"nvidia.com/gpu": 1}})')
 
 
 def _limit(label: str, retries: object) -> int:

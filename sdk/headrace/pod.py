@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from io import TextIOWrapper
 from pathlib import Path
@@ -22,10 +23,11 @@ from typing import Any, Final
 from headrace import termination
 from headrace.cancellation import SIGNALS, Cancellation
 from headrace.engine import logs
+from headrace.engine.description import Description
 from headrace.engine.session import Session
 from headrace.errors import ParameterError, ParameterProblem, UsageError, shown
 from headrace.flows import Flow
-from headrace.launch import Ending, Launch, launch, refused
+from headrace.launch import Ending, Launch, Launchable, launch, refused
 
 TERMINATION_LOG: Final = "/dev/termination-log"
 THREAD_GRACE_S: Final = 0.2
@@ -77,20 +79,61 @@ def parameters(text: str, flow: str) -> Mapping[str, Any]:
 
 
 def _ended(variables: Mapping[str, str]) -> Ending:
+    try:
+        what = _task(variables) if variables.get("HEADRACE_TASK") else _flow(variables)
+    except (UsageError, ParameterError) as error:
+        return refused(error)
+    return launch(what, Cancellation())
+
+
+def _flow(variables: Mapping[str, str]) -> Launchable:
     def given(flow: Flow[..., Any]) -> Mapping[str, Any]:
         return parameters(variables.get("HEADRACE_PARAMETERS") or "{}", flow.name)
 
-    code_dir = variables.get("HEADRACE_CODE_DIR")
+    return Launch(
+        entrypoint=variables.get("HEADRACE_ENTRYPOINT", ""),
+        parameters=given,
+        session=replace(session(variables), elsewhere=TaskPodsLater(variables)),
+        code_dir=_code_dir(variables),
+    )
+
+
+def _task(variables: Mapping[str, str]) -> Launchable:
+    """One task of another run: to its code, the flow run is that one."""
+    from headrace.remote.running import TaskLaunch, task_fields  # noqa: PLC0415 - few pods run a task alone
+
+    text = variables["HEADRACE_TASK"]
     try:
-        what = Launch(
-            entrypoint=variables.get("HEADRACE_ENTRYPOINT", ""),
-            parameters=given,
-            session=session(variables),
-            code_dir=Path(code_dir) if code_dir else None,
-        )
-    except UsageError as error:
-        return refused(error)
-    return launch(what, Cancellation())
+        found = json.loads(text)
+    except ValueError:
+        found = text
+    task = task_fields(found)
+    entrypoint = variables.get("HEADRACE_ENTRYPOINT", "")
+    around = replace(
+        session(variables),
+        flow_run=task["parent"]["name"],
+        flow_run_uid=task["parent"]["uid"],
+        parameters=parameters(variables.get("HEADRACE_PARAMETERS") or "{}", variables.get("HEADRACE_FLOW", "")),
+    )
+    return TaskLaunch(task, entrypoint, around, _code_dir(variables))
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPodsLater:
+    """The Elsewhere of a flow's pod, whose parts are loaded when the first task asks for it."""
+
+    variables: Mapping[str, str]
+
+    def stand_in(self, of: Description) -> Description:
+        """As promised by Elsewhere."""
+        from headrace.remote.calling import task_pods  # noqa: PLC0415 - most flows need no ssl, http and pickle
+
+        return task_pods(self.variables, _code_dir(self.variables)).stand_in(of)
+
+
+def _code_dir(variables: Mapping[str, str]) -> Path | None:
+    code_dir = variables.get("HEADRACE_CODE_DIR")
+    return Path(code_dir) if code_dir else None
 
 
 def _report(ending: Ending, variables: Mapping[str, str]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from headrace.engine.pods import Pod
 from headrace.engine.retries import NO_RETRIES, Retries
 
 
@@ -22,3 +23,5 @@ class Description:
     """Per attempt. None: no bound."""
     log_prints: bool | None = None
     """Whether print() becomes a log line. None: as in the flow around it; without one, no."""
+    pod: Pod | None = None
+    """The pod of its own that a task asks for. None: it runs where it is called."""

@@ -50,6 +50,7 @@ def submit(of: Description, arguments: Arguments) -> TaskFuture[Any]:
     if not isinstance(flow_run, FlowRun):
         raise UsageError(_misplaced_submit(of, flow_run))
     name = flow_run.next_task_run(of.name)
+    of = placed(of)
     open_run = partial(TaskRun, of, name, flow_run)
     if of.is_async and flow_run.description.is_async:
         return flow_run.workers.submit_to_loop(name, _attempts(arguments, ON_LOOP, open_run))
@@ -68,10 +69,22 @@ async def final_state(of: Description, arguments: Arguments, way: Way) -> State[
     flow_run = current_flow_run()
     if of.kind == "task":
         name = flow_run.next_task_run(of.name) if flow_run else f"{of.name}-0"
-        return await _attempts(arguments, way, partial(TaskRun, of, name, flow_run))
+        return await _attempts(arguments, way, partial(TaskRun, placed(of), name, flow_run))
     if flow_run is None and not current_session().repeats_flows:
         of = replace(of, retries=NO_RETRIES)
     return await _attempts(arguments, way, partial(FlowRun, of, flow_run_name(of, flow_run), flow_run))
+
+
+async def task_state(of: Description, arguments: Arguments, way: Way, *, name: str, around: Description) -> State[Any]:
+    """The state in which the task run `name` ends, of a flow that runs elsewhere and is described by `around`."""
+    flow_run = FlowRun(around, flow_run_name(around, None), None, 1)
+    return await _attempts(arguments, way, partial(TaskRun, of, name, flow_run))
+
+
+def placed(of: Description) -> Description:
+    """What runs here: a task with a pod of its own leaves a stand-in, where there is a place for such pods."""
+    elsewhere = current_session().elsewhere
+    return of if of.pod is None or elsewhere is None else elsewhere.stand_in(of)
 
 
 async def _attempts(arguments: Arguments, way: Way, open_run: OpenRun) -> State[Any]:

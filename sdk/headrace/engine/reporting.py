@@ -30,6 +30,9 @@ def started(run: Run, *, again: bool) -> None:
     if logs.LOGGER.isEnabledFor(logging.INFO):
         message = f"started, attempt {run.attempt}" if run.attempt > 1 else "started"
         logs.emit(logging.INFO, run, f"{run.description.kind}_started", message, attempt=run.attempt)
+        if run.description.pod is not None and run.name == f"{run.description.name}-0" and not again:
+            message = "runs in this process: it gets a pod of its own where a flow calls it in a cluster"
+            logs.emit(logging.INFO, run, "task_kept_here", message)
 
 
 def ended(run: Run, state: State[Any], *, attempt: int, duration_s: float) -> None:

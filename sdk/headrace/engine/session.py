@@ -8,9 +8,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
-from typing import Any
+from typing import Any, Protocol
 
 from headrace.engine.clock import Clock, SystemClock
+from headrace.engine.description import Description
 from headrace.states import State, Succeeded
 
 
@@ -57,6 +58,13 @@ class Tally:
             return TaskCounts(self.total, self.succeeded, self.failed, cached=0, retried=self.retried)
 
 
+class Elsewhere(Protocol):
+    """Runs tasks in pods of their own."""
+
+    def stand_in(self, of: Description) -> Description:
+        """What runs here in place of a task with a pod of its own: it waits for that pod, and ends as the task did."""
+
+
 SYSTEM_CLOCK = SystemClock()
 NO_TASKS = TaskCounts()
 
@@ -77,6 +85,8 @@ class Session:
     parameters: Mapping[str, Any] = field(default_factory=dict)
     repeats_flows: bool = True
     """Whether the engine tries a failed flow again. False in a pod: there the operator does, with a new pod."""
+    elsewhere: Elsewhere | None = None
+    """Where tasks with a pod of their own run. None: here, as any task."""
     clock: Clock = SYSTEM_CLOCK
     tally: Tally = field(default_factory=Tally)
 
