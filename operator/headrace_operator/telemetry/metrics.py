@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from headrace_operator.decide.actions import Decision
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Unresolved
+from headrace_operator.decide.work_pool import PoolSnapshot
 
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -55,6 +56,15 @@ class Metrics:
             ["namespace", "deployment"],
             registry=registry,
         )
+        self._pool_runs = Gauge(
+            "headrace_pool_runs", "Runs whose pods are in the WorkPool.", ["pool"], registry=registry
+        )
+        self._pool_queued = Gauge(
+            "headrace_pool_queued_runs", "Runs that wait for the WorkPool.", ["pool"], registry=registry
+        )
+        self._pool_nodes = Gauge(
+            "headrace_pool_nodes", "Nodes of the WorkPool. state: total, ready.", ["pool", "state"], registry=registry
+        )
         self.queue_length = Gauge("headrace_workqueue_length", "Keys that wait for a worker.", registry=registry)
 
     def reconciled(self, kind: str, outcome: str, duration_s: float) -> None:
@@ -69,6 +79,21 @@ class Metrics:
                 self._circuit_open.remove(*deployment)
         else:
             self._circuit_open.labels(*deployment).set(is_open)
+
+    def pool(self, seen: PoolSnapshot) -> None:
+        """Who is in a WorkPool, who waits for it, and its nodes."""
+        self._pool_runs.labels(seen.name).set(seen.active)
+        self._pool_queued.labels(seen.name).set(seen.queued)
+        self._pool_nodes.labels(seen.name, "total").set(seen.nodes.total)
+        self._pool_nodes.labels(seen.name, "ready").set(seen.nodes.ready)
+
+    def pool_gone(self, name: str) -> None:
+        """The WorkPool was deleted: nothing is told of it any more."""
+        with suppress(KeyError):  # it was never told of
+            self._pool_runs.remove(name)
+            self._pool_queued.remove(name)
+            self._pool_nodes.remove(name, "total")
+            self._pool_nodes.remove(name, "ready")
 
     def decided(self, seen: Snapshot, decision: Decision) -> None:
         """Count what a Decision says of the run's end, or of its next attempt."""
