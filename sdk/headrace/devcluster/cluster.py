@@ -25,6 +25,7 @@ from headrace.devcluster.errors import ClusterError
 from headrace.devcluster.locking import one_at_a_time
 from headrace.devcluster.node.options import NodeDescription, Taint
 from headrace.devcluster.nodes import process_name, start_node, wait_until_ready
+from headrace.devcluster.policies import install_policies
 from headrace.devcluster.processes import Processes
 from headrace.devcluster.progress import Progress
 from headrace.kubeapi.client import KubeClient
@@ -205,7 +206,9 @@ async def _settle(
 async def _install(kubeconfig: Path | None, context: str | None) -> list[str]:
     connection = load_connection(str(kubeconfig) if kubeconfig else None, context)
     async with KubeClient(connection) as client:
-        return await install_definitions(client)
+        names = await install_definitions(client)
+        await install_policies(client)
+        return names
 
 
 async def _nodes(connection: Any) -> dict[str, str]:
