@@ -14,6 +14,8 @@ ISSUER = "https://kubernetes.default.svc"
 CLIENT_QPS = "500"
 CLIENT_BURST = "1000"
 """The controllers' own throttles (20 and 50 requests a second) would be the limit of a laptop's cluster."""
+AUDIT_LOG_MIB = 4096
+"""Size at which the audit log goes on in another file; those who read it look at one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def apiserver(binaries: Binaries, layout: Layout) -> list[str | Path]:
         f"--audit-policy-file={layout.audit_policy}",
         f"--audit-log-path={layout.audit_log}",
         "--audit-log-mode=blocking",
+        f"--audit-log-maxsize={AUDIT_LOG_MIB}",
     ]
     return [
         binaries.apiserver,
@@ -146,16 +149,22 @@ def scheduler_config(layout: Layout) -> dict[str, Any]:
 
 
 def audit_policy() -> dict[str, Any]:
-    """Everything with who, what and when; our kinds and pods with what was sent and answered."""
+    """Everything with who, what and when; our kinds, pods and Leases with what was sent and answered."""
     return {
         "apiVersion": "audit.k8s.io/v1",
         "kind": "Policy",
         "omitStages": ["RequestReceived"],
+        "omitManagedFields": True,
         "rules": [
+            {"level": "Metadata", "namespaces": ["kube-node-lease", "kube-system"]},
             {
                 "level": "RequestResponse",
                 "verbs": ["create", "update", "patch", "delete", "deletecollection"],
-                "resources": [{"group": "headrace.dev"}, {"group": "", "resources": ["pods", "pods/status"]}],
+                "resources": [
+                    {"group": "headrace.dev"},
+                    {"group": "", "resources": ["pods", "pods/status"]},
+                    {"group": "coordination.k8s.io", "resources": ["leases"]},
+                ],
             },
             {"level": "Metadata"},
         ],

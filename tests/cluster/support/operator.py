@@ -69,6 +69,11 @@ class OperatorProcess:
         return self._process.pid
 
     @property
+    def runs(self) -> bool:
+        """Whether a process was started that has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
     def exit_code(self) -> int | None:
         """Of the last process; None while it runs."""
         return None if self._process is None else self._process.poll()

@@ -1,0 +1,117 @@
+"""Several operators in one namespace, of which one leads, and a storm that kills and stops them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from headrace.kubeapi.client import KubeClient
+from headrace.kubeapi.errors import NotFound
+from headrace.slots import holder_of
+from headrace_operator.wiring import LEADER_LEASE
+from tests.cluster.support.operator import OperatorProcess
+
+LEASE_S = 3.0
+"""The shortest that leaves room for a slow machine."""
+
+
+class Replicas:
+    """
+    Operators that serve the same, each with an identity, a log and a process of its own.
+
+    Args:
+        served: The namespace that they serve; "" for all.
+        home: The namespace of their Leases.
+        identities: One a replica.
+        settings: HEADRACE_* variables of all, as OperatorProcess takes them.
+    """
+
+    def __init__(
+        self, kubeconfig: Path, folder: Path, *, served: str, home: str, identities: Sequence[str], **settings: object
+    ) -> None:
+        shared = {"operator_namespace": home, "leader_lease_s": LEASE_S, **settings}
+        self.processes = {}
+        for name in identities:
+            own = folder / name
+            own.mkdir()
+            self.processes[name] = OperatorProcess(kubeconfig, served, own, **{**shared, "identity": name})
+        self.home = home
+        self.lease = LEADER_LEASE + (f".{served}" if served else "")
+
+    def __getitem__(self, identity: str) -> OperatorProcess:
+        return self.processes[identity]
+
+    def start(self) -> None:
+        """Every one that does not run."""
+        for process in self.processes.values():
+            if not process.runs:
+                process.start()
+
+    def kill(self) -> None:
+        """Every one, stopped ones too."""
+        for process in self.processes.values():
+            process.kill()
+
+    async def leader(self, client: KubeClient) -> str:
+        """Who holds the Lease, "" for nobody."""
+        try:
+            lease = await client.get(f"/apis/coordination.k8s.io/v1/namespaces/{self.home}/leases/{self.lease}")
+        except NotFound:
+            return ""
+        return holder_of(lease)
+
+
+class Turmoil:
+    """
+    Kills and starts replicas, or stops them for longer than their lease and lets them loose again, every few seconds.
+
+    Args:
+        every_s: The shortest and the longest time between two blows.
+        stops: The share of blows that stop a replica instead of killing it.
+    """
+
+    def __init__(
+        self, replicas: Replicas, *, seed: int = 1, every_s: tuple[float, float] = (3.0, 6.0), stops: float = 0.3
+    ) -> None:
+        self.blows: Counter[str] = Counter()
+        self._replicas = replicas
+        self._dice = random.Random(seed)
+        self._every_s = every_s
+        self._stops = stops
+
+    async def rage(self) -> None:
+        """For ever; cancel it."""
+        while True:
+            await asyncio.sleep(self._dice.uniform(*self._every_s))
+            victim = self._replicas[self._dice.choice(sorted(self._replicas.processes))]
+            if self._dice.random() < self._stops:
+                await self._stop(victim)
+            else:
+                await asyncio.to_thread(victim.kill)
+                self.blows["killed"] += 1
+            self._replicas.start()  # those too that ended by themselves, as one that was deposed does
+
+    async def _stop(self, victim: OperatorProcess) -> None:
+        if not victim.runs:
+            return
+        os.kill(victim.pid, signal.SIGSTOP)
+        try:
+            await asyncio.sleep(LEASE_S * self._dice.uniform(1.2, 2.0))
+        finally:
+            os.kill(victim.pid, signal.SIGCONT)
+        self.blows["stopped"] += 1
+
+
+@asynccontextmanager
+async def raging(turmoil: Turmoil) -> AsyncIterator[Turmoil]:
+    """The turmoil goes on until the block ends; a fault of its own fails the block."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(turmoil.rage())
+        yield turmoil
+        task.cancel()

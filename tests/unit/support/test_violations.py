@@ -1,0 +1,336 @@
+"""The proofs from the audit log find what they look for, in lines as the API server writes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from headrace.api.keys import API_VERSION
+from tests.cluster.support import violations
+from tests.cluster.support.audit import Request, ordered
+from tests.cluster.support.violations import Pod
+
+BEGAN = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+BEGAN_MS = int(BEGAN.timestamp() * 1000)
+
+
+class Log:
+    """Writes an audit log by hand; each write a second after the one before, unless told otherwise."""
+
+    def __init__(self) -> None:
+        self.lines: list[bytes] = []
+        self.version = 100
+        self.at = BEGAN
+
+    def requests(self) -> list[Request]:
+        """As they are read from the lines, the last of which comes first."""
+        return ordered(reversed(self.lines))
+
+    def write(self, verb: str, resource: str, name: str, after: dict[str, Any], *, by: str = "tests") -> None:
+        """A write that was answered with the object in its new version."""
+        self.version += 1
+        after.setdefault("metadata", {}).update(name=name, resourceVersion=str(self.version))
+        after["metadata"].setdefault("uid", f"uid-{name}")
+        self.line(verb, resource, name, 200, after, by=by)
+
+    def line(
+        self, verb: str, resource: str, name: str, code: int, answer: dict[str, Any], *, by: str = "tests"
+    ) -> None:
+        """A line, with any answer."""
+        self.at += timedelta(seconds=1)
+        resource, _, subresource = resource.partition("/")
+        target = {"resource": resource, "subresource": subresource, "namespace": "team-a", "name": name}
+        entry = {
+            "stage": "ResponseComplete",
+            "verb": verb,
+            "userAgent": by,
+            "objectRef": {key: value for key, value in target.items() if value},
+            "responseStatus": {"code": code},
+            "responseObject": answer,
+            "requestReceivedTimestamp": (self.at - timedelta(seconds=0.1)).isoformat(),
+            "stageTimestamp": self.at.isoformat(),
+        }
+        self.lines.append(json.dumps(entry).encode() + b"\n")
+
+    def limit(self, name: str, slots: int | None, rate: dict[str, int] | None = None) -> None:
+        spec = {"slots": slots, **({"rate": rate} if rate else {})}
+        self.write("update", "concurrencylimits", name, {"apiVersion": API_VERSION, "spec": spec})
+
+    def slot(self, index: int, holder: str = "", *, limit: str = "db") -> None:
+        labels = {"headrace.dev/concurrency-limit": limit}
+        lease = {"metadata": {"labels": labels}, "spec": {"holderIdentity": holder}}
+        self.write("patch", "leases", f"{limit}.slot-{index}", lease, by="headrace-operator/a")
+
+    def slot_deleted(self, index: int, *, limit: str = "db") -> None:
+        status = {"kind": "Status", "metadata": {}, "details": {"uid": f"uid-{limit}.slot-{index}"}}
+        self.line("delete", "leases", f"{limit}.slot-{index}", 200, status, by="headrace-operator/a")
+
+    def starts(self, *at_s: float, limit: str = "api") -> None:
+        noted = ",".join(str(BEGAN_MS + int(s * 1000)) for s in at_s)
+        metadata = {"labels": {"headrace.dev/concurrency-limit": limit}, "annotations": {"headrace.dev/starts": noted}}
+        self.write("patch", "leases", f"{limit}.rate", {"metadata": metadata})
+
+    def pod(self, name: str, phase: str = "", *, labels: dict[str, str] | None = None, **extra: Any) -> None:
+        """The pod `<run>-<attempt>`: created, or in a phase that its node reported."""
+        run = name.rpartition("-")[0]
+        metadata = {
+            "labels": {"headrace.dev/flow-run": run, **(labels or {})},
+            "ownerReferences": [{"kind": "FlowRun", "uid": f"uid-{run}"}],
+            "finalizers": ["headrace.dev/outcome"],
+            **extra,
+        }
+        verb, resource = ("patch", "pods/status") if phase else ("create", "pods")
+        self.write(
+            verb, resource, name, {"metadata": metadata, "spec": {"nodeName": "node"}, "status": {"phase": phase}}
+        )
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+def run(name: str) -> str:
+    """Who holds a slot for this run."""
+    return f"run/team-a/{name}/uid-{name}"
+
+
+def needs_one(_: Pod) -> dict[str, int]:
+    return {"db": 1}
+
+
+def test_requests_are_ordered_by_resource_version_not_by_line(log: Log) -> None:
+    """Lines of requests that were served side by side come in any order."""
+    log.pod("etl-1")
+    log.pod("etl-1", "Succeeded")
+    assert [request.resource for request in log.requests()] == ["pods", "pods/status"]
+
+
+def test_an_answer_without_a_version_stands_after_what_was_answered_before_it_was_asked(log: Log) -> None:
+    log.slot(0, run("a"))
+    log.slot_deleted(1)
+    log.slot(0)
+    assert [r.verb for r in log.requests()] == ["patch", "delete", "patch"]
+
+
+def test_a_line_that_is_written_right_now_is_left_out() -> None:
+    assert ordered([b'{"stage": "Resp']) == []
+
+
+def test_one_pod_after_the_other_is_fine(log: Log) -> None:
+    for name in ("etl-1", "etl-2"):
+        log.pod(name, labels={"headrace.dev/flow-run": "etl"})
+        log.pod(name, "Failed", labels={"headrace.dev/flow-run": "etl"})
+    assert violations.two_pods_at_once(log.requests()) == []
+
+
+def test_a_second_pod_before_the_first_has_ended_is_found(log: Log) -> None:
+    log.pod("etl-1")
+    log.pod("etl-2")
+    log.pod("etl-1", "Failed")
+    assert len(violations.two_pods_at_once(log.requests())) == 1
+
+
+def test_a_pod_that_was_deleted_before_it_was_bound_has_ended(log: Log) -> None:
+    log.pod("etl-1")
+    log.write("delete", "pods", "etl-1", _deleted("etl-1", {}))
+    log.pod("etl-2")
+    assert violations.two_pods_at_once(log.requests()) == []
+
+
+def test_a_pod_that_is_being_deleted_on_its_node_has_not_ended(log: Log) -> None:
+    log.pod("etl-1")
+    log.write("delete", "pods", "etl-1", _deleted("etl-1", {"nodeName": "node"}))
+    log.pod("etl-2")
+    assert len(violations.two_pods_at_once(log.requests())) == 1
+
+
+def _deleted(name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "metadata": {
+            "labels": {"headrace.dev/flow-run": name.rpartition("-")[0]},
+            "deletionTimestamp": "2026-03-04T12:00:00Z",
+            "deletionGracePeriodSeconds": 30 if spec else 0,
+            "finalizers": ["headrace.dev/outcome"],
+        },
+        "spec": spec,
+    }
+
+
+def test_a_slot_is_held_by_one_after_the_other(log: Log) -> None:
+    log.limit("db", 1)
+    for holder in ("", run("a"), "", run("b"), ""):
+        log.slot(0, holder)
+    assert violations.too_many_slots(log.requests(), grace_s=0) == []
+
+
+@pytest.mark.parametrize(
+    ("story", "sentence"),
+    [
+        (lambda log: (log.slot(0, run("a")), log.slot(0, run("b"))), "was taken from"),
+        (lambda log: (log.slot(0, run("a")), log.slot_deleted(0)), "was deleted while"),
+        (lambda log: (log.slot(0, run("a")), log.slot(1, run("b"))), "is number 2 of 1"),
+        (lambda log: (log.limit("db", 0), log.slot(0, run("a"))), "is number 1 of 0"),
+    ],
+    ids=["taken from its holder", "deleted while held", "more slots than the limit has", "after the limit was closed"],
+)
+def test_a_slot_that_is_not_to_be_had_is_found(log: Log, story: Callable[[Log], object], sentence: str) -> None:
+    log.limit("db", 1)
+    story(log)
+    (found,) = violations.too_many_slots(log.requests(), grace_s=0)
+    assert sentence in found
+
+
+def test_slots_that_are_held_when_a_limit_shrinks_are_held_on(log: Log) -> None:
+    """Only what is taken afterwards counts, and not within the grace."""
+    log.limit("db", 2)
+    log.slot(0, run("a"))
+    log.slot(1, run("b"))
+    log.limit("db", 1)
+    log.slot(1)
+    log.slot(1, run("c"))
+    assert violations.too_many_slots(log.requests(), grace_s=5) == []
+    assert len(violations.too_many_slots(log.requests(), grace_s=1)) == 1
+
+
+def test_a_run_that_holds_its_slots_while_its_pod_lives_is_fine(log: Log) -> None:
+    log.slot(0, run("etl"))
+    log.pod("etl-1")
+    log.pod("etl-1", "Succeeded")
+    log.slot(0)
+    assert violations.pods_without_slots(log.requests(), needs_one) == []
+
+
+@pytest.mark.parametrize(
+    "story",
+    [
+        lambda log: (log.pod("etl-1"), log.slot(0, run("etl"))),
+        lambda log: (log.slot(0, run("etl")), log.pod("etl-1"), log.slot(0), log.pod("etl-1", "Succeeded")),
+        lambda log: (log.slot(0, run("other")), log.pod("etl-1")),
+        lambda log: (log.slot(0, run("etl"), limit="other"), log.pod("etl-1")),
+    ],
+    ids=["taken after the pod began", "given back before the pod ended", "held by another", "of another limit"],
+)
+def test_a_pod_whose_run_holds_no_slot_is_found(log: Log, story: Callable[[Log], object]) -> None:
+    story(log)
+    assert len(violations.pods_without_slots(log.requests(), needs_one)) == 1
+
+
+def test_a_deployment_has_as_many_active_runs_as_it_allows(log: Log) -> None:
+    """Active is from the first pod to the end of the last, waits between attempts included."""
+    labels = {"headrace.dev/deployment": "daily"}
+    log.write("create", "deployments", "daily", {"apiVersion": API_VERSION, "spec": {"concurrency": {"limit": 1}}})
+    log.pod("a-1", labels=labels)
+    log.pod("a-1", "Failed", labels=labels)
+    log.pod("b-1", labels=labels)
+    log.pod("b-1", "Succeeded", labels=labels)
+    assert violations.too_many_runs_of_deployments(log.requests(), grace_s=0) == []
+    log.pod("a-2", labels={**labels, "headrace.dev/flow-run": "a"})
+    (found,) = violations.too_many_runs_of_deployments(log.requests(), grace_s=0)
+    assert "number 2 of 1" in found
+
+
+def test_a_pool_takes_as_many_pods_as_it_allows(log: Log) -> None:
+    log.write("create", "workpools", "spot", {"apiVersion": API_VERSION, "spec": {"capacity": {"runs": 1}}})
+    _strip_namespace(log)
+    log.pod("a-1", labels={"headrace.dev/pool": "spot"})
+    log.pod("a-1", "Failed", labels={"headrace.dev/pool": "spot"})
+    log.pod("b-1", labels={"headrace.dev/pool": "spot"})
+    assert violations.too_many_runs_in_pools(log.requests(), grace_s=0) == []
+    log.pod("c-1", labels={"headrace.dev/pool": "spot"})
+    assert len(violations.too_many_runs_in_pools(log.requests(), grace_s=0)) == 1
+
+
+def _strip_namespace(log: Log) -> None:
+    """The last line is about an object of the cluster."""
+    entry = json.loads(log.lines[-1])
+    del entry["objectRef"]["namespace"]
+    log.lines[-1] = json.dumps(entry).encode() + b"\n"
+
+
+def rated(_: Pod) -> tuple[str]:
+    return ("api",)
+
+
+def test_starts_within_the_rate_are_fine(log: Log) -> None:
+    log.limit("api", None, {"count": 2, "perSeconds": 2})
+    log.starts(1)
+    log.starts(1, 2)
+    log.starts(2, 3)
+    log.pod("a-1")
+    log.pod("b-1")
+    log.pod("c-1")
+    assert violations.too_many_starts(log.requests(), rated) == []
+
+
+@pytest.mark.parametrize(
+    ("story", "sentence"),
+    [
+        (lambda log: (log.starts(1), log.starts(1, 2), log.starts(1, 2, 2.9)), "3 starts within 1.9 s"),
+        (lambda log: (log.starts(1, 1, 1),), "3 starts within 0 s"),
+        (lambda log: (log.starts(60),), "was noted for"),
+        (lambda log: (log.starts(1), log.pod("a-1"), log.pod("b-1")), "run team-a/b is start 2"),
+    ],
+    ids=["too close", "at one instant", "noted for another time", "not noted"],
+)
+def test_a_start_beyond_the_rate_is_found(log: Log, story: Callable[[Log], object], sentence: str) -> None:
+    log.limit("api", None, {"count": 2, "perSeconds": 2})
+    story(log)
+    (found,) = violations.too_many_starts(log.requests(), rated)
+    assert sentence in found
+
+
+def test_attempts_of_one_run_need_one_start(log: Log) -> None:
+    log.starts(1)
+    log.pod("a-1")
+    log.pod("a-2")
+    assert violations.too_many_starts(log.requests(), rated) == []
+
+
+def test_writes_of_an_operator_that_does_not_lead_are_found(log: Log) -> None:
+    """What it tries in vain does not count, nor what others write."""
+    for leader in ("a", "b"):
+        log.write(
+            "update",
+            "leases",
+            "headrace-operator.team-a",
+            {"spec": {"holderIdentity": leader}},
+            by=f"headrace-operator/{leader}",
+        )
+        log.write("patch", "flowruns/status", "etl", {}, by=f"headrace-operator/{leader}")
+    log.line("patch", "flowruns/status", "etl", 409, {"kind": "Status"}, by="headrace-operator/a")
+    log.write("patch", "pods/status", "etl-1", {})
+    assert violations.written_while_deposed(log.requests()) == []
+    log.write("patch", "flowruns/status", "etl", {}, by="headrace-operator/a")
+    (found,) = violations.written_while_deposed(log.requests())
+    assert "a wrote" in found
+    assert "while b led" in found
+
+
+def test_what_is_held_or_lives_at_the_end_is_found(log: Log) -> None:
+    log.slot(0, run("a"))
+    log.pod("a-1")
+    log.pod("b-1")
+    log.pod("b-1", "Succeeded")
+    found = violations.left_over(log.requests())
+    assert [line.split()[-3:] for line in found] == [
+        ["by", run("a"), "still"],
+        ["has", "not", "ended"],
+        ["a", "finalizer", "still"],
+    ]
+
+
+def test_nothing_is_left_over_once_all_was_given_back(log: Log) -> None:
+    log.slot(0, run("a"))
+    log.slot(0)
+    log.slot(1, run("b"))
+    log.slot(1)
+    log.slot_deleted(1)
+    log.pod("a-1")
+    log.pod("a-1", "Succeeded")
+    log.pod("a-1", "Succeeded", finalizers=[])
+    assert violations.left_over(log.requests()) == []
