@@ -1,4 +1,4 @@
-"""What `run` and `render` share: parameters as they are given on a command line."""
+"""What commands share: parameters as they are given on a command line."""
 
 from __future__ import annotations
 
@@ -24,6 +24,40 @@ Given = Annotated[
 GivenFile = Annotated[
     Path | None, typer.Option("--params-file", metavar="FILE", help="A JSON object of parameters; -p wins over it.")
 ]
+
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "--param",
+        "-p",
+        metavar="NAME=VALUE",
+        help="A parameter; the value is JSON, or else text. May be repeated.",
+    ),
+]
+OverridesFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--parameters", "--params-file", metavar="FILE", help="A JSON object of parameters; --set wins over it."
+    ),
+]
+
+
+def untyped_parameters(given: Sequence[str], file: Path | None) -> dict[str, Any]:
+    """
+    The parameters of a flow whose types are not known here: JSON where a value is JSON, else text.
+
+    Raises: UsageError: one has no "=", or the file holds no JSON object.
+    """
+    texts = dict(_split(item) for item in given)
+    return {**(_from_file(file) if file else {}), **{name: _json_or_text(text) for name, text in texts.items()}}
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def parameters(flow: Flow[..., Any], given: Sequence[str], file: Path | None) -> Mapping[str, Any]:

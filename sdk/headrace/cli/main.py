@@ -12,13 +12,21 @@ from collections.abc import Callable
 
 import typer
 
-from headrace.cli import dev, render
+from headrace.cli import circuit, dev, failures, render, rerun, start
 from headrace.cli import run as run_command
 from headrace.devcluster.errors import ClusterError
 from headrace.errors import HeadraceError
 from headrace.kubeapi.errors import KubeError
 
-COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (run_command.register, render.register, dev.register)
+COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
+    run_command.register,
+    render.register,
+    start.register,
+    failures.register,
+    rerun.register,
+    circuit.register,
+    dev.register,
+)
 """In the order of `headrace --help`."""
 
 FAILURES: tuple[type[Exception], ...] = (ClusterError, HeadraceError, KubeError)

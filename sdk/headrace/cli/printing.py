@@ -4,14 +4,36 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 
 from rich.console import Console
 from rich.status import Status
 
 QUIET_S = 15.0
 """Between two ticks where the output is a file or a CI log: enough to see that it lives."""
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """The rows under their header, each column as wide as its widest cell."""
+    lines = [header, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join("   ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
+
+def age(span: timedelta) -> str:
+    """As kubectl tells it: "50s", "12m", "5h", "3d"."""
+    seconds = max(0, int(span.total_seconds()))
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+def counted(count: int, noun: str) -> str:
+    """The count with its noun, such as "1 run" or "2 runs"."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 class Lines:

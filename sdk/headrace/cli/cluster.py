@@ -1,0 +1,100 @@
+"""What commands that talk to a cluster share: which one, as whom, and what to say when it refuses."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+
+import typer
+
+from headrace.api import keys
+from headrace.errors import HeadraceError
+
+if TYPE_CHECKING:
+    from headrace.kubeapi.client import KubeClient
+
+T = TypeVar("T")
+
+Namespace = Annotated[str, typer.Option("--namespace", "-n", help="The namespace. Else that of kubectl's context.")]
+Context = Annotated[str | None, typer.Option(help="A context of your kubeconfig. Else the current one.")]
+
+
+class Api(Protocol):
+    """The requests that commands make; `KubeClient` has them."""
+
+    async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]: ...
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]: ...
+
+    async def patch(self, path: str, body: Any) -> dict[str, Any]: ...
+
+    def pages(self, path: str, params: Mapping[str, str] | None = None) -> AsyncIterator[dict[str, Any]]: ...
+
+
+class ClusterRefusal(HeadraceError):
+    """
+    The cluster did not do what a command asked for.
+
+    Attributes: `wanted` says what, `problem` why not and what to do.
+    """
+
+    def __init__(self, wanted: str, problem: str) -> None:
+        super().__init__(wanted, problem)
+        self.wanted = wanted
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"cannot {self.wanted}: {self.problem}"
+
+
+def in_cluster(
+    work: Callable[[KubeClient, str], Awaitable[T]], *, namespace: str = "", context: str | None = None
+) -> T:
+    """
+    What the work returns, given an open client and the namespace to work in.
+
+    Raises: ConfigurationError: there is no cluster to talk to. HeadraceError, KubeError: as the work does.
+    """
+    from headrace.kubeapi.client import KubeClient  # noqa: PLC0415 - slow to import
+    from headrace.kubeapi.config import load_connection  # noqa: PLC0415 - as above
+
+    connection = load_connection(context=context)
+
+    async def connected() -> T:
+        async with KubeClient(connection, user_agent="headrace-cli") as client:
+            return await work(client, namespace or connection.namespace)
+
+    return asyncio.run(connected())
+
+
+def path_of(resource: keys.Resource, namespace: str = "", name: str = "") -> str:
+    """The path of a collection of ours (all namespaces where none is given), or of one object in it."""
+    within = f"/namespaces/{namespace}" if namespace else ""
+    collection = f"/apis/{keys.API_VERSION}{within}/{resource.plural}"
+    return f"{collection}/{name}" if name else collection
+
+
+async def asked(wanted: str, request: Awaitable[T], *, missing: str = "") -> T:
+    """
+    The answer to one request.
+
+    Args:
+        wanted: What is asked for, as it goes on from "cannot".
+        missing: What to do where the object is not there.
+    Raises: ClusterRefusal: rights, an object that is missing, a rule that it breaks. ApiError: anything else.
+    """
+    from headrace.kubeapi.errors import Forbidden, Invalid, NotFound, Unauthorized  # noqa: PLC0415 - as above
+
+    try:
+        return await request
+    except NotFound as error:
+        is_served = "could not find the requested resource" not in error.message
+        absent = "headrace's definitions are not installed; kubectl apply -f crds/ installs them"
+        raise ClusterRefusal(wanted, (missing or error.message) if is_served else absent) from error
+    except Forbidden as error:
+        raise ClusterRefusal(wanted, f"{error.message}; ask an administrator for the right to") from error
+    except Unauthorized as error:
+        raise ClusterRefusal(wanted, "the cluster does not accept your credentials; sign in again") from error
+    except Invalid as error:
+        raise ClusterRefusal(wanted, error.message) from error

@@ -1,0 +1,213 @@
+"""`headrace rerun`: runs that ended, once more."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any, Protocol
+
+import typer
+
+from headrace.api import keys
+from headrace.cli.again import Changes, NotToBeRunAgain, once_more
+from headrace.cli.arguments import Overrides, OverridesFile, untyped_parameters
+from headrace.cli.cluster import Api, Context, Namespace, asked, in_cluster, path_of
+from headrace.cli.deadletters import Filters, ForReason, OfDeployment, OfFlow, Since, age_from, dead_letters
+from headrace.cli.printing import counted, progress
+from headrace.errors import HeadraceError, UsageError
+from headrace.kubeapi.errors import AlreadyExists, ApiError
+
+AT_ONCE = 8
+"""Requests at the same time; the API server shares its time fairly between users only up to a point."""
+TRIES = 5
+FIRST_DELAY_S = 0.5
+MAX_GOES = 1000
+SHOWN = 10
+"""Runs that are named before a person is asked."""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `headrace rerun`."""
+    app.command(name="rerun")(rerun)
+
+
+class Telling(Protocol):
+    """Shows progress."""
+
+    def step(self, text: str) -> None: ...
+
+    def tick(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What to run again, and how."""
+
+    names: tuple[str, ...]
+    filters: Filters
+    changes: Changes
+    limit: int | None = None
+    another: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one run: the new run's name, or why there is none."""
+
+    run: str
+    new: str | None
+    problem: HeadraceError | ApiError | None = None
+
+
+def rerun(  # noqa: PLR0913 - one argument an option
+    runs: Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Names of FlowRuns that ended.")] = None,
+    *,
+    all_: Annotated[bool, typer.Option("--all", help="All that `headrace failures` lists with these filters.")] = False,
+    namespace: Namespace = "",
+    deployment: OfDeployment = None,
+    flow: OfFlow = None,
+    since: Since = None,
+    reason: ForReason = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="With --all: at most so many, the oldest ones.")] = None,
+    set_: Overrides = None,
+    parameters: OverridesFile = None,
+    same_revision: Annotated[
+        bool, typer.Option("--same-revision", help="With the Flow's revision of then. Else the latest.")
+    ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Even if it was run again before.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    context: Context = None,
+) -> None:
+    """
+    Runs again what ended: `headrace rerun etl-7`, or `headrace rerun --all --since 24h`.
+
+    With the old parameters, unless --set changes some or --parameters names others. Exit status 1 if any run could not
+    be run again.
+    """
+    if bool(runs) == all_:
+        raise UsageError("name the runs, or say --all: headrace rerun etl-7, headrace rerun --all --since 24h")
+    filters = Filters(deployment, flow, datetime.now(UTC) - age_from(since) if since else None, reason)
+    if not all_ and (filters != Filters() or limit):
+        raise UsageError("--deployment, --flow, --since, --reason and --limit go with --all; leave out the names")
+    changes = Changes(
+        parameters=untyped_parameters((), parameters) if parameters else None,
+        overrides=untyped_parameters(set_ or (), None),
+        same_revision=same_revision,
+    )
+    wish = Wish(tuple(runs or ()), filters, changes, limit, again)
+    meant = in_cluster(lambda api, here: runs_meant(api, here, wish), namespace=namespace, context=context)
+    if not meant:
+        raise typer.Exit(_nothing())
+    if (all_ or len(meant) > 1) and not yes and not _agreed(plan(meant, wish)):
+        raise typer.Exit(1)
+    with progress() as shown:
+        outcomes = in_cluster(lambda api, _: run_again(api, meant, wish, shown), namespace=namespace, context=context)
+    raise typer.Exit(_told(outcomes))
+
+
+async def runs_meant(api: Api, namespace: str, wish: Wish) -> list[Any]:
+    """The FlowRuns that are to be run again, oldest first. Raises: ClusterRefusal, ApiError."""
+    if wish.names:
+        return [await _found(api, namespace, name) for name in dict.fromkeys(wish.names)]
+    letters = await dead_letters(api, namespace, wish.filters)
+    return [letter.run for letter in reversed(letters)][: wish.limit]
+
+
+async def run_again(api: Api, old: Sequence[dict[str, Any]], wish: Wish, tell: Telling) -> list[Outcome]:
+    """What became of each of them, in their order: the failure of one is no matter to the others."""
+    turns = asyncio.Semaphore(AT_ONCE)
+    done: list[Outcome] = []
+
+    async def one(run: dict[str, Any]) -> Outcome:
+        async with turns:
+            outcome = await _outcome(api, run, wish)
+            done.append(outcome)
+            tell.tick(f"{len(done)} of {len(old)}")
+            return outcome
+
+    return list(await asyncio.gather(*map(one, old)))
+
+
+def plan(old: Sequence[dict[str, Any]], wish: Wish) -> str:
+    """What will be done, for people."""
+    lines = [f"  {run['metadata']['namespace']}/{run['metadata']['name']}" for run in old[:SHOWN]]
+    lines += [f"  and {len(old) - SHOWN} more"] if len(old) > SHOWN else []
+    changed = "the old parameters" if wish.changes.parameters is None else "the parameters of the file"
+    if wish.changes.overrides:
+        changed += f" but for {', '.join(wish.changes.overrides)}"
+    return "\n".join([f"{counted(len(old), 'run')} will be run again, with {changed}:", *lines])
+
+
+async def _found(api: Api, namespace: str, name: str) -> dict[str, Any]:
+    wanted = f"run {name} again"
+    missing = (
+        f"there is no such FlowRun in namespace {namespace}; headrace failures -n {namespace} lists those that failed"
+    )
+    return await asked(wanted, api.get(path_of(keys.FLOWRUNS, namespace, name)), missing=missing)
+
+
+async def _outcome(api: Api, run: dict[str, Any], wish: Wish) -> Outcome:
+    name = run["metadata"]["name"]
+    try:
+        return Outcome(name, await _created(api, run, wish))
+    except (HeadraceError, ApiError) as error:
+        return Outcome(name, None, error)
+
+
+async def _created(api: Api, run: dict[str, Any], wish: Wish) -> str:
+    """The name of the new run. Raises: NotToBeRunAgain, ClusterRefusal, ApiError."""
+    for go in range(1, MAX_GOES if wish.another else 2):
+        manifest = once_more(run, wish.changes, go=go)
+        new: str = manifest["metadata"]["name"]
+        path = path_of(keys.FLOWRUNS, manifest["metadata"]["namespace"])
+        try:
+            await patiently(lambda: asked("create the run", api.create(path, manifest)))  # noqa: B023 - awaited at once
+        except AlreadyExists:
+            continue
+        return new
+    raise NotToBeRunAgain(run["metadata"]["name"], f"was run again already, as {new}; --again makes another")
+
+
+async def patiently(request: Callable[[], Awaitable[Any]]) -> None:
+    """Make the request, and again while the API server is busy. Raises: ClusterRefusal, ApiError."""
+    for attempt in range(TRIES):
+        try:
+            await request()
+        except AlreadyExists:
+            if attempt:  # by our request before, whose answer was lost
+                return
+            raise
+        except ApiError as error:
+            if not error.retryable or attempt == TRIES - 1:
+                raise
+            await asyncio.sleep(error.retry_after_s or FIRST_DELAY_S * 2**attempt)
+        else:
+            return
+
+
+def _told(outcomes: Sequence[Outcome]) -> int:
+    for outcome in outcomes:
+        if outcome.new is not None:
+            print(outcome.new)
+    problems = [outcome for outcome in outcomes if outcome.problem is not None]
+    for outcome in problems:
+        text = str(outcome.problem)
+        is_named = isinstance(outcome.problem, NotToBeRunAgain)
+        print(f"headrace: {text if is_named else f'run {outcome.run}: {text}'}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _nothing() -> int:
+    print("no failed run is left that matches", file=sys.stderr)
+    return 0
+
+
+def _agreed(text: str) -> bool:
+    """Whether a person wants it. Raises: UsageError: there is nobody to ask."""
+    if not sys.stdin.isatty():
+        raise UsageError(f"{text}\nnobody can be asked here, as this is no terminal; add --yes to go on")
+    print(text, file=sys.stderr)
+    return typer.confirm("Go on?", err=True)
