@@ -10,7 +10,7 @@ import headrace
 from headrace import pod, runtime, states
 from headrace.engine import reporting
 from headrace.launch import ExitCode
-from headrace.options import FlowOptions
+from headrace.options import FlowOptions, TaskOptions
 
 DOCS = Path(headrace.__file__).parents[2] / "docs"
 FLOWS = (DOCS / "flows.md").read_text()
@@ -25,7 +25,7 @@ EVENTS = [
 OTHER_EVENTS = re.findall(r'"event": "(\w+)"', inspect.getsource(pod))
 
 
-@pytest.mark.parametrize("name", [*headrace.__all__, *inspect.get_annotations(FlowOptions), *(s for s in STATES if s != "Ended"), *ACCESSORS])  # fmt: skip
+@pytest.mark.parametrize("name", [*headrace.__all__, *inspect.get_annotations(FlowOptions), *inspect.get_annotations(TaskOptions), *(s for s in STATES if s != "Ended"), *ACCESSORS])  # fmt: skip
 def test_what_authors_may_use_is_documented(name):
     """Every public name, option, state and accessor."""
     assert re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", FLOWS)
