@@ -106,7 +106,7 @@ class ClusterLimits:
             waited_s = self._clock() - began_s
             if wait is None:
                 if told:
-                    get_run_logger().info("%s is over after %.1f s", what, waited_s)
+                    get_run_logger().info("%s ended after %.1f s", what, waited_s)
                 return
             if not told:
                 get_run_logger().info("%s", what)
@@ -117,7 +117,7 @@ class ClusterLimits:
             await way.until(wait.notice, min((s for s in (wait.at_most_s, left_s) if s is not None), default=None))
 
     def _take_all(self, demand: Demand, held: Held) -> Wait | None:
-        """Takes every slot or none. Raises: PodApiError, LimitUnusable; slots that it took are then in `held`."""
+        """Takes every slot or none. Raises: PodApiError, LimitUnusable."""
         with self._attempts:
             free: dict[str, list[Lease]] = {}
             for limit, count in demand.slots:
@@ -126,8 +126,12 @@ class ClusterLimits:
                 free[limit] = [lease for lease in leases if not slots.holder_of(lease)]
                 if len(free[limit]) < count:
                     return Wait(self._view(limit).notice(after=changes))
-            if all(self._take_some(held, limit, free[limit], count) for limit, count in demand.slots):
-                return None
+            try:
+                if all(self._take_some(held, limit, free[limit], count) for limit, count in demand.slots):
+                    return None
+            except PodApiError:
+                self._give_back(held)
+                raise
             self._give_back(held)
             return Wait(at_most_s=_jittered(RACE_PAUSE_S))
 
