@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 import pytest
 
+from headrace.devcluster.node.cgroups import open_groups
 from headrace.kubeapi.client import KubeClient
 from tests.cluster.support.operator import OperatorProcess
 from tests.cluster.support.puppet import Puppet
@@ -66,7 +67,7 @@ def shop() -> Iterator[str]:
 def test_every_folder_has_a_manifest_and_a_page():
     """A new example is not forgotten by the tests below."""
     folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()} - {"demo", "__pycache__"}
-    assert folders == {path.parent.name for path in MANIFESTS} == {"concurrency", "container", "etl", "hello"}
+    assert folders == {path.parent.name for path in MANIFESTS} == {"concurrency", "container", "etl", "gpu-training", "hello", "pools"}
     assert all((EXAMPLES / folder / "README.md").exists() for folder in folders)
 
 
@@ -128,6 +129,27 @@ async def test_concurrency_skips_and_replaces(world, apply):
     assert (replaced["phase"], replaced["reason"]) == ("Cancelled", "Replaced")
     assert newer["phase"] == "Succeeded"
     await eventually(scheduled, within_s=WITHIN_S, what="one scheduled run succeeds and another is skipped")
+
+
+async def test_a_hungry_run_goes_to_the_larger_pool(world, apply, kubectl):
+    """The modest one stays where it is cheap; the other is killed there, and gets more in the larger pool."""
+    groups = open_groups("probe")
+    if isinstance(groups, str):
+        pytest.skip(f"this machine holds no memory limits: {groups}")
+    groups.remove()
+    try:
+        apply("pools/pools.yaml")
+        hungry = await world.finished("hungry-1", within_s=WITHIN_S)
+        modest = await world.finished("hungry-2", within_s=WITHIN_S)
+    finally:  # every run of the cluster would need a pool from now on
+        kubectl("delete", "workpools", "example-small", "example-large")
+
+    assert [(each["reason"], each["pool"]) for each in hungry["attempts"]] == [
+        ("OOMKilled", "example-small"),
+        ("Succeeded", "example-large"),
+    ]
+    assert hungry["result"] == {"value": 300}
+    assert (modest["pool"], len(modest["attempts"])) == ("example-small", 1)
 
 
 async def test_etl_tries_again_and_loads_each_order_once(world, kubectl, shop, tmp_path):
