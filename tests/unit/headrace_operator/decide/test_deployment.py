@@ -216,3 +216,75 @@ def test_runs_that_exist_are_not_planned_again() -> None:
     spec = scheduled(HOURLY, catchUp={"policy": "None"})
     decision = decide_deployment(seen(spec, known_runs={"daily-hourly-20260304120000"}), late)
     assert (decision.create, decision.events) == ((), ())
+
+
+class TestCircuit:
+    """What the status remembers of runs that ended, and tells."""
+
+    @staticmethod
+    def an_end(second: int, phase: Phase = Phase.FAILED) -> FinishedRun:
+        return FinishedRun(
+            ObjectKey(NAMESPACE, f"r{second}"),
+            f"uid-{second}",
+            "daily",
+            phase,
+            "FlowFailed",
+            NOW + timedelta(seconds=second),
+            version=second,
+        )
+
+    def failing(self, count: int, **changes: Any) -> DeploymentSnapshot:
+        spec = a_deployment(circuitBreaker={"failures": 3, "cooldownSeconds": 60}).spec
+        return seen(spec, **{"ended": tuple(map(self.an_end, range(1, count + 1))), **changes})
+
+    def test_an_open_circuit_is_told_in_status_condition_and_event(self) -> None:
+        """And it is looked at again when the cooldown is over."""
+        decision = decide_deployment(self.failing(3), NOW)
+        circuit = decision.status.circuit
+        assert circuit is not None
+        assert (circuit.state, circuit.retry_at) == ("Open", NOW + timedelta(seconds=63))
+        assert decision.status.consecutive_failures == 3
+        assert conditions(decision)["CircuitOpen"][:2] == ("True", "CircuitOpen")
+        assert [(event.reason, event.warning) for event in decision.events] == [("CircuitOpen", True)]
+        assert decision.look_again_at == NOW + timedelta(seconds=63)
+
+    def test_the_sooner_of_schedule_and_cooldown_is_looked_at(self) -> None:
+        """Neither waits for the other."""
+        spec = scheduled(HOURLY, circuitBreaker={"failures": 1, "cooldownSeconds": 7200})
+        late = NOW + timedelta(minutes=1)
+        decision = decide_deployment(seen(spec, ended=(self.an_end(1),), created=late), late)
+        assert decision.look_again_at == NOW + timedelta(hours=1)
+
+    def test_nothing_is_counted_before_all_ends_are_known(self) -> None:
+        """What was remembered stays as it is, condition included."""
+        known = decide_deployment(self.failing(2), NOW)
+        before = self.failing(2, ended=None, circuit=known.status.circuit, consecutive_failures=2)
+        decision = decide_deployment(before, NOW)
+        assert decision.status.circuit == known.status.circuit
+        assert decision.status.consecutive_failures == 2
+        assert "CircuitOpen" not in conditions(decision)
+
+    def test_without_a_breaker_the_count_is_told_and_no_condition(self) -> None:
+        """One that was there goes."""
+        old = ConditionView("CircuitOpen", "True", "CircuitOpen", "open", NOW, 1)
+        decision = decide_deployment(seen(ended=(self.an_end(1),), conditions=(old,)), NOW)
+        assert decision.status.consecutive_failures == 1
+        assert decision.status.circuit is not None
+        assert decision.status.circuit.state is None
+        assert "CircuitOpen" not in conditions(decision)
+
+    def test_a_deployment_of_which_nothing_ended_remembers_nothing(self) -> None:
+        """Its status stays small."""
+        assert decide_deployment(seen(ended=()), NOW).status.circuit is None
+
+    def test_a_spec_that_cannot_be_read_keeps_the_memory(self) -> None:
+        """It is mended soon, and every end counts once all the same."""
+        memory = decide_deployment(self.failing(2), NOW).status.circuit
+        broken = self.failing(2, spec=None, problem="no", circuit=memory, consecutive_failures=2)
+        status = decide_deployment(broken, NOW).status
+        assert (status.circuit, status.consecutive_failures) == (memory, 2)
+
+    def test_runs_of_an_earlier_deployment_of_the_name_do_not_count(self) -> None:
+        """It was deleted; those that were made by hand stayed."""
+        ended = (self.an_end(-3600), self.an_end(1))
+        assert decide_deployment(self.failing(0, ended=ended), NOW).status.consecutive_failures == 1

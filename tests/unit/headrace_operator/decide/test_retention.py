@@ -56,6 +56,12 @@ def test_runs_beyond_the_counts_or_the_time_to_live_go(bounds: Keep, gone: list[
     assert names(retire(SOME, bounds, NOW)) == gone
 
 
+def test_a_run_whose_end_is_not_counted_yet_stays() -> None:
+    """Its Deployment's circuit breaker would lose it."""
+    bounds = Keep(0, 0, 0, uncounted=frozenset({SOME[0].uid, SOME[3].uid}))
+    assert names(retire(SOME, bounds, NOW)) == ["succeeded-10", "succeeded-20", "failed-25"]
+
+
 @pytest.mark.parametrize("phase", [Phase.FAILED, Phase.CRASHED, Phase.CANCELLED])
 def test_every_bad_end_counts_with_the_failures(phase: Phase) -> None:
     """And skipped runs with the successes."""
