@@ -19,6 +19,8 @@ LIMIT_LABEL: Final = "headrace.dev/concurrency-limit"
 """On every Lease of a limit: the limit's name."""
 DURATION_ANNOTATION: Final = "headrace.dev/lease-duration-seconds"
 """On slots: seconds after which a task that has not renewed its slot loses it. Absent: DEFAULT_DURATION_S."""
+CLOSED_ANNOTATION: Final = "headrace.dev/closed"
+"""On slots of a limit that has fewer slots now than are held: given back, they go, and nobody may take them."""
 RATE_ANNOTATION: Final = "headrace.dev/rate"
 """On the rate Lease: "<count>/<seconds>", such as "5/60"; from the limit's spec.rate."""
 STARTS_ANNOTATION: Final = "headrace.dev/starts"
@@ -90,6 +92,11 @@ def parse_holder(text: str) -> RunHolder | PodHolder | None:
 def holder_of(lease: Lease) -> str:
     """The holderIdentity of a slot, "" for a free one."""
     return str(_spec(lease).get("holderIdentity") or "")
+
+
+def is_free(lease: Lease) -> bool:
+    """Whether a slot may be taken."""
+    return not holder_of(lease) and CLOSED_ANNOTATION not in _annotations(lease)
 
 
 def transitions_of(lease: Lease) -> int:

@@ -1,0 +1,159 @@
+"""
+Slots and starts of ConcurrencyLimits: taken for a run before its pod exists, given back when it is over.
+
+    take ──> a free Lease of each, by name ──> starts noted ──> True
+      │ none is free, a race was lost, the rate lets nobody through
+      └──> what was taken is given back ──> False
+
+Each write is compare and swap, and each answer goes into the store. An answer that is lost does no harm: the Lease
+carries its holder's name, so the next take goes on with it, and the limit's own reconcile frees it after the run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from headrace.kubeapi.errors import Conflict, Invalid, NotFound
+from headrace_operator.decide.leases import RateLease, Slot, milliseconds
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.kube.cluster import Cluster
+from headrace_operator.kube.resources import LEASES
+from headrace_operator.manifests.slot import giving_back, noting, taking
+
+TRIES = 8
+"""Writes of one start, or of one slot's return, that may be refused because a task was quicker."""
+
+
+class SlotStore(Protocol):
+    """The Leases as they are known, and who here is about to write which."""
+
+    def seen(self, obj: Mapping[str, Any]) -> str | None: ...
+
+    def gone(self, key: ObjectKey, uid: str) -> str | None: ...
+
+    def held_by(self, holder: str) -> tuple[Slot, ...]: ...
+
+    def rate_of(self, limit: str) -> RateLease | None: ...
+
+    def pick(self, limit: str) -> Slot | None: ...
+
+    def put_down(self, slot: Slot) -> None: ...
+
+    def noting(self, limit: str) -> asyncio.Lock: ...
+
+
+async def take_slots(
+    cluster: Cluster,
+    store: SlotStore,
+    limits: Iterable[tuple[str, int]],
+    rates: Iterable[str],
+    *,
+    holder: str,
+    now: datetime,
+) -> bool:
+    """
+    Take all of these slots and note one start in each of these rates, or nothing.
+
+    Slots that the holder has already count. A start that was noted stays noted, whatever comes after.
+
+    Returns: False: too few are free, or a rate lets nobody through; what was taken by this call is given back.
+    Raises: ApiError: what was taken is kept; the next call goes on with it.
+    """
+    taking_now = _Taking(cluster, store, now)
+    before = {slot.key for slot in store.held_by(holder)}
+    if await taking_now.take_all(sorted(limits), sorted(rates), holder):
+        return True
+    for slot in store.held_by(holder):
+        if slot.key not in before:
+            await _give_back(cluster, store, slot)
+    return False
+
+
+async def release_slots(cluster: Cluster, store: SlotStore, holder: str) -> int:
+    """Give back every slot of the holder; how many there were. Raises: ApiError: the rest is still held."""
+    held = store.held_by(holder)
+    for slot in held:
+        await _give_back(cluster, store, slot)
+    return len(held)
+
+
+async def look_anew(cluster: Cluster, store: SlotStore, lease: Slot | RateLease) -> None:
+    """What is known of a Lease is old: read it. Raises: ApiError."""
+    try:
+        store.seen(await cluster.get(LEASES, *lease.key))
+    except NotFound:
+        store.gone(lease.key, lease.uid)
+
+
+async def _give_back(cluster: Cluster, store: SlotStore, slot: Slot) -> None:
+    """Returns once the slot is not this holder's any more. Raises: ApiError."""
+    for tries_left in range(TRIES, 0, -1):
+        found = next((each for each in store.held_by(slot.holder) if each.key == slot.key), None)
+        if found is None:
+            return
+        try:
+            store.seen(await cluster.patch(LEASES, *found.key, giving_back(found)))
+        except (Conflict, Invalid, NotFound):
+            if tries_left == 1:
+                raise
+            await look_anew(cluster, store, found)
+
+
+@dataclass(frozen=True, slots=True)
+class _Taking:
+    """One call of `take_slots`."""
+
+    cluster: Cluster
+    store: SlotStore
+    now: datetime
+
+    async def take_all(self, limits: Iterable[tuple[str, int]], rates: Iterable[str], holder: str) -> bool:
+        """Slots first: a start that is noted and then not made would keep others waiting for nothing."""
+        if not all(self._lets_through(self.store.rate_of(limit)) for limit in rates):
+            return False
+        for limit, count in limits:
+            if not await self._take_some(limit, count, holder):
+                return False
+        for limit in rates:
+            async with self.store.noting(limit):
+                if not await self._note(limit):
+                    return False
+        return True
+
+    async def _take_some(self, limit: str, count: int, holder: str) -> bool:
+        """Whether the holder has that many now."""
+        while sum(slot.limit == limit for slot in self.store.held_by(holder)) < count:
+            slot = self.store.pick(limit)
+            if slot is None:
+                return False
+            try:
+                self.store.seen(await self.cluster.patch(LEASES, *slot.key, taking(slot, holder, self.now)))
+            except (Conflict, NotFound):  # somebody was quicker; or it is ours, by a request whose answer was lost
+                await look_anew(self.cluster, self.store, slot)
+            finally:
+                self.store.put_down(slot)
+        return True
+
+    async def _note(self, limit: str) -> bool:
+        """Whether a start was noted."""
+        for _ in range(TRIES):
+            lease = self.store.rate_of(limit)
+            if lease is None or lease.rate is None or not self._lets_through(lease):
+                return False
+            starts_ms = lease.rate.noted(lease.starts_ms, 1, milliseconds(self.now))
+            try:
+                self.store.seen(await self.cluster.patch(LEASES, *lease.key, noting(lease, starts_ms)))
+            except (Conflict, NotFound):
+                await look_anew(self.cluster, self.store, lease)
+            else:
+                return True
+        return False
+
+    def _lets_through(self, lease: RateLease | None) -> bool:
+        if lease is None or lease.rate is None:  # not made yet
+            return False
+        return lease.rate.seconds_until(lease.starts_ms, 1, milliseconds(self.now)) == 0

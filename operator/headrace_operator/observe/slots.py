@@ -1,0 +1,177 @@
+"""
+The Leases of ConcurrencyLimits as the API last told of them.
+
+    stream ──> seen(), gone() ──> indices by limit, holder and pod
+    answers to our own writes ──^
+
+As in the cache, newer wins and gone is gone. Time is counted only from what the stream told: a holder whose renewals do
+not arrive here, as the stream is broken, must not be taken for silent by our own answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from headrace import slots
+from headrace.slots import PodHolder, parse_holder
+from headrace_operator.decide.leases import RateLease, Slot
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.observe.cache import Gone
+from headrace_operator.observe.parse import instant, object_key, version_of
+
+Record = Slot | RateLease
+PodName = tuple[str, str, str]
+"""Namespace, name and uid."""
+
+
+class Slots:
+    """Belongs to one event loop; nothing here waits."""
+
+    def __init__(self) -> None:
+        self.held: dict[ObjectKey, Record] = {}
+        """Every Lease of a limit, slots and rates."""
+        self._of: dict[str, dict[ObjectKey, Record]] = {}
+        self._held_by: dict[str, dict[ObjectKey, Slot]] = {}
+        self._in_pod: dict[PodName, dict[ObjectKey, Slot]] = {}
+        self._picked: set[ObjectKey] = set()
+        self._noting: dict[str, asyncio.Lock] = {}
+        self._gone = Gone()
+
+    def seen(self, obj: Mapping[str, Any], at_s: float | None = None) -> str | None:
+        """
+        A Lease is there, or has changed. Returns the limit of which there is news; a renewal is none.
+
+        Args:
+            at_s: The monotonic second at which the stream told of it; None: it is the answer to our own request.
+        """
+        record = record_from(obj, at_s)
+        if record is None or record.uid in self._gone:
+            return None
+        old = self.held.get(record.key)
+        if old is not None and old.version >= record.version:
+            self._stamp(old, record)
+            return None
+        self._replace(old, record)
+        return None if old is not None and _is_same(old, record) else record.limit
+
+    def gone(self, key: ObjectKey, uid: str) -> str | None:
+        """A Lease was deleted. Returns the limit of which it is news."""
+        self._gone.add(uid)
+        old = self.held.get(key)
+        if old is None or old.uid != uid:
+            return None
+        self._replace(old, None)
+        return old.limit
+
+    def of(self, limit: str) -> tuple[Slot, ...]:
+        """The slots of a limit, by index."""
+        found = (record for record in self._of.get(limit, {}).values() if isinstance(record, Slot))
+        return tuple(sorted(found, key=lambda slot: slot.index))
+
+    def held_by(self, holder: str) -> tuple[Slot, ...]:
+        """The slots that carry this holderIdentity, by limit and index."""
+        return tuple(sorted(self._held_by.get(holder, {}).values(), key=lambda slot: (slot.limit, slot.index)))
+
+    def holders(self, limit: str) -> dict[str, int]:
+        """How many slots of the limit each holder has."""
+        return dict(Counter(slot.holder for slot in self.of(limit) if slot.holder))
+
+    def rate_of(self, limit: str) -> RateLease | None:
+        """Where the limit's starts are noted; None where there is no such Lease."""
+        return next((record for record in self._of.get(limit, {}).values() if isinstance(record, RateLease)), None)
+
+    def limits(self) -> tuple[str, ...]:
+        """The limits that have Leases, whether they exist or not."""
+        return tuple(self._of)
+
+    def limits_held_in_pod(self, namespace: str, name: str, uid: str) -> set[str]:
+        """The limits of which code in this pod holds slots."""
+        return {slot.limit for slot in self._in_pod.get((namespace, name, uid), {}).values()}
+
+    def pick(self, limit: str) -> Slot | None:
+        """
+        The first free slot that nobody else here is about to take, None if there is none; pair it with `put_down`.
+
+        It is not taken by this: that is for the API server to say.
+        """
+        free = (slot for slot in self.of(limit) if not slot.holder and not slot.closed)
+        found = next((slot for slot in free if slot.key not in self._picked), None)
+        if found is not None:
+            self._picked.add(found.key)
+        return found
+
+    def put_down(self, slot: Slot) -> None:
+        """Whoever picked it is done."""
+        self._picked.discard(slot.key)
+
+    def noting(self, limit: str) -> asyncio.Lock:
+        """Hold it while a start is noted: of two at once, one would have to do it again."""
+        return self._noting.setdefault(limit, asyncio.Lock())
+
+    def _stamp(self, old: Record, new: Record) -> None:
+        """The stream tells of a version that an answer told of before: its time begins now."""
+        if not isinstance(old, Slot) or not isinstance(new, Slot) or old.version != new.version:
+            return
+        if old.unchanged_since_s is None:
+            self._replace(old, replace(old, unchanged_since_s=new.unchanged_since_s))
+
+    def _replace(self, old: Record | None, new: Record | None) -> None:
+        if old is not None:
+            del self.held[old.key]
+            for index, name in self._indices(old):
+                del index[name][old.key]
+                if not index[name]:
+                    del index[name]
+        if new is not None:
+            self.held[new.key] = new
+            for index, name in self._indices(new):
+                index.setdefault(name, {})[new.key] = new
+
+    def _indices(self, record: Record) -> Iterable[tuple[dict[Any, dict[ObjectKey, Any]], Any]]:
+        yield self._of, record.limit
+        if isinstance(record, Slot) and record.holder:
+            yield self._held_by, record.holder
+            holder = parse_holder(record.holder)
+            if isinstance(holder, PodHolder):
+                yield self._in_pod, (holder.namespace, holder.name, holder.uid)
+
+
+def record_from(obj: Mapping[str, Any], at_s: float | None = None) -> Record | None:
+    """A Lease as it is held; None for one that is neither a slot nor the rate of the limit that its label names."""
+    metadata = obj["metadata"]
+    limit = (metadata.get("labels") or {}).get(slots.LIMIT_LABEL)
+    if not limit:
+        return None
+    key, uid, version = object_key(obj), metadata["uid"], version_of(obj)
+    if key.name == slots.rate_name(limit):
+        return RateLease(key, uid, version, limit, slots.rate_of(obj), slots.starts_of(obj))
+    index = slots.slot_index(limit, key.name)
+    if index is None:
+        return None
+    spec, notes = obj.get("spec") or {}, metadata.get("annotations") or {}
+    return Slot(
+        key,
+        uid,
+        version,
+        limit,
+        index,
+        holder=slots.holder_of(obj),
+        acquired=instant(spec.get("acquireTime")),
+        renewed=instant(spec.get("renewTime")),
+        transitions=slots.transitions_of(obj),
+        duration_s=spec.get("leaseDurationSeconds"),
+        closed=slots.CLOSED_ANNOTATION in notes,
+        noted_duration_s=slots.duration_of(obj) if slots.DURATION_ANNOTATION in notes else None,
+        unchanged_since_s=at_s,
+    )
+
+
+def _is_same(old: Record, new: Record) -> bool:
+    """Whether nothing has changed but the version, the time of renewal and the time of its being told."""
+    if isinstance(old, Slot) and isinstance(new, Slot):
+        old = replace(old, version=new.version, renewed=new.renewed, unchanged_since_s=new.unchanged_since_s)
+    return old == new
