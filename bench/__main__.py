@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from bench import import_time, operator, task_overhead
+from bench import import_time, operator, queue, task_overhead
 
 BENCHMARKS: Mapping[str, Callable[[], int]] = {
     "import": import_time.main,
     "task": task_overhead.main,
     "operator": operator.main,
+    "queue": queue.main,
 }
 
 

@@ -84,7 +84,7 @@ async def _bare_pod(world: World, births: Births, name: str) -> float:
 
 async def burst(world: World, operator_pid: int, audit_log: Path) -> None:
     """Throughput, CPU and writes."""
-    before_s, written = _cpu_s(operator_pid), _writes(audit_log)
+    before_s, written = cpu_s(operator_pid), _writes(audit_log)
     began = time.perf_counter()
     await asyncio.gather(*(world.a_run(f"burst-{number}") for number in range(BURST_RUNS)))
 
@@ -97,7 +97,7 @@ async def burst(world: World, operator_pid: int, audit_log: Path) -> None:
     took_s = time.perf_counter() - began
     await asyncio.sleep(SETTLING_S)
     counted = _writes(audit_log) - written
-    cpu_ms = (_cpu_s(operator_pid) - before_s) / BURST_RUNS * 1e3
+    cpu_ms = (cpu_s(operator_pid) - before_s) / BURST_RUNS * 1e3
     per_run = counted.total() / BURST_RUNS
     print(
         f"{BURST_RUNS} runs in {took_s:.1f} s: {BURST_RUNS / took_s:.1f} runs/s on {os.cpu_count()} cores that all parts share"
@@ -106,7 +106,8 @@ async def burst(world: World, operator_pid: int, audit_log: Path) -> None:
     print("  " + ", ".join(f"{what} {count / BURST_RUNS:.2f}" for what, count in counted.most_common()))
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
+    """Seconds of CPU that a process has used so far."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -24,17 +25,19 @@ NODE = "puppet"
 NODE_PATH = f"/api/v1/nodes/{NODE}"
 HEARTBEAT_S = 10.0
 """The node controller gives a node up after 50 s."""
+RETRY_S = 0.5
 
 
 @dataclass(frozen=True)
 class Ends:
-    """The container runs, then ends."""
+    """The container runs for a while, then ends."""
 
     exit_code: int = 0
     message: str = ""
     reason: str = ""
     pod_reason: str = ""
     conditions: tuple[dict[str, Any], ...] = ()
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,9 @@ class Puppet:
         self.most_live = 0
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._pods: dict[str, Pod] = {}
-        self._changed = asyncio.Condition()
+        self._news: dict[str, asyncio.Event] = defaultdict(asyncio.Event)
+        """By uid: a wait is woken by its own pod only, as there are thousands of them."""
         self._ending: set[str] = set()
-        self._tellers: set[asyncio.Task[None]] = set()
         self._stream: asyncio.Task[None] | None = None
         self._heart: asyncio.Task[None] | None = None
         self.problems: list[BaseException] = []
@@ -105,7 +108,8 @@ class Puppet:
     def end(self, name: str) -> None:
         """Have the container of a pod end by itself that was told to run."""
         self._ending.add(name)
-        self._tell_soon()
+        for uid in [uid for uid in self._pods if self._name(uid) == name]:
+            self._news[uid].set()
 
     async def _register(self) -> None:
         Puppet.at_work += 1
@@ -132,14 +136,14 @@ class Puppet:
         self._pods[uid] = pod
         if is_new:
             self.started.append(pod["metadata"]["name"])
-        self._tell_soon()
+        self._news[uid].set()
         if uid not in self._tasks and pod["status"].get("phase") not in {"Succeeded", "Failed"}:
             self._tasks[uid] = asyncio.create_task(self._play(uid))
 
     def gone(self, pod: Pod) -> None:
         self._pods.pop(pod["metadata"]["uid"], None)
         self.live.pop(pod["metadata"]["uid"], None)
-        self._tell_soon()
+        self._news[pod["metadata"]["uid"]].set()
 
     def synced(self, uids: set[str], version: int) -> None:
         return
@@ -161,6 +165,7 @@ class Puppet:
             return
         finally:
             self.live.pop(uid, None)
+            self._news.pop(uid, None)
 
     async def _act(self, uid: str, act: Ends | Runs | Stuck) -> None:
         if isinstance(act, Stuck):
@@ -178,6 +183,8 @@ class Puppet:
                 await asyncio.Event().wait()
                 return
             act = act.on_term
+        elif act.after_s and await self._is_told_within(uid, act.after_s):
+            act = Ends(143)
         self.live.pop(uid, None)
         phase = "Succeeded" if act.exit_code == 0 else "Failed"
         await self._report(uid, phase, _terminated(act, began), act)
@@ -201,31 +208,46 @@ class Puppet:
             status["reason"] = act.pod_reason
         if act is not None and act.conditions:
             status["conditions"] = list(act.conditions)
-        await self._client.patch(f"{self._path(uid)}/status", {"status": status}, content_type=STRATEGIC_MERGE_PATCH)
+        await self._tell_api(uid, status)
+
+    async def _tell_api(self, uid: str, status: dict[str, Any]) -> None:
+        """As a kubelet does: again and again, until it is told or the pod is gone."""
+        while True:
+            try:
+                path = f"{self._path(uid)}/status"
+                await self._client.patch(path, {"status": status}, content_type=STRATEGIC_MERGE_PATCH)
+            except NotFound:
+                raise
+            except ApiError as error:
+                self.problems.append(error)
+                await asyncio.sleep(RETRY_S)
+            else:
+                return
 
     async def _until_deleted(self, uid: str) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._is_deleted(uid))
+        await self._until(uid, lambda: self._is_deleted(uid))
 
     def _is_deleted(self, uid: str) -> bool:
         return uid not in self._pods or "deletionTimestamp" in self._pods[uid]["metadata"]
 
     async def _until_bound(self, uid: str) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._is_deleted(uid) or "nodeName" in self._pods[uid]["spec"])
+        await self._until(uid, lambda: self._is_deleted(uid) or "nodeName" in self._pods[uid]["spec"])
 
     async def _until_told(self, uid: str) -> None:
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._is_deleted(uid) or self._name(uid) in self._ending)
+        await self._until(uid, lambda: self._is_deleted(uid) or self._name(uid) in self._ending)
 
-    def _tell_soon(self) -> None:
-        task = asyncio.create_task(self._tell())
-        self._tellers.add(task)
-        task.add_done_callback(self._tellers.discard)
+    async def _is_told_within(self, uid: str, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._until_told(uid)
+        except TimeoutError:
+            return False
+        return True
 
-    async def _tell(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+    async def _until(self, uid: str, holds: Callable[[], bool]) -> None:
+        while not holds():
+            self._news[uid].clear()
+            await self._news[uid].wait()
 
     async def _remove(self, uid: str) -> None:
         """As a kubelet does when the last container has ended."""
