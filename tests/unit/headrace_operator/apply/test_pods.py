@@ -108,6 +108,17 @@ class TestDelete:
         assert pod is not None
         assert "deletionTimestamp" not in pod["metadata"]
 
+    @pytest.mark.parametrize(("version", "ends"), [(10, True), (9, False)])
+    async def test_a_pod_that_has_changed_stays_where_a_version_is_named(
+        self, cluster: FakeCluster, version: int, ends: bool
+    ) -> None:
+        """It may have found a node since."""
+        cluster.put(PODS, a_pod_object(running()))
+        await delete_pod(cluster, NAMESPACE, DeletePod("etl-1-1", "pod-uid-1", version))
+        pod = stored(cluster)
+        assert pod is not None
+        assert ("deletionTimestamp" in pod["metadata"]) is ends
+
 
 class TestRelease:
     RELEASE = ReleasePod("etl-1-1", "pod-uid-1")

@@ -52,6 +52,7 @@ ATTEMPTS = st.builds(
     exit_code=maybe(st.integers(0, 255)),
     started_at=maybe(SECONDS),
     finished_at=maybe(SECONDS),
+    pool=maybe(WORDS),
 )
 STATUSES = st.builds(
     RunStatus,
@@ -70,6 +71,7 @@ STATUSES = st.builds(
     queued_at=maybe(SECONDS),
     started_at=maybe(SECONDS),
     finished_at=maybe(SECONDS),
+    pool=maybe(WORDS),
 )
 
 
