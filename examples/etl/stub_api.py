@@ -47,7 +47,7 @@ class Shop(BaseHTTPRequestHandler):
 
 def orders(day: str) -> list[dict[str, object]]:
     """The same orders for the same day, whenever they are asked for; amounts are text with two decimals."""
-    dice = random.Random(day)  # noqa: S311 - made-up orders
+    dice = random.Random(day)
     first = int(day.replace("-", "")) * 100
     return [
         {
