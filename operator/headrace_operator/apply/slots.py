@@ -17,12 +17,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
-from headrace.kubeapi.errors import Conflict, Invalid, NotFound
+from headrace.kubeapi.errors import AlreadyExists, Conflict, Invalid, NotFound
+from headrace_operator.decide.concurrency_limit import Annotate, CreateRate, CreateSlot, LeaseAction, Remove, TakeBack
 from headrace_operator.decide.leases import RateLease, Slot, milliseconds
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.kube.cluster import Cluster
 from headrace_operator.kube.resources import LEASES
-from headrace_operator.manifests.slot import giving_back, noting, taking
+from headrace_operator.manifests.slot import (
+    annotating,
+    free_slot,
+    giving_back,
+    noting,
+    rate_lease,
+    taking,
+    taking_back,
+)
 
 TRIES = 8
 """Writes of one start, or of one slot's return, that may be refused because a task was quicker."""
@@ -30,6 +39,9 @@ TRIES = 8
 
 class SlotStore(Protocol):
     """The Leases as they are known, and who here is about to write which."""
+
+    @property
+    def held(self) -> Mapping[ObjectKey, Slot | RateLease]: ...
 
     def seen(self, obj: Mapping[str, Any]) -> str | None: ...
 
@@ -81,11 +93,58 @@ async def release_slots(cluster: Cluster, store: SlotStore, holder: str) -> int:
     return len(held)
 
 
+async def change_lease(cluster: Cluster, store: SlotStore, action: LeaseAction, *, limit: str, namespace: str) -> None:
+    """
+    Carry out what was decided about one Lease; one that has changed meanwhile is read instead, to be decided on anew.
+
+    Args:
+        namespace: Where the Leases of limits are.
+    Raises: AlreadyExists: a Lease that is none of the limit's has the name of one. ApiError.
+    """
+    match action:
+        case CreateSlot(index, duration_s):
+            await _create(cluster, store, free_slot(limit, index, namespace=namespace, duration_s=duration_s))
+        case CreateRate(rate):
+            await _create(cluster, store, rate_lease(limit, rate, namespace=namespace))
+        case TakeBack(slot):
+            await _change(cluster, store, slot, taking_back(slot))
+        case Annotate(lease, notes):
+            await _change(cluster, store, lease, annotating(lease.version, dict(notes)))
+        case Remove(lease):
+            await _remove(cluster, store, lease)
+
+
 async def look_anew(cluster: Cluster, store: SlotStore, lease: Slot | RateLease) -> None:
     """What is known of a Lease is old: read it. Raises: ApiError."""
     try:
         store.seen(await cluster.get(LEASES, *lease.key))
     except NotFound:
+        store.gone(lease.key, lease.uid)
+
+
+async def _create(cluster: Cluster, store: SlotStore, manifest: Mapping[str, Any]) -> None:
+    key = ObjectKey(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+    try:
+        store.seen(await cluster.create(LEASES, key.namespace, manifest))
+    except AlreadyExists:  # made by a request whose answer was lost, or before this process led
+        store.seen(await cluster.get(LEASES, *key))
+        if key not in store.held:
+            raise
+
+
+async def _change(cluster: Cluster, store: SlotStore, lease: Slot | RateLease, patch: Any) -> None:
+    try:
+        store.seen(await cluster.patch(LEASES, *lease.key, patch))
+    except (Conflict, Invalid, NotFound):
+        await look_anew(cluster, store, lease)
+
+
+async def _remove(cluster: Cluster, store: SlotStore, lease: Slot | RateLease) -> None:
+    try:
+        await cluster.delete(LEASES, *lease.key, uid=lease.uid, version=lease.version)
+    except Conflict:
+        await look_anew(cluster, store, lease)
+    else:
         store.gone(lease.key, lease.uid)
 
 

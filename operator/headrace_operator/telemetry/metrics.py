@@ -7,6 +7,7 @@ from contextlib import suppress
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from headrace_operator.decide.actions import Decision
+from headrace_operator.decide.concurrency_limit import LimitSnapshot
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Unresolved
 from headrace_operator.decide.work_pool import PoolSnapshot
 
@@ -56,6 +57,21 @@ class Metrics:
             ["namespace", "deployment"],
             registry=registry,
         )
+        self._limit_slots = Gauge(
+            "headrace_limit_slots",
+            "Slots that the ConcurrencyLimit has by its spec; absent where it has a rate only.",
+            ["limit"],
+            registry=registry,
+        )
+        self._limit_held = Gauge(
+            "headrace_limit_slots_held", "Slots of the ConcurrencyLimit that are held.", ["limit"], registry=registry
+        )
+        self._limit_waiting = Gauge(
+            "headrace_limit_waiting_runs",
+            "Runs that wait for the ConcurrencyLimit's slots or rate.",
+            ["limit"],
+            registry=registry,
+        )
         self._pool_runs = Gauge(
             "headrace_pool_runs", "Runs whose pods are in the WorkPool.", ["pool"], registry=registry
         )
@@ -79,6 +95,21 @@ class Metrics:
                 self._circuit_open.remove(*deployment)
         else:
             self._circuit_open.labels(*deployment).set(is_open)
+
+    def limit(self, seen: LimitSnapshot) -> None:
+        """How a ConcurrencyLimit is; one that is gone is not told any more."""
+        slots = seen.spec.slots if seen.spec else None
+        gauges: dict[Gauge, int | None] = {
+            self._limit_slots: slots,
+            self._limit_held: sum(bool(slot.holder) for slot in seen.slots) if seen.exists else None,
+            self._limit_waiting: seen.waiting if seen.exists else None,
+        }
+        for gauge, value in gauges.items():
+            if value is not None:
+                gauge.labels(seen.name).set(value)
+            else:
+                with suppress(KeyError):  # it never was told
+                    gauge.remove(seen.name)
 
     def pool(self, seen: PoolSnapshot) -> None:
         """Who is in a WorkPool, who waits for it, and its nodes."""
