@@ -178,18 +178,31 @@ def _held_by_runs(requests: Iterable[Request]) -> Mapping[tuple[str, str], Held]
 
 def too_many_runs_of_deployments(requests: Sequence[Request], *, grace_s: float) -> list[str]:
     """Runs that began while their Deployment had its number of active ones; active is from the first pod to the end of the last."""
+
+    def deployment(pod: Pod) -> Hashable:
+        name = pod.labels.get(DEPLOYMENT_LABEL)
+        return (pod.run.namespace, name) if name else None
+
+    return _exceeded("deployment", _active(requests, deployment), _caps(requests, "deployments"), grace_s)
+
+
+def too_many_runs_of_namespaces(requests: Sequence[Request], quotas: Mapping[str, int]) -> list[str]:
+    """Runs that began while their namespace had its quota of active ones; `quotas` by namespace, the same all the time."""
+    caps: dict[Hashable, list[tuple[float, int | None]]] = {name: [(0.0, quota)] for name, quota in quotas.items()}
+    return _exceeded("namespace", _active(requests, lambda pod: pod.run.namespace), caps, 0.0)
+
+
+def _active(requests: Sequence[Request], of: Callable[[Pod], Hashable]) -> list[Change]:
+    """Beginnings and ends of runs, counted where `of` says; not counted where it says None."""
     first: dict[RunHolder, Pod] = {}
     over: dict[RunHolder, float] = {}
     for pod in pods_of(requests):
-        if DEPLOYMENT_LABEL in pod.labels:
-            first.setdefault(pod.run, pod)
-            over[pod.run] = max(over.get(pod.run, 0.0), pod.ended)
-    changes = []
-    for run, pod in first.items():
-        key = (run.namespace, pod.labels[DEPLOYMENT_LABEL])
-        changes.append(Change(pod.began, pod.began_at_s, key, 1, str(run)))
-        changes.append(Change(over[run], 0.0, key, -1, str(run)))
-    return _exceeded("deployment", changes, _caps(requests, "deployments"), grace_s)
+        first.setdefault(pod.run, pod)
+        over[pod.run] = max(over.get(pod.run, 0.0), pod.ended)
+    counted = [(run, pod, of(pod)) for run, pod in first.items() if of(pod) is not None]
+    begun = [Change(pod.began, pod.began_at_s, where, 1, str(run)) for run, pod, where in counted]
+    ended = [Change(over[run], 0.0, where, -1, str(run)) for run, _, where in counted]
+    return begun + ended
 
 
 def too_many_runs_in_pools(requests: Sequence[Request], *, grace_s: float) -> list[str]:

@@ -234,6 +234,13 @@ def test_a_deployment_has_as_many_active_runs_as_it_allows(log: Log) -> None:
     assert "number 2 of 1" in found
 
 
+def test_a_namespace_has_as_many_active_runs_as_its_quota(log: Log) -> None:
+    log.pod("a-1")
+    log.pod("b-1")
+    assert violations.too_many_runs_of_namespaces(log.requests(), {"team-a": 2, "team-b": 0}) == []
+    assert len(violations.too_many_runs_of_namespaces(log.requests(), {"team-a": 1})) == 1
+
+
 def test_a_pool_takes_as_many_pods_as_it_allows(log: Log) -> None:
     log.write("create", "workpools", "spot", {"apiVersion": API_VERSION, "spec": {"capacity": {"runs": 1}}})
     _strip_namespace(log)
