@@ -7,6 +7,8 @@ The Leases are the capacity: a slot that has none cannot be taken.
     fewer, some free    free ones go, highest index first
     fewer, all held     all are closed, so that none is taken again; each goes when it is given back, until as many are
                         left as there are to be, and these are opened
+    none                one Lease stays, closed: a pause must not begin the count of its holders anew, by which writes
+                        of a former one are told
     no limit any more   as if it had no slots; made anew, it finds who still holds some of them
 
 A slot is taken back from a run that is over, from a pod that has ended, and from a task that this process has itself
@@ -132,7 +134,8 @@ def _slot_actions(seen: LimitSnapshot, now_s: float) -> list[LeaseAction]:
     if wanted is None:  # nobody knows what the limit is to be
         return [TakeBack(slot) for slot in ended.values()]
     free = [slot for slot in reversed(seen.slots) if not slot.holder or slot.key in ended]
-    going = {slot.key: slot for slot in free[: max(0, len(seen.slots) - wanted)]}
+    kept = max(wanted, 1) if seen.exists and _has_slots(seen) else wanted
+    going = {slot.key: slot for slot in free[: max(0, len(seen.slots) - kept)]}
     staying = [slot for slot in seen.slots if slot.key not in going]
     closed = len(staying) > wanted
     return [
@@ -148,6 +151,10 @@ def _wanted(seen: LimitSnapshot) -> int | None:
     if not seen.exists:
         return 0
     return None if seen.spec is None else seen.spec.slots or 0
+
+
+def _has_slots(seen: LimitSnapshot) -> bool:
+    return seen.spec is not None and seen.spec.slots is not None
 
 
 def _missing(staying: list[Slot], wanted: int) -> list[int]:

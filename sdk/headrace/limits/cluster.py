@@ -123,7 +123,7 @@ class ClusterLimits:
             for limit, count in demand.slots:
                 changes, leases = self._view(limit).look()
                 self._refuse_the_impossible(demand, limit, count, len(leases))
-                free[limit] = [lease for lease in leases if not slots.holder_of(lease)]
+                free[limit] = [lease for lease in leases if slots.is_free(lease)]
                 if len(free[limit]) < count:
                     return Wait(self._view(limit).notice(after=changes))
             try:

@@ -138,7 +138,7 @@ class LimitView:
             self._leases.pop(name, None)
             return True
         self._leases[name] = lease
-        return known is None or not slots.holder_of(lease)
+        return known is None or slots.is_free(lease)
 
     def _wake(self) -> None:
         with self._lock:
