@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Container
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -538,7 +538,7 @@ async def test_many_processes_never_hold_more_than_there_is(world, processes, au
     assert await asyncio.gather(*map(read_line, processes)) == ["done"] * 6
     holders = {slots.slot_name("db", index): "" for index in range(3)}
     takings = dict.fromkeys(holders, 0)
-    for event in writes(audit_log, world.namespace):
+    for event in writes(audit_log, world.namespace, holders):
         name, holder = event["objectRef"]["name"], slots.holder_of(event["responseObject"])
         before = holders[name]
         assert before == "" or holder in {"", before}, f"{name} went from {before} to {holder}"
@@ -549,14 +549,30 @@ async def test_many_processes_never_hold_more_than_there_is(world, processes, au
     assert sum(takings.values()) >= 3 * 4 + 3 * 4 * 2
 
 
-def writes(audit_log: Path, namespace: str) -> list[dict[str, Any]]:
-    """Patches of Leases that took effect, in the order of their versions."""
+def writes(audit_log: Path, namespace: str, names: Container[str]) -> list[dict[str, Any]]:
+    """Patches of these Leases that took effect, in the order of their versions."""
     found = []
     for line in audit_log.read_text().splitlines():
         event = json.loads(line)
         ref = event.get("objectRef") or {}
-        if ref.get("resource") != "leases" or ref.get("namespace") != namespace or event["verb"] != "patch":
+        if ref.get("resource") != "leases" or ref.get("namespace") != namespace or ref.get("name") not in names:
             continue
-        if event["stage"] == "ResponseComplete" and event["responseStatus"]["code"] == 200:
+        if event["verb"] == "patch" and event["stage"] == "ResponseComplete" and event["responseStatus"]["code"] == 200:
             found.append(event)
     return sorted(found, key=lambda event: int(event["responseObject"]["metadata"]["resourceVersion"]))
+
+
+async def test_code_in_a_real_pod_takes_a_slot_with_its_mounted_token(world, pods):
+    """With what the kubelet mounts and the variables that the operator sets."""
+    await world.limit("db", 1)
+    fields = {
+        "HEADRACE_POD_NAME": "metadata.name",
+        "HEADRACE_POD_UID": "metadata.uid",
+        "HEADRACE_NAMESPACE": "metadata.namespace",
+    }
+    env = [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in fields.items()]
+    env.append({"name": "HEADRACE_SLOTS_NAMESPACE", "value": world.namespace})
+    code = 'from headrace import concurrency\nwith concurrency("db") as held: print("held", held.tokens)'
+    await pods.run("real", "python", "-c", code, container={"env": env})
+    assert "held {'db.slot-0': 1}" in await pods.says("real")
+    assert await world.holder("db.slot-0") == ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-import threading
+from _thread import get_ident
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from contextvars import ContextVar
@@ -13,9 +13,9 @@ from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from headrace.errors import UsageError
-from headrace.limits.demand import Demand, counted, demanded, named
 
 if TYPE_CHECKING:
+    from headrace.limits.demand import Demand
     from headrace.limits.holding import Held
     from headrace.limits.ways import Way
 
@@ -38,6 +38,8 @@ def concurrency(names: str | Mapping[str, int], *, slots: int = 1, timeout_secon
     Raises: UsageError: at once; TimedOut, LimitUnusable: at the start of the block; ConcurrencyLost: from the block, which
         is broken off, or at its end.
     """
+    from headrace.limits.demand import demanded  # noqa: PLC0415 - what waits is loaded by the first block
+
     return Concurrency(demanded(names, slots), timeout_seconds)
 
 
@@ -50,7 +52,7 @@ class Concurrency:
         self._block: AbstractAsyncContextManager[Held] | None = None
 
     def __enter__(self) -> Held:
-        from headrace.limits.ways import BLOCKING  # noqa: PLC0415 - what waits is loaded by the first block
+        from headrace.limits.ways import BLOCKING  # noqa: PLC0415 - as above
 
         _refuse_coroutine(inspect.currentframe(), "async with concurrency(…)")
         return _to_end(self._opened(BLOCKING).__aenter__())
@@ -130,6 +132,7 @@ async def _block(demand: Demand, timeout_s: float | None, way: Way) -> AsyncIter
 
 async def _start(name: str, count: int, timeout_s: float | None, way: Way) -> None:
     from headrace.limits.choice import limits_here  # noqa: PLC0415 - as above
+    from headrace.limits.demand import counted, named  # noqa: PLC0415 - as above
 
     limit, starts = named("rate_limit", name), counted("count", count)
     await limits_here().start(limit, starts, timeout_s, way)
@@ -145,7 +148,7 @@ def _owner() -> Owner:
     asyncio = sys.modules.get("asyncio")  # not imported: then no loop runs
     running: Callable[[], object] | None = getattr(asyncio, "_get_running_loop", None)
     task = asyncio.current_task() if asyncio and running and running() else None
-    return threading.get_ident(), id(task)
+    return get_ident(), id(task)
 
 
 def _refuse_coroutine(frame: FrameType | None, instead: str) -> None:
