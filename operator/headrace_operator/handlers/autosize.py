@@ -24,19 +24,18 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     record = intake.cache.flows.get(key)
     if record is None or record.spec is None or record.spec.autosize is None:
         return None
-    status: dict[str, Any] = record.obj.get("status") or {}
-    known = LearntSize.model_validate(status["autosize"]) if "autosize" in status else None
     settled = context.clock() - timedelta(seconds=SETTLED_AFTER_S)
     lessons = list(lessons_of(record, intake.cache, intake.history.usages))
-    found = learn(known, (lesson for lesson in lessons if lesson.use.finished_at <= settled))
-    if found.last_run_at is not None and found != known:
+    found = learn(record.learnt, (lesson for lesson in lessons if lesson.use.finished_at <= settled))
+    if found.last_run_at is not None and found != record.learnt:
         await _write(context, record, found)
     is_left = any(lesson.use.finished_at > settled for lesson in lessons)
     return context.settings.autosize_delay_s if is_left else None
 
 
 async def _write(context: Context, record: FlowRecord, found: LearntSize) -> None:
-    status, key = record.obj.get("status") or {}, record.key
+    status: dict[str, Any] = record.obj.get("status") or {}
+    key = record.key
     learnt = found.model_dump(mode="json", by_alias=True, exclude_none=True)
     patch = status_changes(status, {**status, "autosize": learnt}, resource_version=record.version)
     if patch is not None:
