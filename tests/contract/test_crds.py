@@ -16,7 +16,7 @@ from headrace.api.generate import generated_files, outdated
 
 ROOT = Path(__file__).parents[2]
 CRDS = {crd["spec"]["names"]["kind"]: crd for crd in custom_resource_definitions()}
-COPIES = sorted(path for path in generated_files() if path.startswith("charts/"))
+COPIES = sorted(path for path in generated_files() if path.startswith("charts/headrace/templates/crds/"))
 
 OPAQUE = {
     "Flow": {
