@@ -8,6 +8,7 @@ from typing import Any
 
 from headrace.api import keys
 from headrace.api.common import Resources
+from headrace.api.flow import ApiAccess
 from headrace_operator.decide.parameters import effective_parameters
 from headrace_operator.decide.placement import Pool
 from headrace_operator.decide.sizing import base_resources
@@ -20,6 +21,12 @@ from headrace_operator.manifests.times import timestamp
 CODE_DIR = "/opt/headrace/code"
 CODE_VOLUME = "headrace-code"
 SDK_COMMAND = ("python", "-m", "headrace.pod")
+API_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
+"""Where every cluster mounts the token of a ServiceAccount."""
+IDENTITY = {"HEADRACE_POD_NAME": "metadata.name", "HEADRACE_POD_UID": "metadata.uid"}
+"""Variables by which a pod with access to the API knows itself, and the fields that they come from."""
+TASK_FIELDS = {"name", "parent", "function", "input", "output"}
+"""What the process of a remote task reads; the rest of spec.task is in its pod."""
 
 
 def pod_name(run: str, attempt: int) -> str:
@@ -69,6 +76,8 @@ def _metadata(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> dict[str, Any
     }
     if seen.deployment:
         labels[keys.DEPLOYMENT_LABEL] = seen.deployment.key.name
+    if run.task:
+        labels[keys.PARENT_LABEL] = run.task.parent.name
     return {
         "name": pod_name(run.key.name, attempt),
         "namespace": run.key.namespace,
@@ -112,14 +121,13 @@ def _spec(seen: Snapshot, flow: ResolvedFlow, container: dict[str, Any]) -> dict
     spec = flow.spec
     pod: dict[str, Any] = {
         "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
+        "automountServiceAccountToken": _has_api_access(flow),
         "enableServiceLinks": False,
         "containers": [container],
     }
-    timeout_s = _override(seen, "timeout_seconds") or spec.timeout_seconds
     optional = {
         "serviceAccountName": spec.service_account_name,
-        "activeDeadlineSeconds": timeout_s,
+        "activeDeadlineSeconds": _timeout_s(seen, flow),
         "imagePullSecrets": [{"name": secret.name} for secret in spec.image_pull_secrets or ()],
     }
     pod.update({key: value for key, value in optional.items() if value})
@@ -127,6 +135,14 @@ def _spec(seen: Snapshot, flow: ResolvedFlow, container: dict[str, Any]) -> dict
         name = revision_name(flow.name, flow.revision)
         pod["volumes"] = [{"name": CODE_VOLUME, "configMap": {"name": name}}]
     return pod
+
+
+def _timeout_s(seen: Snapshot, flow: ResolvedFlow) -> int | None:
+    """Of the task where the run is one: the flow's is for the whole of it."""
+    if seen.run.task:
+        return seen.run.task.timeout_seconds
+    timeout_s: int | None = _override(seen, "timeout_seconds")
+    return timeout_s or flow.spec.timeout_seconds
 
 
 def _container(seen: Snapshot, flow: ResolvedFlow, attempt: int, default_image: str) -> dict[str, Any]:
@@ -162,6 +178,7 @@ def _env(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> list[dict[str, Any
         "HEADRACE_ENTRYPOINT": flow.spec.entrypoint,
         keys.PARAMETERS_ENV: json.dumps(parameters, separators=(",", ":"), sort_keys=True),
         "HEADRACE_FLOW": flow.name,
+        "HEADRACE_FLOW_REVISION": flow.revision,
         "HEADRACE_FLOW_RUN": run.key.name,
         "HEADRACE_FLOW_RUN_UID": run.uid,
         "HEADRACE_NAMESPACE": run.key.namespace,
@@ -169,11 +186,17 @@ def _env(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> list[dict[str, Any
         "HEADRACE_ATTEMPT": str(attempt),
         "HEADRACE_SCHEDULED_TIME": timestamp(run.scheduled_time) if run.scheduled_time else None,
         "HEADRACE_CODE_DIR": CODE_DIR if _inline(flow) else None,
+        "HEADRACE_RESULTS_URL": flow.spec.results.url if flow.spec.results else None,
+        "HEADRACE_TASK": run.task.model_dump_json(include=TASK_FIELDS) if run.task else None,
+        "HEADRACE_API_DIR": API_DIR if _has_api_access(flow) else None,
+        "HEADRACE_SLOTS_NAMESPACE": (seen.slots_namespace or None) if _has_api_access(flow) else None,
     }
     # The kubelet expands `$(X)` and reads `$$` as `$`; parameters are data.
     merged: Any = [
         {"name": name, "value": value.replace("$", "$$")} for name, value in ours.items() if value is not None
     ]
+    if _has_api_access(flow):
+        merged += [{"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}} for name, path in IDENTITY.items()]
     for env in (flow.spec.env, seen.deployment.spec.env if seen.deployment else None):
         merged = merge(merged, [_variable(variable) for variable in env or ()], field="env")
     result: list[dict[str, Any]] = merged
@@ -183,6 +206,10 @@ def _env(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> list[dict[str, Any
 def _variable(variable: Any) -> Mapping[str, Any]:
     dumped: Mapping[str, Any] = variable.model_dump(by_alias=True, exclude_none=True)
     return dumped
+
+
+def _has_api_access(flow: ResolvedFlow) -> bool:
+    return flow.spec.api_access is ApiAccess.ENABLED
 
 
 def _inline(flow: ResolvedFlow) -> bool:

@@ -73,6 +73,7 @@ def test_the_whole_pod_of_a_plain_inline_flow() -> None:
                         {"name": "HEADRACE_ENTRYPOINT", "value": "etl.py:main"},
                         {"name": "HEADRACE_PARAMETERS", "value": '{"cost":"$$5","day":"2026-01-01"}'},
                         {"name": "HEADRACE_FLOW", "value": "etl"},
+                        {"name": "HEADRACE_FLOW_REVISION", "value": "rev1"},
                         {"name": "HEADRACE_FLOW_RUN", "value": "etl-1"},
                         {"name": "HEADRACE_FLOW_RUN_UID", "value": "run-uid"},
                         {"name": "HEADRACE_NAMESPACE", "value": "team-a"},
