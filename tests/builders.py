@@ -11,6 +11,7 @@ from headrace.api import keys
 from headrace.api.conditions import Phase
 from headrace.api.deployment import DeploymentSpec
 from headrace.api.flow import FlowSpec
+from headrace.api.flowrun import RemoteTask
 from headrace_operator.decide.snapshot import (
     Attempt,
     ConditionView,
@@ -22,6 +23,7 @@ from headrace_operator.decide.snapshot import (
     Run,
     RunStatus,
     Snapshot,
+    Turn,
 )
 from headrace_operator.observe.parse import pod_from
 
@@ -62,6 +64,18 @@ def a_run(**changes: Any) -> Run:
         "status": RunStatus(),
     }
     return Run(**{**fields, **changes})
+
+
+def a_task(**fields: Any) -> RemoteTask:
+    """One task of the run etl-0; `fields` as in a FlowRun's spec.task."""
+    default = {
+        "name": "train",
+        "parent": {"name": "etl-0", "uid": "parent-uid"},
+        "function": "etl.py:train",
+        "input": "file:///results/in",
+        "output": "file:///results/out",
+    }
+    return RemoteTask.model_validate({**default, **fields})
 
 
 def an_attempt(number: int = 1, **changes: Any) -> Attempt:
@@ -136,8 +150,8 @@ def stamp(instant: datetime) -> str:
 
 
 def a_snapshot(run: Run | None = None, **changes: Any) -> Snapshot:
-    """A run that nothing stands in the way of."""
-    fields: dict[str, Any] = {"run": run or a_run(), "flow": a_flow(), "place": Place()}
+    """A run that nothing stands in the way of, and whose turn it is."""
+    fields: dict[str, Any] = {"run": run or a_run(), "flow": a_flow(), "place": Place(), "turn": Turn()}
     return Snapshot(**{**fields, **changes})
 
 

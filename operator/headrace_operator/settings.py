@@ -66,7 +66,9 @@ class Settings(BaseModel):
         1.0, ge=0, description="Seconds by which changes of a Deployment's counts are gathered into one write."
     )
     autosize_delay_s: float = Field(
-        30.0, ge=0, description="Seconds by which the ends of a Flow's runs are gathered, to learn its size in one write."
+        30.0,
+        ge=0,
+        description="Seconds by which the ends of a Flow's runs are gathered, to learn its size in one write.",
     )
     liveness_port: int = Field(8080, ge=0, le=65535, description="Port of /healthz on all addresses; 0 for none.")
     metrics_port: int = Field(9090, ge=0, le=65535, description="Port of /metrics on all addresses; 0 for none.")

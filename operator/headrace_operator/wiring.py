@@ -16,21 +16,35 @@ from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import Connection
 from headrace.kubeapi.errors import ApiError
 from headrace.kubeapi.stream import Stream
+from headrace.slots import LIMIT_LABEL
 from headrace_operator.apply.flow_run import RunApplier
 from headrace_operator.handlers.context import Clock, Context
 from headrace_operator.handlers.worker import work
 from headrace_operator.kube.cluster import ApiCluster, Cluster
 from headrace_operator.kube.fenced import FencedCluster
 from headrace_operator.kube.metered import MeteredCluster
-from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS, FLOWS, PODS, Resource
+from headrace_operator.kube.resources import (
+    CLUSTER_SCOPED,
+    CONCURRENCY_LIMITS,
+    DEPLOYMENTS,
+    FLOW_RUNS,
+    FLOWS,
+    LEASES,
+    NAMESPACES,
+    NODES,
+    PODS,
+    WORK_POOLS,
+    Resource,
+)
 from headrace_operator.leadership import Leadership
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.feeds import Feed
 from headrace_operator.observe.flow_run import RunObserver
 from headrace_operator.observe.history import History
-from headrace_operator.observe.intake import Intake, WorkKey
+from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.parse import run_from
 from headrace_operator.observe.revisions import Revisions
+from headrace_operator.observe.workkeys import WorkKey
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
 from headrace_operator.workqueue import WorkQueue
@@ -87,16 +101,25 @@ class Operator:
             self.queue,
             status_delay_s=settings.status_delay_s,
             autosize_delay_s=settings.autosize_delay_s,
+            monotonic=monotonic,
         )
+        gate = self.intake.gate
         revisions = Revisions(cluster)
         self.context = Context(
             settings=settings,
             cluster=cluster,
             clock=clock,
+            monotonic=monotonic,
             intake=self.intake,
             revisions=revisions,
-            runs=RunObserver(cluster, self.intake, revisions, start_deadline_s=settings.start_deadline_s),
-            applier=RunApplier(cluster, self.intake, default_image=settings.default_image),
+            runs=RunObserver(
+                cluster,
+                self.intake,
+                revisions,
+                start_deadline_s=settings.start_deadline_s,
+                slots_namespace=settings.operator_namespace,
+            ),
+            applier=RunApplier(cluster, self.intake, gate, gate.slots, default_image=settings.default_image),
             metrics=self.metrics,
         )
         self._tasks: list[asyncio.Task[None]] = []
@@ -156,10 +179,19 @@ class Operator:
         yield DEPLOYMENTS, {}
         yield FLOW_RUNS, {"fieldSelector": UNFINISHED}
         yield PODS, {"labelSelector": FLOW_RUN_LABEL}
+        yield CONCURRENCY_LIMITS, {}
+        yield LEASES, {"labelSelector": LIMIT_LABEL}
+        yield WORK_POOLS, {}
+        yield NODES, {}
+        served = self._settings.namespace
+        yield NAMESPACES, {"fieldSelector": f"metadata.name={served}"} if served else {}
 
     def _feed(self, resource: Resource, **selectors: str) -> tuple[Feed, Stream]:
         feed = Feed(resource.kind, self.intake.doors[resource])
-        return feed, Stream(self._client, resource.path(self._settings.namespace), selectors, feed)
+        namespace = "" if resource in CLUSTER_SCOPED else self._settings.namespace
+        if resource is LEASES:
+            namespace = self._settings.operator_namespace
+        return feed, Stream(self._client, resource.path(namespace), selectors, feed)
 
     async def _read_history(self) -> None:
         """Finished runs, once, a page at a time, while the work goes on: only retention waits for them."""

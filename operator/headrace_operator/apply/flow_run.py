@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
 from headrace.api.keys import API_VERSION
 from headrace_operator.apply.events import record_event
 from headrace_operator.apply.pods import create_pod, delete_pod, release_pod
+from headrace_operator.apply.slots import SlotStore, release_slots, take_slots
 from headrace_operator.decide.actions import Action, Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
-from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Unresolved
+from headrace_operator.decide.placement import Pool
+from headrace_operator.decide.quantities import Amounts
+from headrace_operator.decide.queueing.slots import run_holder
+from headrace_operator.decide.run_status import is_back_in_line
+from headrace_operator.decide.sizing import requests_of, size
+from headrace_operator.decide.snapshot import ObjectKey, ResolvedFlow, RunStatus, Snapshot, Turn, Unresolved
+from headrace_operator.errors import SlotsTakenError
 from headrace_operator.kube.cluster import Cluster
 from headrace_operator.kube.resources import FLOW_RUNS
 from headrace_operator.manifests.event import Subject
@@ -25,26 +32,59 @@ class Answers(Protocol):
 
     def pod_seen(self, obj: Mapping[str, Any]) -> None: ...
 
+    def slots_changed(self, limit: str) -> None: ...
+
+
+class Pools(Protocol):
+    """Knows the WorkPools."""
+
+    def pool(self, name: str | None) -> Pool | None: ...
+
 
 class RunApplier:
-    """Carries decisions out; the answers of the API are handed back."""
+    """
+    Carries decisions out; the answers of the API are handed back.
 
-    def __init__(self, cluster: Cluster, answers: Answers, *, default_image: str) -> None:
+    Args:
+        slots: What is known of the slots' Leases.
+    """
+
+    def __init__(
+        self, cluster: Cluster, answers: Answers, pools: Pools, slots: SlotStore, *, default_image: str
+    ) -> None:
         self._cluster = cluster
         self._answers = answers
+        self._pools = pools
+        self._slots = slots
         self._default_image = default_image
 
     async def perform(self, seen: Snapshot, decision: Decision, now: datetime) -> None:
         """
-        Raises: PodRefusedError, PodNameTakenError: the launch was not taken; nothing else was done.
+        Raises: PodRefusedError, PodNameTakenError, SlotsTakenError: the launch was not taken; nothing else was done.
             Conflict: the run has changed since it was read. ApiError.
         """
         for action in decision.actions:
             await self._act(seen, action, now)
         if decision.status is not None:
             await self._write_status(seen, decision)
+            if _is_over(decision.status):
+                await self.give_back(seen)
         for action in decision.afterwards:
             await self._act(seen, action, now)
+
+    def requests(self, seen: Snapshot, flow: ResolvedFlow) -> Amounts:
+        """What the next pod of the run asks for, whatever its pool."""
+        return requests_of(self._manifest(seen, flow, LaunchPod(1)))
+
+    async def give_back(self, seen: Snapshot) -> None:
+        """Free every slot that the run holds. Raises: ApiError."""
+        holder = run_holder(seen.run.key, seen.run.uid)
+        limits = {slot.limit for slot in self._slots.held_by(holder)}
+        if limits:
+            try:
+                await release_slots(self._cluster, self._slots, holder)
+            finally:
+                self._tell_slots(limits)
 
     async def clear_orphans(self, key: ObjectKey, actions: tuple[Action, ...]) -> None:
         """Let go of pods whose run is over. Raises: ApiError."""
@@ -64,7 +104,7 @@ class RunApplier:
 
     async def _act(self, seen: Snapshot, action: Action, now: datetime) -> None:
         if isinstance(action, LaunchPod):
-            await self._launch(seen, action)
+            await self._launch(seen, action, now)
         elif isinstance(action, RecordEvent):
             subject = Subject(API_VERSION, "FlowRun", seen.run.key, seen.run.uid)
             await record_event(self._cluster, subject, action, now)
@@ -79,8 +119,46 @@ class RunApplier:
             if released is not None:
                 self._answers.pod_seen(released)
 
-    async def _launch(self, seen: Snapshot, action: LaunchPod) -> None:
+    async def _launch(self, seen: Snapshot, action: LaunchPod, now: datetime) -> None:
         if isinstance(seen.flow, Unresolved):
             return
-        manifest = pod_manifest(seen, seen.flow, action.attempt, default_image=self._default_image)
-        self._answers.pod_seen(await create_pod(self._cluster, manifest))
+        await self._take_slots(seen, action.turn, now)
+        self._answers.pod_seen(await create_pod(self._cluster, self._manifest(seen, seen.flow, action)))
+
+    def _manifest(self, seen: Snapshot, flow: ResolvedFlow, action: LaunchPod) -> dict[str, Any]:
+        task = seen.run.task
+        resources = size(
+            flow,
+            seen.deployment,
+            task.resources if task else None,
+            attempts=seen.run.status.attempts,
+            learnt=seen.learnt,
+        )
+        return pod_manifest(
+            seen,
+            flow,
+            action.attempt,
+            default_image=self._default_image,
+            pool=self._pools.pool(action.turn.pool),
+            resources=resources,
+        )
+
+    async def _take_slots(self, seen: Snapshot, turn: Turn, now: datetime) -> None:
+        if not turn.limits and not turn.rates:
+            return
+        holder = run_holder(seen.run.key, seen.run.uid)
+        try:
+            taken = await take_slots(self._cluster, self._slots, turn.limits, turn.rates, holder=holder, now=now)
+        finally:
+            self._tell_slots({*(name for name, _ in turn.limits), *turn.rates})
+        if not taken:
+            raise SlotsTakenError(*seen.run.key)
+
+    def _tell_slots(self, limits: Iterable[str]) -> None:
+        for limit in limits:
+            self._answers.slots_changed(limit)
+
+
+def _is_over(status: RunStatus) -> bool:
+    """Whether the run holds nothing any more once this is written."""
+    return (status.phase is not None and status.phase.finished) or is_back_in_line(status)

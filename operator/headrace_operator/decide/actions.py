@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from headrace_operator.decide.snapshot import RunStatus
+from headrace_operator.decide.snapshot import RunStatus, Turn
 
 
 @dataclass(frozen=True, slots=True)
 class LaunchPod:
-    """Create the pod of this attempt; that it exists already is success."""
+    """Take the slots that the run was given, then create the pod of this attempt; that it exists already is success."""
 
     attempt: int
+    turn: Turn = field(default_factory=Turn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Decision:
         status: Written then, once; None leaves it.
         afterwards: Carried out when the status is written: what would lose the outcome if it came before.
         look_again_at: When time alone changes the answer; None if only events do.
+        asks: Nothing but its turn holds the run back; it is to ask for it.
     """
 
     reason: str
@@ -67,3 +69,4 @@ class Decision:
     status: RunStatus | None = None
     afterwards: tuple[Action, ...] = ()
     look_again_at: datetime | None = None
+    asks: bool = False

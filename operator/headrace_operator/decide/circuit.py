@@ -92,7 +92,12 @@ def is_counted(run: FinishedRun, circuit: Circuit) -> bool:
 
 
 def circuit_limit(
-    circuit: Circuit | None, spec: CircuitBreaker | None, *, consecutive: int = 0, uncounted: Iterable[FinishedRun] = ()
+    circuit: Circuit | None,
+    spec: CircuitBreaker | None,
+    *,
+    consecutive: int = 0,
+    uncounted: Iterable[FinishedRun] = (),
+    departed: int = 0,
 ) -> int | None:
     """
     How many runs the circuit breaker allows to be active at once: 0, 1, or None for no bound.
@@ -101,14 +106,15 @@ def circuit_limit(
         circuit: As the Deployment's status in the API has it, `consecutive` too: what is not yet written opens nothing.
         uncounted: Runs that ended and are not in that count. Where they may open the circuit nothing starts until
             the status has it, so that the slot of a failed run is not given on while that is written.
+        departed: Runs that may have ended, and failed: what became of them is being found out.
     """
     if spec is None:
         return None
     state = circuit.state if circuit else None
     ends = [run for run in uncounted if circuit is None or not is_counted(run, circuit)]
     if state is CircuitState.HALF_OPEN:
-        return 0 if ends else 1
-    failed = sum(run.phase in FAILURES for run in ends)
+        return 0 if ends or departed else 1
+    failed = sum(run.phase in FAILURES for run in ends) + departed
     return 0 if failed and consecutive + failed >= spec.failures else _bound(state)
 
 

@@ -17,21 +17,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from headrace.api.conditions import ConditionType, Phase, Reason
+from headrace.api.conditions import Phase, Reason
 from headrace_operator.decide.actions import Action, Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
-from headrace_operator.decide.admission import is_skipped, may_start
+from headrace_operator.decide.admission import is_skipped
 from headrace_operator.decide.circuit import circuit_wait
-from headrace_operator.decide.conditions import condition, shortened, with_condition
+from headrace_operator.decide.conditions import shortened
 from headrace_operator.decide.diagnosis import Waiting, diagnose_end, diagnose_wait
 from headrace_operator.decide.parameters import effective_parameters, parameter_problem
 from headrace_operator.decide.placement import falls_over
-from headrace_operator.decide.run_status import accepted, not_accepted, pending, running
+from headrace_operator.decide.run_status import accepted, not_accepted, not_admitted, pending, running
 from headrace_operator.decide.settle import START_PROBLEMS, Outcome, cancellation, finish, is_live, settle, settle_lost
-from headrace_operator.decide.snapshot import Pod, RunStatus, Snapshot, Unresolved
+from headrace_operator.decide.snapshot import Blocked, Pod, RunStatus, Snapshot, Turn, Unresolved
 from headrace_operator.decide.waiting import SLOW_START_S, UNANSWERED_S
 
 Rule = Callable[[Snapshot, datetime], Decision | None]
 
+OUTRANKED = "a run of higher priority needs its place; it starts again when its turn comes"
 QUIET_START_S = 5.0
 """A pod that runs sooner than this costs no status write of its own while it is pending."""
 
@@ -107,6 +108,31 @@ def _unanswered_at(pod: Pod) -> datetime | None:
     """When a pod that was asked to end counts as unanswered; None if nobody asked."""
     deadline = pod.raw["metadata"].get("deletionTimestamp")
     return datetime.fromisoformat(deadline) + timedelta(seconds=UNANSWERED_S + 1) if deadline else None
+
+
+def outranked(seen: Snapshot, now: datetime) -> Decision | None:
+    """A run of higher priority needs its places: it gives them back, and waits for its turn again."""
+    pod = _current_pod(seen)
+    if pod is None:
+        return _gives_way_between_attempts(seen, now) if seen.outranked and seen.admitted else None
+    if not (seen.outranked or seen.run.status.reason == Reason.OUTRANKED):
+        return None
+    if pod.deleting:
+        return Decision(reason="PodIsEnding", look_again_at=_unanswered_at(pod))
+    # The status first: it tells the pod's end apart from a deletion by somebody else.
+    status = _told(seen, pod, Reason.OUTRANKED, OUTRANKED, now=now)
+    return Decision(
+        reason=Reason.OUTRANKED,
+        status=status if status != seen.run.status else None,
+        afterwards=(DeletePod(pod.key.name, pod.uid),),
+    )
+
+
+def _gives_way_between_attempts(seen: Snapshot, now: datetime) -> Decision | None:
+    status = replace(
+        not_admitted(seen.run.status, Reason.OUTRANKED, OUTRANKED, now), reason=Reason.OUTRANKED, message=OUTRANKED
+    )
+    return Decision(reason=Reason.OUTRANKED, status=status, afterwards=(RecordEvent(Reason.OUTRANKED, OUTRANKED),))
 
 
 def pod_exists(seen: Snapshot, now: datetime) -> Decision | None:
@@ -274,32 +300,37 @@ def skipped(seen: Snapshot, now: datetime) -> Decision | None:
     return finish(seen, now, Outcome(Phase.SKIPPED, reason, message))
 
 
-def waits_for_slot(seen: Snapshot, now: datetime) -> Decision | None:
-    """Every slot of its deployment is taken, or promised to runs ahead of it."""
-    if seen.admitted or may_start(seen):
-        return None
-    # No count of the runs ahead: it would change, and be written, with each run that ends.
-    reason, message = Reason.WAITING_FOR_SLOT, "waits for a slot of its deployment (spec.concurrency.limit)"
-    wait = circuit_wait(seen.deployment.circuit) if seen.deployment else None
-    reason, message = wait or (reason, message)
-    base = accepted(seen, now)
-    conditions = with_condition(
-        base.conditions,
-        condition(ConditionType.ADMITTED, holds=False, reason=reason, message=message, now=now),
-    )
-    status = replace(base, phase=Phase.PENDING, reason=reason, message=message, conditions=conditions)
-    return Decision(reason=reason, status=status if status != seen.run.status else None)
-
-
 def earlier_pod_is_live(seen: Snapshot, _now: datetime) -> Decision | None:
     """A pod of the attempt before, or of a deleted run of the same name, must have ended first."""
     earlier = tuple(pod for pod in seen.pods if pod.run_uid != seen.run.uid or is_live(pod))
     return Decision(reason="EarlierPodIsLive", actions=clear_orphans(earlier)) if earlier else None
 
 
+def asks_for_its_turn(seen: Snapshot, _now: datetime) -> Decision | None:
+    """Nothing else is in the way."""
+    return Decision(reason="AsksForItsTurn", asks=True) if seen.turn is None else None
+
+
+def waits_for_its_turn(seen: Snapshot, now: datetime) -> Decision | None:
+    """What it needs is taken, or promised to runs ahead of it."""
+    if not isinstance(seen.turn, Blocked):
+        return None
+    # No count of the runs ahead is in the message: it would change, and be written, with each run that ends.
+    reason, message = seen.turn.reason, seen.turn.message
+    status = replace(
+        not_admitted(accepted(seen, now), reason, message, now),
+        phase=Phase.RETRYING if seen.run.status.attempts else Phase.PENDING,
+        reason=reason,
+        message=shortened(message),
+    )
+    return Decision(reason=reason, status=status if status != seen.run.status else None)
+
+
 def starts(seen: Snapshot, _now: datetime) -> Decision | None:
-    """Nothing is in the way: the next attempt's pod is created."""
-    return Decision(reason="Launched", actions=(LaunchPod(_next_attempt(seen)),))
+    """It is its turn: the next attempt's pod is created."""
+    if not isinstance(seen.turn, Turn):
+        return None
+    return Decision(reason="Launched", actions=(LaunchPod(_next_attempt(seen), seen.turn),))
 
 
 RULES: tuple[Rule, ...] = (
@@ -309,6 +340,7 @@ RULES: tuple[Rule, ...] = (
     pod_ended,
     pod_lost,
     cancelled,
+    outranked,
     pod_exists,
     pod_unseen,
     key_unsettled,
@@ -318,8 +350,9 @@ RULES: tuple[Rule, ...] = (
     suspended,
     backs_off,
     skipped,
-    waits_for_slot,
     earlier_pod_is_live,
+    asks_for_its_turn,
+    waits_for_its_turn,
     starts,
 )
 

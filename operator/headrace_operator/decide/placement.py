@@ -20,8 +20,7 @@ from headrace.api.conditions import Reason
 from headrace.api.workpool import Pricing, WorkPoolSpec
 from headrace_operator.decide.errors import InvalidQuantity
 from headrace_operator.decide.quantities import Amounts, format_amount, parse_quantity
-from headrace_operator.decide.queueing.terms import Blocked
-from headrace_operator.decide.snapshot import Attempt, Placement
+from headrace_operator.decide.snapshot import Attempt, Blocked, Placement
 
 EVERYWHERE: Final = frozenset({"cpu", "memory", "ephemeral-storage"})
 """Every node has them, so that a pool need not name them."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from headrace.api.conditions import ConditionType, Phase, Reason
+from headrace.api.conditions import Phase, Reason
 from headrace_operator.decide.actions import Decision, RecordEvent
-from headrace_operator.decide.conditions import condition, shortened, with_condition
-from headrace_operator.decide.run_status import accepted
+from headrace_operator.decide.conditions import shortened
+from headrace_operator.decide.run_status import accepted, not_admitted
 from headrace_operator.decide.settle import Outcome, finish
 from headrace_operator.decide.snapshot import Snapshot
 
@@ -39,16 +39,12 @@ def foreign_pod(seen: Snapshot, pod: str, *, now: datetime) -> Decision:
 def _waits(seen: Snapshot, message: str, now: datetime) -> Decision:
     again = now + timedelta(seconds=TRY_AGAIN_S)
     base = accepted(seen, now)
-    conditions = with_condition(
-        base.conditions,
-        condition(ConditionType.ADMITTED, holds=False, reason=Reason.POD_CREATION_FAILED, message=message, now=now),
-    )
+    lacking = not_admitted(base, Reason.POD_CREATION_FAILED, message, now)
     status = replace(
-        base,
+        lacking,
         phase=Phase.RETRYING if base.attempts else Phase.PENDING,
         reason=Reason.POD_CREATION_FAILED,
         message=shortened(message),
-        conditions=conditions,
     )
     if status == seen.run.status:
         return Decision(reason=Reason.POD_CREATION_FAILED, look_again_at=again)

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from headrace.api.conditions import ConditionType, Phase, Reason
-from headrace_operator.decide.conditions import condition, shortened, with_condition
+from headrace_operator.decide.conditions import condition, find_condition, shortened, with_condition
 from headrace_operator.decide.parameters import effective_parameters
 from headrace_operator.decide.snapshot import Attempt, Pod, RunStatus, Snapshot, Unresolved
 
@@ -118,3 +118,17 @@ def pending(seen: Snapshot, pod: Pod, reason: Reason, message: str, *, now: date
     base = admitted(seen, pod, now)
     phase = Phase.RETRYING if pod.attempt > 1 else Phase.PENDING
     return replace(base, phase=phase, reason=reason, message=shortened(message))
+
+
+def not_admitted(status: RunStatus, reason: Reason, message: str, now: datetime) -> RunStatus:
+    """The status of a run that waits for a place; of one that was outranked that stays said, whatever it waits for."""
+    if is_back_in_line(status):
+        return status
+    lacks = condition(ConditionType.ADMITTED, holds=False, reason=reason, message=message, now=now)
+    return replace(status, conditions=with_condition(status.conditions, lacks))
+
+
+def is_back_in_line(status: RunStatus) -> bool:
+    """Whether the run had its places and gave them to one of higher priority, and has not got them again."""
+    found = find_condition(status.conditions, ConditionType.ADMITTED)
+    return found is not None and (found.status, found.reason) == ("False", Reason.OUTRANKED)

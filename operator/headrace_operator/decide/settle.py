@@ -12,7 +12,7 @@ from headrace_operator.decide.admission import is_replaced
 from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.diagnosis import Ending, Fate, Report
 from headrace_operator.decide.retry import MOVES, failures_so_far, next_attempt_at
-from headrace_operator.decide.run_status import accepted, admitted
+from headrace_operator.decide.run_status import accepted, admitted, not_admitted
 from headrace_operator.decide.snapshot import Attempt, Pod, RunStatus, Snapshot, Unresolved
 
 START_PROBLEMS: frozenset[str] = frozenset(
@@ -105,13 +105,18 @@ def cancellation(seen: Snapshot) -> Outcome | None:
     """How the run ends if somebody, or a newer run, asked for its end; None if nobody did."""
     if seen.run.cancel:
         return Outcome(Phase.CANCELLED, Reason.CANCELLED, "cancelled on request (spec.cancel)")
+    if seen.run.task is not None and seen.parent_is_over:
+        message = f"FlowRun {seen.run.task.parent.name}, which called this task, is over or was cancelled"
+        return Outcome(Phase.CANCELLED, Reason.CANCELLED, message)
     if is_replaced(seen):
         return Outcome(Phase.CANCELLED, Reason.REPLACED, "replaced by a newer run of its deployment")
     return None
 
 
 def retry_policy(seen: Snapshot, *, infrastructure: bool) -> RetryPolicy:
-    """The Deployment's policy where it sets one, else the Flow's."""
+    """The Deployment's policy where it sets one, else the Flow's. A remote task's own retries are made in its pod."""
+    if seen.run.task is not None and not infrastructure:
+        return RetryPolicy(limit=0)
     name = "infrastructure_retries" if infrastructure else "retries"
     ours: RetryPolicy | None = getattr(seen.deployment.spec, name) if seen.deployment else None
     if ours is not None:
@@ -132,7 +137,7 @@ def _what_next(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime)
         told = Outcome(Phase.FAILED, Reason(str(seen.run.status.reason)), seen.run.status.message or ending.message)
         return finish(seen, now, told, status=status)
     if ending.reason in MOVES:
-        return _goes_elsewhere(seen, ending, status)
+        return _goes_elsewhere(seen, ending, status, now)
     return _retry_or_finish(seen, ending, status, now)
 
 
@@ -140,10 +145,14 @@ def _moved(seen: Snapshot, pod: Pod, ending: Ending) -> Reason | None:
     """Why we ended the pod ourselves, to start the run anew elsewhere; None if we did not."""
     told = seen.run.status.reason
     of_this_pod = any(a.number == pod.attempt and a.finished_at is None for a in seen.run.status.attempts)
-    return Reason(told) if told in MOVES and of_this_pod and ending.reason is Reason.POD_DELETED else None
+    if told not in MOVES or not of_this_pod or ending.fate is Fate.DONE:
+        return None
+    # A run that was outranked runs already, and ends in its own way when it is told to; the others never began.
+    ended_by_us = told == Reason.OUTRANKED or ending.reason is Reason.POD_DELETED
+    return Reason(told) if ended_by_us else None
 
 
-def _goes_elsewhere(seen: Snapshot, ending: Ending, status: RunStatus) -> Decision:
+def _goes_elsewhere(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime) -> Decision:
     """The next attempt starts as soon as there is a place for it; nobody's retries are spent on that."""
     waiting = replace(
         status,
@@ -152,6 +161,8 @@ def _goes_elsewhere(seen: Snapshot, ending: Ending, status: RunStatus) -> Decisi
         message=shortened(ending.message),
         observed_generation=seen.run.generation,
     )
+    if ending.reason is Reason.OUTRANKED:
+        waiting = not_admitted(waiting, ending.reason, ending.message, now)
     event = RecordEvent(ending.reason, ending.message, warning=True)
     return Decision(reason=ending.reason, status=waiting, afterwards=(event,))
 

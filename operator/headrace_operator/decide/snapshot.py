@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 
 from headrace.api.conditions import Phase, Reason
 from headrace.api.deployment import Circuit, ConcurrencySpec, DeploymentSpec
-from headrace.api.flow import FlowSpec
+from headrace.api.flow import FlowSpec, LearntSize
+from headrace.api.flowrun import RemoteTask
 from headrace_operator.decide.quantities import Amounts
 
 
@@ -98,6 +99,8 @@ class Run:
     deleting: bool
     status: RunStatus
     idempotency_key: str | None = None
+    task: RemoteTask | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def finished(self) -> bool:
@@ -151,6 +154,32 @@ class Unresolved:
 
     reason: Reason
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """What a run waits for. The message stays the same as long as the cause does, and says what to do."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """
+    What a run was given to start with.
+
+    Args:
+        pool: The WorkPool of its pod; None where no pools are in use.
+        limits: Slots to hold by Lease before the pod is made, by limit, sorted.
+        rates: Limits in whose rate the start is noted.
+        requests: What the pod asks for, as far as its pool counts it.
+    """
+
+    pool: str | None = None
+    limits: tuple[tuple[str, int], ...] = ()
+    rates: tuple[str, ...] = ()
+    requests: Amounts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +248,11 @@ class Snapshot:
         placement: Of its current pod; None where that is in no WorkPool.
         first: Another run that has its idempotency key.
         key_is_settled: Whether it is known who has the key: the runs that finished before the start were read.
+        turn: What it was given to start with, or what it waits for; None: it has not asked.
+        outranked: A run of higher priority was promised its place.
+        learnt: What earlier runs of its Flow used.
+        parent_is_over: It is a task of a run that has ended, is gone, or was told to end.
+        slots_namespace: Where the Leases of ConcurrencyLimits are. Empty: pods are not told.
     """
 
     run: Run
@@ -232,3 +266,8 @@ class Snapshot:
     placement: Placement | None = None
     first: ObjectKey | None = None
     key_is_settled: bool = True
+    turn: Turn | Blocked | None = None
+    outranked: bool = False
+    learnt: LearntSize | None = None
+    parent_is_over: bool = False
+    slots_namespace: str = ""

@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.decide.queueing.board import Board
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.kube.cluster import Cluster
 from headrace_operator.observe.flow_run import RunObserver
+from headrace_operator.observe.gate import Gate
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.revisions import Revisions
+from headrace_operator.observe.slots import Slots
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
 
@@ -26,11 +29,27 @@ class Context:
     settings: Settings
     cluster: Cluster
     clock: Clock
+    monotonic: Callable[[], float]
     intake: Intake
     revisions: Revisions
     runs: RunObserver
     applier: RunApplier
     metrics: Metrics
+
+    @property
+    def gate(self) -> Gate:
+        """Where runs ask for their turn."""
+        return self.intake.gate
+
+    @property
+    def board(self) -> Board:
+        """Who holds what, and who waits for what."""
+        return self.intake.gate.board
+
+    @property
+    def slots(self) -> Slots:
+        """The Leases of ConcurrencyLimits."""
+        return self.intake.gate.slots
 
 
 Reconcile = Callable[[Context, ObjectKey], Awaitable[float | None]]

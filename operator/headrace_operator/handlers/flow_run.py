@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 
 from headrace_operator.decide.actions import Decision, LaunchPod
+from headrace_operator.decide.demand import wish_of
 from headrace_operator.decide.lifecycle import clear_orphans, decide
 from headrace_operator.decide.refusal import foreign_pod, pod_refused
-from headrace_operator.decide.snapshot import ObjectKey, Snapshot
-from headrace_operator.errors import PodNameTakenError, PodRefusedError
+from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Unresolved
+from headrace_operator.errors import PodNameTakenError, PodRefusedError, SlotsTakenError
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.observe.flow_run import Orphans
 
 log = structlog.get_logger()
+
+SLOTS_RETRY_S = 0.2
+"""A slot was lost to a task: the board knows by then, and has the run wait, or finds it another one."""
 
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:
@@ -23,11 +29,26 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     if isinstance(seen, Orphans):
         await context.applier.clear_orphans(key, clear_orphans(seen.pods))
         return None
-    decision = decide(seen, context.clock())
-    launches = any(isinstance(action, LaunchPod) for action in decision.actions)
-    if launches:  # before anything is awaited: two runs must not take one slot
-        context.intake.cache.charge(key)
-    return await (_launch(context, seen, decision) if launches else _perform(context, seen, decision))
+    decision = _decided(context, seen)
+    launch = next((action for action in decision.actions if isinstance(action, LaunchPod)), None)
+    if launch is None:
+        return await _perform(context, seen, decision)
+    # Before anything is awaited: from now on it counts as active, whatever becomes of the launch.
+    context.gate.charge(key, launch.turn)
+    return await _launch(context, seen, decision)
+
+
+def _decided(context: Context, seen: Snapshot) -> Decision:
+    """The decision; a run that needs its turn for that asks at the gate, and one that needs none leaves the line."""
+    now = context.clock()
+    decision = decide(seen, now)
+    if not decision.asks or isinstance(seen.flow, Unresolved):
+        context.gate.withdraw(seen.run.key)
+        return decision
+    around = context.gate.around(seen.run)
+    requests = context.applier.requests(seen, seen.flow) if around.pools else ()
+    wish = wish_of(seen, seen.flow, around, priority=context.intake.cache.priority_of(seen.run), requests=requests)
+    return decide(replace(seen, turn=context.gate.ask(wish, now)), now)
 
 
 async def _perform(context: Context, seen: Snapshot, decision: Decision) -> float | None:
@@ -39,14 +60,20 @@ async def _perform(context: Context, seen: Snapshot, decision: Decision) -> floa
 
 
 async def _launch(context: Context, seen: Snapshot, decision: Decision) -> float | None:
-    """As `_perform`; a pod that the API server does not take gives the slot back and is told in the status."""
+    """As `_perform`; a launch that is refused gives back what the run was given, and is told in the status."""
+    key = seen.run.key
     try:
         return await _perform(context, seen, decision)
+    except SlotsTakenError:
+        context.gate.discharge(key)
+        return SLOTS_RETRY_S
     except PodRefusedError as error:
         refusal = pod_refused(seen, error.message, final=error.final, now=context.clock())
     except PodNameTakenError as error:
         refusal = foreign_pod(seen, error.name, now=context.clock())
-    context.intake.cache.discharge(seen.run.key)
+    context.gate.discharge(key)
+    if not seen.admitted:  # a retry keeps what it held before
+        await context.applier.give_back(seen)
     return await _perform(context, seen, refusal)
 
 

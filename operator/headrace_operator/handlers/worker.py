@@ -10,10 +10,20 @@ import structlog
 from headrace.kubeapi.errors import ApiError, Conflict, NotFound
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.errors import LeadershipLostError
-from headrace_operator.handlers import autosize, deployment, flow, flow_run, retention
+from headrace_operator.handlers import (
+    admission,
+    autosize,
+    concurrency_limit,
+    deployment,
+    flow,
+    flow_run,
+    retention,
+    work_pool,
+)
 from headrace_operator.handlers.context import Context, Reconcile
-from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS, FLOWS, Resource
-from headrace_operator.observe.intake import Door, Kind, WorkKey
+from headrace_operator.kube.resources import CONCURRENCY_LIMITS, DEPLOYMENTS, FLOW_RUNS, FLOWS, WORK_POOLS, Resource
+from headrace_operator.observe.intake import Door
+from headrace_operator.observe.workkeys import Kind, WorkKey
 from headrace_operator.workqueue import WorkQueue
 
 log = structlog.get_logger()
@@ -23,6 +33,9 @@ RECONCILES: Mapping[Kind, Reconcile] = {
     Kind.DEPLOYMENT: deployment.reconcile,
     Kind.FLOW_RUN: flow_run.reconcile,
     Kind.RETENTION: retention.reconcile,
+    Kind.LIMIT: concurrency_limit.reconcile,
+    Kind.POOL: work_pool.reconcile,
+    Kind.ADMISSION: admission.reconcile,
     Kind.AUTOSIZE: autosize.reconcile,
 }
 _RESOURCES: Mapping[Kind, Resource] = {
@@ -30,6 +43,8 @@ _RESOURCES: Mapping[Kind, Resource] = {
     Kind.AUTOSIZE: FLOWS,
     Kind.DEPLOYMENT: DEPLOYMENTS,
     Kind.FLOW_RUN: FLOW_RUNS,
+    Kind.LIMIT: CONCURRENCY_LIMITS,
+    Kind.POOL: WORK_POOLS,
 }
 
 

@@ -35,3 +35,6 @@ WORK_POOLS = Resource(keys.API_VERSION, keys.WORKPOOLS.kind, keys.WORKPOOLS.plur
 CONCURRENCY_LIMITS = Resource(keys.API_VERSION, keys.CONCURRENCYLIMITS.kind, keys.CONCURRENCYLIMITS.plural)
 NODES = Resource("v1", "Node", "nodes")
 NAMESPACES = Resource("v1", "Namespace", "namespaces")
+
+CLUSTER_SCOPED = frozenset({WORK_POOLS, CONCURRENCY_LIMITS, NODES, NAMESPACES})
+"""Those whose objects are in no namespace."""

@@ -12,17 +12,19 @@ Three rules keep it true:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from headrace.api.conditions import ConditionType
 from headrace.api.deployment import Circuit, DeploymentSpec
-from headrace.api.flow import FlowSpec
+from headrace.api.flow import FlowSpec, LearntSize
 from headrace_operator.decide.conditions import find_condition
-from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Place, Pod, Run
+from headrace_operator.decide.run_status import is_back_in_line
+from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Place, Pod, Run, Turn
 from headrace_operator.observe.ledger import Ledger, Standing
+from headrace_operator.observe.nodes import NodeRecord
 from headrace_operator.observe.parse import instant
 from headrace_operator.observe.records import LimitRecord, NamespaceRecord, PoolRecord
 
@@ -46,6 +48,7 @@ class FlowRecord:
     ready_generation: int | None
     conditions: tuple[ConditionView, ...]
     obj: dict[str, Any]
+    learnt: LearntSize | None = None
 
     @property
     def refusal(self) -> str | None:
@@ -73,6 +76,7 @@ class DeploymentRecord:
     status: dict[str, Any]
     circuit: Circuit | None = None
     circuit_reset: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def scheduled_until(self) -> dict[str, datetime | None]:
@@ -82,7 +86,7 @@ class DeploymentRecord:
         return new | {memory["name"]: instant(memory.get("lastScheduledTime")) for memory in noted}
 
 
-Record = FlowRecord | DeploymentRecord | Run | Pod | LimitRecord | PoolRecord | NamespaceRecord
+Record = FlowRecord | DeploymentRecord | Run | Pod | LimitRecord | PoolRecord | NamespaceRecord | NodeRecord
 
 
 class Gone:
@@ -112,9 +116,10 @@ class Cache:
         self.limits: dict[ObjectKey, LimitRecord] = {}
         self.pools: dict[ObjectKey, PoolRecord] = {}
         self.namespaces: dict[ObjectKey, NamespaceRecord] = {}
+        self.nodes: dict[ObjectKey, NodeRecord] = {}
         self._pods_of: dict[ObjectKey, dict[ObjectKey, Pod]] = {}
         self._ledgers: dict[ObjectKey, Ledger] = {}
-        self._launching: set[ObjectKey] = set()
+        self._launching: dict[ObjectKey, Turn] = {}
         self._gone = Gone()
 
     def put_flow(self, record: FlowRecord) -> bool:
@@ -137,6 +142,10 @@ class Cache:
         """Hold it, if it is news; whether it is."""
         return self._put(self.namespaces, record)
 
+    def put_node(self, record: NodeRecord) -> bool:
+        """Hold it, if it is news; whether it is."""
+        return self._put(self.nodes, record)
+
     def put_run(self, run: Run) -> bool:
         """Hold it, if it is news; a finished run is dropped instead. Whether it was news."""
         if run.finished and not self.holds_pods(run.key):
@@ -157,7 +166,7 @@ class Cache:
         if old is not None and old.run != pod.run:  # somebody changed its label
             self._forget_pod(old)
         self._pods_of.setdefault(pod.run, {})[pod.key] = pod
-        self._launching.discard(pod.run)
+        self._launching.pop(pod.run, None)
         self._settle_run(pod.run)
         return True
 
@@ -180,6 +189,10 @@ class Cache:
     def drop_namespace(self, key: ObjectKey, uid: str) -> bool:
         """Forget it; whether it was held."""
         return self._drop(self.namespaces, key, uid) is not None
+
+    def drop_node(self, key: ObjectKey, uid: str) -> bool:
+        """Forget it; whether it was held."""
+        return self._drop(self.nodes, key, uid) is not None
 
     def drop_run(self, key: ObjectKey, uid: str) -> bool:
         """Forget it, its place in its deployment too; whether it was held."""
@@ -204,19 +217,27 @@ class Cache:
         """Whether a pod of the run waits for its outcome to be written."""
         return any(pod.held for pod in self.pods_of(run))
 
-    def charge(self, run: ObjectKey) -> None:
-        """Count the run as active: its pod is about to be created."""
-        self._launching.add(run)
+    def charge(self, run: ObjectKey, turn: Turn) -> None:
+        """Count the run as active: its pod is about to be created, with what it was given for that."""
+        self._launching[run] = turn
         self._reindex(run)
+
+    def turn_of(self, run: ObjectKey) -> Turn | None:
+        """What a run that is being launched was given; None once its pod is known, or if it is not being launched."""
+        return self._launching.get(run)
 
     def discharge(self, run: ObjectKey) -> None:
         """Its pod was refused: it waits again."""
-        self._launching.discard(run)
+        self._launching.pop(run, None)
         self._reindex(run)
 
     def is_admitted(self, run: Run) -> bool:
-        """Whether it holds its deployment's slot: from its launch to its end, retries included."""
-        return bool(run.status.attempts) or run.key in self._launching or run.key in self._pods_of
+        """Whether it holds its places: from its launch to its end, retries included, unless it was outranked."""
+        if run.key in self._launching:
+            return True
+        if is_back_in_line(run.status):
+            return self.holds_pods(run.key)
+        return bool(run.status.attempts) or run.key in self._pods_of
 
     def ledger(self, deployment: ObjectKey) -> Ledger:
         """The deployment's runs; empty where it has none."""
@@ -260,7 +281,7 @@ class Cache:
             self._reindex(key)
 
     def _forget_run(self, run: Run) -> None:
-        self._launching.discard(run.key)
+        self._launching.pop(run.key, None)
         if run.deployment_ref is not None:
             self._leave_ledger(ObjectKey(run.key.namespace, run.deployment_ref), run.key)
 
@@ -278,6 +299,13 @@ class Cache:
             self.drop_run(key, run.uid)
         else:
             self._reindex(key)
+
+    def labels_of(self, run: Run) -> dict[str, str]:
+        """The run's labels, with those of its Deployment and of its Flow that it does not set itself."""
+        flow = self.flows.get(ObjectKey(run.key.namespace, self._flow_name(run) or ""))
+        deployment = self._deployment_of(run)
+        of_flow = flow.obj["metadata"].get("labels") or {} if flow else {}
+        return {**of_flow, **(deployment.labels if deployment else {}), **run.labels}
 
     def _flow_name(self, run: Run) -> str | None:
         if run.flow_ref is not None:

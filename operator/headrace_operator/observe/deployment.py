@@ -26,6 +26,7 @@ def circuit_allows(record: DeploymentRecord, history: History) -> int | None:
         record.spec.circuit_breaker,
         consecutive=record.status.get("consecutiveFailures") or 0,
         uncounted=history.ends(Owner(*record.key), circuit.counted_until or record.created),
+        departed=history.departures.of(record.key),
     )
 
 

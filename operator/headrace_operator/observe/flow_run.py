@@ -7,9 +7,11 @@ taken from the cache at once, so that the snapshot is of one instant.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace.api.conditions import Reason
+from headrace.api.flow import LearntSize
+from headrace.api.flowrun import ParentRef
 from headrace.kubeapi.errors import NotFound
 from headrace_operator.decide.snapshot import DeploymentView, ObjectKey, Pod, ResolvedFlow, Run, Snapshot, Unresolved
 from headrace_operator.kube.cluster import Reader
@@ -20,6 +22,8 @@ from headrace_operator.observe.deployment import circuit_allows
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.parse import run_from
 from headrace_operator.observe.revisions import Revisions
+from headrace_operator.observe.task_runs import is_ending
+from headrace_operator.observe.usage import sized_flow
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +35,27 @@ class Orphans:
 
 
 class RunObserver:
-    """Builds snapshots of FlowRuns."""
+    """
+    Builds snapshots of FlowRuns.
 
-    def __init__(self, reader: Reader, intake: Intake, revisions: Revisions, *, start_deadline_s: float) -> None:
+    Args:
+        start_deadline_s, slots_namespace: As a Snapshot has them.
+    """
+
+    def __init__(
+        self,
+        reader: Reader,
+        intake: Intake,
+        revisions: Revisions,
+        *,
+        start_deadline_s: float,
+        slots_namespace: str = "",
+    ) -> None:
         self._reader = reader
         self._intake = intake
         self._revisions = revisions
         self._start_deadline_s = start_deadline_s
+        self._slots_namespace = slots_namespace
 
     @property
     def _cache(self) -> Cache:
@@ -55,10 +73,12 @@ class RunObserver:
         flow = await self._resolve(run)
         lost = await self._is_lost(run)
         first = await self._first(run)
+        parent_is_over = run.task is not None and await self._is_over(run.key.namespace, run.task.parent)
         current = self._cache.runs.get(key)
         if flow is None or current is None or current.uid != run.uid:
             return None
-        return Snapshot(
+        gate = self._intake.gate
+        seen = Snapshot(
             run=current,
             flow=flow,
             deployment=self._deployment_view(current),
@@ -67,14 +87,37 @@ class RunObserver:
             lost=lost and current.status.attempts == run.status.attempts,
             place=self._cache.place(current),
             start_deadline_s=self._start_deadline_s,
+            slots_namespace=self._slots_namespace,
+            parent_is_over=parent_is_over,
+            turn=self._cache.turn_of(key),
+            outranked=gate.is_outranked(key),
+            learnt=self._learnt(current),
             first=first,
             key_is_settled=current.idempotency_key is None or self._intake.history_is_complete,
         )
+        return replace(seen, placement=gate.placement(seen))
+
+    async def _is_over(self, namespace: str, parent: ParentRef) -> bool:
+        """Whether a run has ended, is gone, or was told to end; what the cache lacks is asked for before it is believed."""
+        key = ObjectKey(namespace, parent.name)
+        held = self._cache.runs.get(key)
+        if held is not None and held.uid == parent.uid:
+            return is_ending(held)
+        if self._intake.history.has_finished(key, parent.uid):
+            return True
+        try:
+            obj = await self._reader.get(FLOW_RUNS, key.namespace, key.name)
+        except NotFound:
+            return True
+        found = run_from(obj)
+        if found.uid == parent.uid and not found.finished:
+            self._intake.run_seen(obj)
+        return found.uid != parent.uid or is_ending(found)
 
     async def _without_run(self, key: ObjectKey) -> Orphans | None:
         """Absence from the stream is no proof: a run may have finished, or not have been heard of yet."""
         pods = self._cache.pods_of(key)
-        left = self._intake.unresolved.get(key)
+        left = self._intake.history.departures.uid(key)
         if not pods and left is None:
             return None
         if left is None and all(self._intake.history.has_finished(key, pod.run_uid) for pod in pods):
@@ -181,6 +224,10 @@ class RunObserver:
     def _revision_of_pods(self, run: Run) -> str | None:
         """The operator may have died between a pod's creation and the first status: the pod tells what was pinned."""
         return next((pod.revision for pod in self._cache.pods_of(run.key) if pod.run_uid == run.uid), None)
+
+    def _learnt(self, run: Run) -> LearntSize | None:
+        flow = sized_flow(run, self._cache)
+        return None if flow is None else self._cache.flows[flow].learnt
 
     def _deployment_view(self, run: Run) -> DeploymentView | None:
         if run.deployment_ref is None:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from headrace_operator.decide.circuit import COUNTING
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey, Run
+from headrace_operator.observe.departures import Departures
 from headrace_operator.observe.usage import Usages
 
 
@@ -24,6 +25,7 @@ class History:
 
     def __init__(self) -> None:
         self.is_complete = False
+        self.departures = Departures()
         self.usages = Usages()
         self._ends: dict[Owner, dict[str, FinishedRun]] = {}
         self._by_owner: dict[Owner, dict[ObjectKey, FinishedRun]] = {}

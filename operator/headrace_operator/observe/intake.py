@@ -34,7 +34,7 @@ from headrace_operator.kube.resources import (
 )
 from headrace_operator.observe.cache import Cache, DeploymentRecord, FlowRecord
 from headrace_operator.observe.claims import Claims
-from headrace_operator.observe.deployment import runs_allowed
+from headrace_operator.observe.departures import Departure
 from headrace_operator.observe.gate import Gate
 from headrace_operator.observe.history import History, Owner
 from headrace_operator.observe.nodes import node_record
@@ -43,6 +43,7 @@ from headrace_operator.observe.parse import (
     circuit_from,
     conditions_from,
     instant,
+    learnt_from,
     object_key,
     pod_from,
     run_from,
@@ -50,8 +51,9 @@ from headrace_operator.observe.parse import (
 )
 from headrace_operator.observe.records import limit_record, namespace_record, pool_record, tell
 from headrace_operator.observe.slots import Slots
-from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
+from headrace_operator.observe.task_runs import TaskRuns
 from headrace_operator.observe.usage import sized_flow
+from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
 
 AUTOSIZE_DELAY_S = 30.0
 ANSWER_DELAY_S = 1.0
@@ -83,8 +85,8 @@ class Intake:
 
     Args:
         status_delay_s: By how much looks at counts are put off, to gather several changes into one status.
-        monotonic: Seconds that never go back: since when a slot is unchanged.
         autosize_delay_s: The same for what a Flow learns from its runs.
+        monotonic: Seconds that never go back: since when a slot is unchanged.
     """
 
     def __init__(
@@ -95,12 +97,14 @@ class Intake:
         *,
         status_delay_s: float,
         autosize_delay_s: float = AUTOSIZE_DELAY_S,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cache = cache
         self.history = history
+        self.gate = Gate(cache, history, Slots(), waker, status_delay_s=status_delay_s)
+        self._monotonic = monotonic
         self.claims = Claims()
-        self.unresolved: dict[ObjectKey, str] = {}
-        """Runs that left the stream, by uid: deleted, or finished by a write whose answer was not heard."""
+        self.tasks = TaskRuns()
         self._waker = waker
         self._status_delay_s = status_delay_s
         self._autosize_delay_s = autosize_delay_s
@@ -142,8 +146,6 @@ class Intake:
             self.cache.reindex_deployment(record.key)
             self._wake_runs(self.cache.ledger(record.key).all())
         is_counted = old is not None and old.circuit != record.circuit
-        if is_counted:
-            self._wake_waiting(record)
         if is_other or is_counted or (old is not None and old.scheduled_until != record.scheduled_until):
             self._waker.add(WorkKey(Kind.RETENTION, record.key))  # a run that was not noted yet may go now
 
@@ -156,16 +158,19 @@ class Intake:
     def run_seen(self, obj: Mapping[str, Any]) -> None:
         """A FlowRun is there, or has changed."""
         run = run_from(obj)
-        left = self.unresolved.pop(run.key, None)
-        if left not in {None, run.uid}:  # another run has the name: that one is gone
-            self.claims.drop(left)
+        left = self.history.departures.settle(run.key)
+        if left is not None and left.uid != run.uid:  # another run has the name: that one is gone
+            self.claims.drop(left.uid)
         self.claims.put(run)
         owner = self.history.put(run)
         if owner is not None:
             self._wake_owner(owner, run)
+        if left is not None and left.deployment is not None:
+            self.gate.deployment_changed(left.deployment)
         if self.cache.put_run(run):
             self._run_changed(run.key, run.uid)
             self._waker.add(WorkKey(Kind.FLOW_RUN, run.key))
+            self._wake_runs(self.tasks.changed(run))
             self._wake_deployment(run.key.namespace, run.deployment_ref)
 
     def run_gone(self, key: ObjectKey, uid: str) -> None:
@@ -173,21 +178,31 @@ class Intake:
         held = self.cache.runs.get(key)
         if held is not None and held.finished and self.cache.holds_pods(key):
             return  # its end was our own write, and its pods are about to be let go
+        if held is not None and held.uid == uid and not self.history.has_finished(key, uid):
+            self._departed(held)
         is_news = self.cache.drop_run(key, uid) and held is not None
         if is_news and held is not None:
+            self._run_changed(key, uid)
+            self._wake_runs(self.tasks.gone(key))
             self._wake_deployment(key.namespace, held.deployment_ref)
-        if is_news and not self.history.has_finished(key, uid):
-            self.unresolved[key] = uid
         if self.cache.holds_pods(key):
             self._waker.add(WorkKey(Kind.FLOW_RUN, key))
-        elif is_news and key in self.unresolved:
+        elif is_news and self.history.departures.uid(key) == uid:
             self._waker.add(WorkKey(Kind.FLOW_RUN, key), ANSWER_DELAY_S)
+
+    def _departed(self, run: Run) -> None:
+        """It ended or was deleted: until that is known it may be the failure that opens its Deployment's circuit."""
+        deployment = ObjectKey(run.key.namespace, run.deployment_ref) if run.deployment_ref else None
+        self.history.departures.add(run.key, Departure(run.uid, deployment))
+        if deployment is not None:
+            self.gate.deployment_changed(deployment)
 
     def run_deleted(self, key: ObjectKey, uid: str) -> None:
         """A run that had left the stream, or had finished, is confirmed to be gone."""
         self.claims.drop(uid)
-        if self.unresolved.get(key) == uid:
-            del self.unresolved[key]
+        left = self.history.departures.settle(key) if self.history.departures.uid(key) == uid else None
+        if left is not None and left.deployment is not None:
+            self.gate.deployment_changed(left.deployment)
 
     def run_retired(self, run: FinishedRun) -> None:
         """A finished run was deleted."""
@@ -260,12 +275,13 @@ class Intake:
         """A WorkPool was deleted; runs in it go on."""
         if self.cache.drop_pool(key, uid):
             self.gate.pool_changed(key.name, None)
+            self._waker.add(WorkKey(Kind.POOL, key))  # its metrics go with it
 
     def node_seen(self, obj: dict[str, Any]) -> None:
         """A node is there, or has changed: what pools count of it may be something else."""
         record = node_record(obj)
         old = self.cache.nodes.get(record.key)
-        if self.cache.put_node(record) and (old is None or not old.counts_like(record)):
+        if self.cache.put_node(record) and not record.counts_as(old):
             self._wake_pools()
 
     def node_gone(self, key: ObjectKey, uid: str) -> None:
@@ -356,31 +372,24 @@ class Intake:
         record = self.cache.deployments.get(key)
         if record is None or record.spec is None or record.spec.circuit_breaker is None:
             return
+        self.gate.deployment_changed(key)  # before the slot is free: what may open the circuit holds the door
         is_closed = record.circuit is None or record.circuit.retry_at is None
         if run.status.phase in FAILURES or not is_closed:
             self._waker.add(WorkKey(Kind.DEPLOYMENT, key))
 
     def _wake_deployment(self, namespace: str, name: str | None) -> None:
-        """Runs of a deployment came, went or moved: those whose turn it may be, and its own counts."""
+        """Runs of a deployment came, went or moved: its own counts, and runs that newer ones take the place of."""
         if name is None:
             return
         key = ObjectKey(namespace, name)
         self._waker.add(WorkKey(Kind.DEPLOYMENT, key), self._status_delay_s)
         record = self.cache.deployments.get(key)
-        if record is not None and runs_allowed(record, self.history) is not None:
-            self._wake_waiting(record)
-
-    def _wake_waiting(self, record: DeploymentRecord) -> None:
-        """Those whose turn it may be; where none may start, the first one, which tells what it waits for."""
-        ledger = self.cache.ledger(record.key)
-        concurrency = record.spec.concurrency if record.spec else None
-        if concurrency is not None and concurrency.on_conflict is OnConflict.REPLACE:
-            self._wake_runs(ledger.all() if ledger.waiting_count else [])
+        concurrency = record.spec.concurrency if record and record.spec else None
+        if concurrency is None or concurrency.on_conflict is not OnConflict.REPLACE:
             return
-        limit = runs_allowed(record, self.history)
-        free = ledger.waiting_count if limit is None else max(0, limit - ledger.active_count)
-        is_closed = record.circuit is None or record.circuit.retry_at is None
-        self._wake_runs(ledger.first_waiting(free if is_closed else max(1, free)))
+        ledger = self.cache.ledger(key)
+        if ledger.waiting_count:
+            self._wake_runs(ledger.all())
 
 
 def owner_of(key: ObjectKey) -> Owner:
@@ -407,6 +416,7 @@ def flow_record(obj: dict[str, Any]) -> FlowRecord:
         revision=status.get("revision"),
         ready_generation=status.get("observedGeneration"),
         conditions=conditions_from(status),
+        learnt=learnt_from(status),
         obj=obj,
     )
 

@@ -88,10 +88,6 @@ class Ledger:
             newer=newer,
         )
 
-    def first_waiting(self, count: int) -> list[ObjectKey]:
-        """The next `count` runs to start."""
-        return [turn.key for turn in self._waiting[:count]]
-
     @property
     def active_count(self) -> int:
         """Runs that hold a slot."""

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 from headrace.api import keys
 from headrace.api.conditions import Phase
 from headrace.api.deployment import Circuit
+from headrace.api.flow import LearntSize
+from headrace.api.flowrun import RemoteTask
 from headrace_operator.decide.sizing import requests_of
 from headrace_operator.decide.snapshot import Attempt, ConditionView, ObjectKey, Pod, Run, RunStatus
 
@@ -71,7 +73,13 @@ def run_from(obj: Mapping[str, Any]) -> Run:
         deleting=metadata.get("deletionTimestamp") is not None,
         status=status_from(obj.get("status") or {}),
         idempotency_key=spec.get("idempotencyKey"),
+        task=_task(spec.get("task")),
+        labels=metadata.get("labels") or {},
     )
+
+
+def _task(task: Any) -> RemoteTask | None:
+    return None if task is None else RemoteTask.model_validate(task)
 
 
 def status_from(status: Mapping[str, Any]) -> RunStatus:
@@ -190,3 +198,11 @@ def _attempt(attempt: Mapping[str, Any]) -> Attempt:
         finished_at=instant(attempt.get("finishedAt")),
         pool=attempt.get("pool"),
     )
+
+
+def learnt_from(status: Mapping[str, Any]) -> LearntSize | None:
+    """What a Flow's status says about its size; what cannot be read is learnt anew."""
+    try:
+        return LearntSize.model_validate(status["autosize"]) if "autosize" in status else None
+    except ValidationError:
+        return None

@@ -26,8 +26,8 @@ from headrace_operator.decide.queueing.reasons import (
     waits_for,
 )
 from headrace_operator.decide.queueing.resources import Amount, Need, Needs, PoolNeeds, Resource
-from headrace_operator.decide.queueing.terms import Admission, Blocked, Grant
-from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.decide.queueing.terms import Admission, Grant
+from headrace_operator.decide.snapshot import Blocked, ObjectKey
 
 Missing = dict[Resource, Amount]
 Rank = tuple[int, bool, float, datetime, ObjectKey]
@@ -112,7 +112,7 @@ class Pass:
         found = self._look(line)
         if isinstance(found, Room):
             self.lines.remove(head.run)
-            self._grants.append(self.books.grant(head, found.pool, self.now))
+            self._grants.append(self.books.grant(head, found.pool))
             return True
         line.blocked = found.why
         self._blocked.append((head.run, found.why))

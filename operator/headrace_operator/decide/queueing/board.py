@@ -21,7 +21,6 @@ from headrace_operator.decide.queueing.resources import Resource, deployment_slo
 from headrace_operator.decide.queueing.slots import run_holder, run_of
 from headrace_operator.decide.queueing.terms import (
     Admission,
-    Blocked,
     Demand,
     Grant,
     Holders,
@@ -30,7 +29,7 @@ from headrace_operator.decide.queueing.terms import (
     PoolTerms,
     Slots,
 )
-from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.decide.snapshot import Blocked, ObjectKey
 
 
 class Board:
@@ -47,6 +46,11 @@ class Board:
         self._lines = Lines()
         self._changed = True
         self._last = Admission()
+
+    @property
+    def changed(self) -> bool:
+        """Whether a pass may come to something else than the last one did."""
+        return self._changed
 
     # What there is
 

@@ -25,8 +25,8 @@ from headrace_operator.decide.queueing.resources import (
 )
 from headrace_operator.decide.queueing.slots import SlotBook, run_holder
 from headrace_operator.decide.queueing.starts import Starts
-from headrace_operator.decide.queueing.terms import Blocked, Demand, Grant, Holding, LimitTerms, PoolTerms, Slots
-from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.decide.queueing.terms import Demand, Grant, Holding, LimitTerms, PoolTerms, Slots
+from headrace_operator.decide.snapshot import Blocked, ObjectKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +83,13 @@ class Books:
             self._drop(run, before)
         return self.forgo(run) or before is not None
 
-    def grant(self, demand: Demand, pool: str | None, now: datetime) -> Grant:
+    def grant(self, demand: Demand, pool: str | None) -> Grant:
         """Charge all that was asked for, in this pool."""
         grant = Grant(demand.run, pool)
         self.grants[demand.run] = (grant, demand)
         self._post(_of_grant(grant, demand), 1)
         for limit in demand.rates:
-            self.starts_of(limit).grant(demand.run, now)
+            self.starts_of(limit).grant(demand.run)
         return grant
 
     def forgo(self, run: ObjectKey) -> bool:

@@ -16,8 +16,8 @@ from datetime import UTC, datetime
 from heapq import heapify, heappop, heappush
 
 from headrace_operator.decide.queueing.resources import Requirements, Resource, requirements
-from headrace_operator.decide.queueing.terms import Blocked, Demand, Slots
-from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.decide.queueing.terms import Demand, Slots
+from headrace_operator.decide.snapshot import Blocked, ObjectKey
 
 Turn = tuple[datetime, ObjectKey]
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from headrace.api.conditions import Reason
 from headrace_operator.decide.queueing.resources import Amount, Resource
-from headrace_operator.decide.queueing.terms import Blocked, Demand, LimitTerms
+from headrace_operator.decide.queueing.terms import Demand, LimitTerms
+from headrace_operator.decide.snapshot import Blocked
 
 NO_DEPLOYMENT_SLOT = Blocked(
     Reason.WAITING_FOR_SLOT, "waits for a slot of its deployment (spec.concurrency.limit of the Deployment)"

@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from headrace.api.conditions import Reason
 from headrace_operator.decide.quantities import Amounts
-from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.decide.snapshot import Blocked, ObjectKey
 
 Slots = tuple[tuple[str, int], ...]
 """How many slots of which ConcurrencyLimits, sorted by the limits' names."""
@@ -44,14 +43,6 @@ class PoolTerms:
     runs: int | None = None
     resources: Amounts = ()
     preempts: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """What a run waits for. The message stays the same as long as the cause does, and says what to do."""
-
-    reason: Reason
-    message: str
 
 
 @dataclass(frozen=True, slots=True)

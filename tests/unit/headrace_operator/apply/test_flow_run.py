@@ -17,6 +17,7 @@ from headrace_operator.errors import PodRefusedError
 from headrace_operator.kube.resources import EVENTS, FLOW_RUNS, PODS
 from headrace_operator.manifests.run_status import render_status
 from headrace_operator.observe.parse import run_from, status_from
+from headrace_operator.observe.slots import Slots
 from tests.builders import NAMESPACE, NOW, a_pod_object, a_running_status, a_snapshot, ended, running
 from tests.fake_cluster import FakeCluster
 
@@ -30,6 +31,7 @@ class Heard:
     def __init__(self) -> None:
         self.runs: list[Mapping[str, Any]] = []
         self.pods: list[Mapping[str, Any]] = []
+        self.limits: list[str] = []
 
     def run_seen(self, obj: Mapping[str, Any]) -> None:
         self.runs.append(obj)
@@ -37,12 +39,22 @@ class Heard:
     def pod_seen(self, obj: Mapping[str, Any]) -> None:
         self.pods.append(obj)
 
+    def slots_changed(self, limit: str) -> None:
+        self.limits.append(limit)
+
+
+class NoPools:
+    """A cluster without WorkPools."""
+
+    def pool(self, name: str | None) -> None:
+        assert name is None
+
 
 class World:
     def __init__(self) -> None:
         self.cluster = FakeCluster()
         self.heard = Heard()
-        self.applier = RunApplier(self.cluster, self.heard, default_image="headrace/runtime:test")
+        self.applier = RunApplier(self.cluster, self.heard, NoPools(), Slots(), default_image="headrace/runtime:test")
         self.stored = self.cluster.put(
             FLOW_RUNS,
             {

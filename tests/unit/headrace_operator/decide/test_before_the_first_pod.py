@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from headrace.api.conditions import Phase
+from headrace.api.conditions import Phase, Reason
 from headrace_operator.decide.actions import Decision, LaunchPod, RecordEvent
 from headrace_operator.decide.lifecycle import decide
-from headrace_operator.decide.snapshot import Place, RunStatus
+from headrace_operator.decide.snapshot import Blocked, Place, RunStatus, Turn
 from tests.builders import (
     ACCEPTED,
     NOW,
@@ -25,7 +25,6 @@ from tests.builders import (
 from tests.unit.headrace_operator.decide.situations import (
     LATER,
     MISSING,
-    ONE_AT_A_TIME,
     SKIPPING,
     STRICT,
     retrying,
@@ -110,20 +109,25 @@ def test_a_suspended_run_is_paused(before: RunStatus) -> None:
 
 def test_a_run_that_finds_no_slot_waits_and_says_so_once() -> None:
     """The message counts nobody, so that the queue's moves are not written."""
-    message = "waits for a slot of its deployment (spec.concurrency.limit)"
-    queued = {"deployment": ONE_AT_A_TIME, "place": Place(active=1)}
+    message = "waits for a slot of its deployment"
+    blocked = Blocked(Reason.WAITING_FOR_SLOT, message)
     status = an_accepted_status(
         phase=Phase.PENDING,
         reason="WaitingForSlot",
         message=message,
         conditions=(ACCEPTED, a_condition("Admitted", status="False", reason="WaitingForSlot", message=message)),
     )
-    assert decide(a_snapshot(**queued), NOW) == Decision(reason="WaitingForSlot", status=status)
+    assert decide(a_snapshot(turn=blocked), NOW) == Decision(reason="WaitingForSlot", status=status)
     waits = a_run(status=status)
-    moved = {**queued, "place": Place(active=1, ahead=3)}
-    assert decide(a_snapshot(waits, **moved), LATER) == Decision(reason="WaitingForSlot")
-    free = {**queued, "place": Place()}
-    assert decide(a_snapshot(waits, **free), LATER) == Decision(reason="Launched", actions=(LaunchPod(1),))
+    assert decide(a_snapshot(waits, turn=blocked), LATER) == Decision(reason="WaitingForSlot")
+    assert decide(a_snapshot(waits), LATER) == Decision(reason="Launched", actions=(LaunchPod(1),))
+
+
+def test_a_run_that_nothing_else_holds_back_asks_for_its_turn_and_starts_with_what_it_is_given() -> None:
+    """The pool, the slots to take and the starts to note go with the launch."""
+    assert decide(a_snapshot(turn=None), NOW) == Decision(reason="AsksForItsTurn", asks=True)
+    turn = Turn(pool="gpu", limits=(("postgres", 2),), rates=("api",))
+    assert decide(a_snapshot(turn=turn), NOW) == Decision(reason="Launched", actions=(LaunchPod(1, turn),))
 
 
 def test_a_skipped_run_says_why_and_is_no_event() -> None:

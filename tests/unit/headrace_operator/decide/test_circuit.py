@@ -280,6 +280,8 @@ def test_what_is_not_written_opens_nothing_but_holds_the_door() -> None:
     assert circuit_limit(None, BREAKER, uncounted=three) == 0
     assert circuit_limit(step(two, three).circuit, BREAKER, consecutive=3, uncounted=three) == 0
     assert circuit_limit(None, None, uncounted=three) is None
+    assert circuit_limit(two.circuit, BREAKER, consecutive=2, departed=1) == 0
+    assert circuit_limit(two.circuit, BREAKER, consecutive=1, departed=1) is None
 
 
 def test_half_open_lets_one_run_try_and_none_while_its_end_is_not_counted() -> None:
@@ -287,6 +289,7 @@ def test_half_open_lets_one_run_try_and_none_while_its_end_is_not_counted() -> N
     half = step(step(None, ends("FFF")), ends("FFF"), now=70)
     assert circuit_limit(half.circuit, BREAKER, consecutive=3, uncounted=ends("FFF")) == 1
     assert circuit_limit(half.circuit, BREAKER, consecutive=3, uncounted=[an_end(80, "S")]) == 0
+    assert circuit_limit(half.circuit, BREAKER, consecutive=3, departed=1) == 0
 
 
 def test_a_lower_threshold_waits_for_the_next_failure() -> None:

@@ -24,8 +24,7 @@ from headrace_operator.decide.placement import (
     was_lost_on_spot,
 )
 from headrace_operator.decide.quantities import amounts_of
-from headrace_operator.decide.queueing.terms import Blocked
-from headrace_operator.decide.snapshot import Attempt, Placement
+from headrace_operator.decide.snapshot import Attempt, Blocked, Placement
 from tests.builders import NOW, an_attempt
 
 SMALL = {"maxPodResources": {"cpu": "2", "memory": "8Gi"}}

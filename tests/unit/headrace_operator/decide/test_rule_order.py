@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from headrace.api.conditions import Phase
+from headrace.api.conditions import Phase, Reason
 from headrace_operator.decide import lifecycle
 from headrace_operator.decide.lifecycle import Rule, decide
-from headrace_operator.decide.snapshot import Place, Snapshot
+from headrace_operator.decide.snapshot import Blocked, Place, Snapshot
 from tests.builders import (
     NOW,
     a_pod,
@@ -19,13 +19,14 @@ from tests.builders import (
 from tests.unit.headrace_operator.decide.situations import (
     LATER,
     MISSING,
-    ONE_AT_A_TIME,
     SKIPPING,
     STRICT,
     a_finished_run,
     a_run_under_way,
     retrying,
 )
+
+NO_SLOT = Blocked(Reason.WAITING_FOR_SLOT, "waits for a slot of its deployment")
 
 BOTH_APPLY = [
     pytest.param(
@@ -126,8 +127,8 @@ BOTH_APPLY = [
     ),
     pytest.param(
         lifecycle.wrong_parameters,
-        lifecycle.waits_for_slot,
-        a_snapshot(flow=STRICT, deployment=ONE_AT_A_TIME, place=Place(active=1)),
+        lifecycle.waits_for_its_turn,
+        a_snapshot(flow=STRICT, turn=NO_SLOT),
         id="wrong parameters are told before the run waits in a queue",
     ),
     pytest.param(
@@ -150,15 +151,27 @@ BOTH_APPLY = [
     ),
     pytest.param(
         lifecycle.skipped,
-        lifecycle.waits_for_slot,
-        a_snapshot(deployment=SKIPPING, place=Place(active=1)),
+        lifecycle.waits_for_its_turn,
+        a_snapshot(deployment=SKIPPING, place=Place(active=1), turn=NO_SLOT),
         id="a skipping deployment has no queue",
     ),
     pytest.param(
-        lifecycle.waits_for_slot,
         lifecycle.earlier_pod_is_live,
-        a_snapshot(pods=(a_pod(running(), run_uid="old"),), deployment=ONE_AT_A_TIME, place=Place(active=1)),
-        id="a run in the queue does not care for pods of its name yet",
+        lifecycle.asks_for_its_turn,
+        a_snapshot(pods=(a_pod(running(), run_uid="old"),), turn=None),
+        id="a run that cannot start yet takes nobody's turn",
+    ),
+    pytest.param(
+        lifecycle.cancelled,
+        lifecycle.outranked,
+        a_snapshot(a_run_under_way(cancel=True), pods=(a_pod(running()),), outranked=True),
+        id="a run that is cancelled does not come back to the queue",
+    ),
+    pytest.param(
+        lifecycle.outranked,
+        lifecycle.pod_exists,
+        a_snapshot(a_run_under_way(), pods=(a_pod(running()),), outranked=True),
+        id="a run of higher priority ends a pod that runs",
     ),
     pytest.param(
         lifecycle.earlier_pod_is_live,

@@ -30,8 +30,9 @@ from headrace_operator.kube.resources import (
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.flow_run import RunObserver
 from headrace_operator.observe.history import History
-from headrace_operator.observe.intake import Intake, WorkKey
+from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.revisions import Revisions
+from headrace_operator.observe.workkeys import WorkKey
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
 from headrace_operator.workqueue import WorkQueue
@@ -55,10 +56,17 @@ class Operator:
             settings=Settings(),
             cluster=self.cluster,
             clock=self.clock,
+            monotonic=lambda: (self.now - NOW).total_seconds(),
             intake=self.intake,
             revisions=revisions,
             runs=RunObserver(self.cluster, self.intake, revisions, start_deadline_s=600),
-            applier=RunApplier(self.cluster, self.intake, default_image="headrace/runtime:test"),
+            applier=RunApplier(
+                self.cluster,
+                self.intake,
+                self.intake.gate,
+                self.intake.gate.slots,
+                default_image="headrace/runtime:test",
+            ),
             metrics=Metrics(CollectorRegistry()),
         )
 

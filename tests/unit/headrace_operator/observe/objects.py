@@ -7,7 +7,8 @@ from typing import Any
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.history import History
-from headrace_operator.observe.intake import Intake, WorkKey
+from headrace_operator.observe.intake import Intake
+from headrace_operator.observe.workkeys import WorkKey
 from tests.builders import NAMESPACE, NOW, stamp
 
 STATUS_DELAY_S = 1.0

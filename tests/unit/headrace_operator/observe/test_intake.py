@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from headrace_operator.observe.intake import Intake, deployment_record, flow_record, owner_of
-from tests.builders import a_pod_object, ended, running
+from tests.builders import NOW, a_pod_object, ended, running
 from tests.unit.headrace_operator.observe.objects import (
     Wakes,
     an_intake,
@@ -37,6 +37,7 @@ def intake_and_wakes() -> tuple[Intake, Wakes]:
     intake.run_seen(run(name="r2", scheduledTime="2026-03-04T12:00:01Z"))
     intake.run_seen(run(name="r3", scheduledTime="2026-03-04T12:00:02Z"))
     intake.pod_seen(pod(of="r1"))
+    intake.gate.run(NOW)
     wakes.told()
     return intake, wakes
 
@@ -80,8 +81,9 @@ class TestFlows:
 class TestDeployments:
     def test_a_changed_spec_wakes_its_runs_and_its_history(self, intake: Intake, wakes: Wakes) -> None:
         """Limit, policy, flow, counts: all may be others."""
-        intake.deployment_seen(deployment(2, generation=2, **LIMITED))
-        assert wakes.told() == {"Deployment daily", "Retention daily", "FlowRun r1", "FlowRun r2", "FlowRun r3"}
+        intake.deployment_seen(deployment(2, generation=2, concurrency={"limit": 2}))
+        runs = {"FlowRun r1", "FlowRun r2", "FlowRun r3"}
+        assert wakes.told() == {"Deployment daily", "Retention daily", "Admission "} | runs
 
     def test_a_changed_status_wakes_the_deployment_alone(self, intake: Intake, wakes: Wakes) -> None:
         """It is our own write, most of the time."""
@@ -95,9 +97,9 @@ class TestDeployments:
         assert wakes.told() == {"Deployment daily", "Retention daily"}
 
     def test_one_that_is_deleted_wakes_its_runs(self, intake: Intake, wakes: Wakes) -> None:
-        """Those that do not go with it say that they wait."""
+        """Those that do not go with it say that they wait; its limit is gone, and others may pass."""
         intake.deployment_gone(key("daily"), "daily-uid")
-        assert wakes.told() == {"FlowRun r1", "FlowRun r2", "FlowRun r3"}
+        assert wakes.told() == {"Admission ", "FlowRun r1", "FlowRun r2", "FlowRun r3"}
 
     def test_one_that_is_made_anew_wakes_its_runs(self, intake: Intake, wakes: Wakes) -> None:
         """Though its generation is the same."""
@@ -114,21 +116,14 @@ class TestRuns:
         assert wakes.told() == {"FlowRun r4", GATHERED}
 
     def test_an_end_wakes_whoever_is_next_and_the_history(self, intake: Intake, wakes: Wakes) -> None:
-        """One slot is free: one run is woken, the first of the queue."""
+        """A slot is free: a pass over all that waits finds whose turn it is."""
         intake.run_seen(run(2, name="r1", status=finished()))
-        assert wakes.told() == {"FlowRun r1", "FlowRun r2", GATHERED, "Retention daily"}
+        assert wakes.told() == {"FlowRun r1", "Admission ", GATHERED, "Retention daily"}
 
     def test_a_slot_is_free_when_its_run_is_deleted(self, intake: Intake, wakes: Wakes) -> None:
-        """Its pod is looked after, and the next run starts."""
+        """Its pod is looked after, and a pass finds whose turn it is."""
         intake.run_gone(key("r1"), "r1-uid")
-        assert wakes.told() == {"FlowRun r1", "FlowRun r2", GATHERED}
-
-    def test_a_waiting_run_that_is_suspended_lets_the_next_one_pass(self, intake: Intake, wakes: Wakes) -> None:
-        """It is out of the queue."""
-        intake.run_seen(run(2, name="r1", status=finished()))
-        wakes.told()
-        intake.run_seen(run(2, name="r2", suspend=True))
-        assert wakes.told() == {"FlowRun r2", "FlowRun r3", GATHERED}
+        assert wakes.told() == {"FlowRun r1", "Admission ", GATHERED}
 
     def test_a_run_without_a_deployment_wakes_itself_alone(self, intake: Intake, wakes: Wakes) -> None:
         """It is in nobody's queue; at its end it is in its namespace's history."""

@@ -79,7 +79,6 @@ def test_a_ledger_answers_as_a_sorted_list_does(steps: list[Entry | ObjectKey]) 
         assert set(ledger.all()) == set(model.entries)
         assert set(ledger.active()) == {entry.key for entry in model.of(Standing.ACTIVE)}
         assert (ledger.active_count, ledger.waiting_count) == (len(model.of(Standing.ACTIVE)), len(model.waiting()))
-        assert ledger.first_waiting(2) == model.waiting()[:2]
         for entry in model.entries.values():
             assert ledger.place(entry.key) == model.place(entry)
 
@@ -89,8 +88,7 @@ def test_higher_priority_goes_first_then_who_was_due_first_then_by_name() -> Non
     ledger = Ledger()
     for name, priority, due_s in (("late", 0, 9), ("b", 0, 1), ("a", 0, 1), ("urgent", 5, 99)):
         ledger.put(key(name), Standing.WAITING, priority=priority, due=NOW + timedelta(seconds=due_s))
-    assert [k.name for k in ledger.first_waiting(9)] == ["urgent", "a", "b", "late"]
-    assert ledger.first_waiting(0) == []
+    assert [ledger.place(key(name)).ahead for name in ("urgent", "a", "b", "late")] == [0, 1, 2, 3]
 
 
 def test_a_run_that_is_not_known_yet_stands_behind_all_others() -> None:

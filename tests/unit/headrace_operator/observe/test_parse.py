@@ -56,6 +56,7 @@ def test_a_run_is_read_in_full() -> None:
         key=ObjectKey("team-a", "r1"),
         uid="r1-uid",
         version=9,
+        labels={"headrace.dev/schedule": "nightly"},
         generation=3,
         revision_ref="rev1",
         schedule="nightly",

@@ -1,0 +1,309 @@
+"""
+The gate through which runs pass to their pods.
+
+    cache, Leases ──> told to the board ──> pass ──> runs whose turn it is are woken
+    a run's demand ──> ask() ──> its turn, or what it waits for
+
+What the board is told follows from the API alone, so that a new leader's board comes to the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import TypeVar
+
+from headrace.api.common import Preemption
+from headrace.api.conditions import Reason
+from headrace_operator.decide.circuit import circuit_wait
+from headrace_operator.decide.demand import LimitView, Surroundings, Wish, pools_for
+from headrace_operator.decide.placement import Pool, Tenant, placement_of, pool_of
+from headrace_operator.decide.quantities import amounts_of
+from headrace_operator.decide.queueing.board import Board
+from headrace_operator.decide.queueing.slots import run_holder, run_of
+from headrace_operator.decide.queueing.terms import Demand, Holding, LimitTerms, PoolTerms, Rate
+from headrace_operator.decide.settle import is_live
+from headrace_operator.decide.snapshot import Blocked, ObjectKey, Placement, Run, Snapshot, Turn, Unresolved
+from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.deployment import runs_allowed
+from headrace_operator.observe.history import History
+from headrace_operator.observe.records import LimitRecord, PoolRecord
+from headrace_operator.observe.slots import Slots
+from headrace_operator.observe.workkeys import ADMISSION, Kind, Waker, WorkKey
+
+V = TypeVar("V")
+
+IN_LINE = Blocked(Reason.WAITING_FOR_SLOT, "waits for its turn")
+"""What is told before the first pass has said more."""
+
+
+class Gate:
+    """
+    Keeps the board, and wakes whom it lets through.
+
+    Args:
+        status_delay_s: By how much the statuses of limits and pools follow their counts, to gather changes.
+    """
+
+    def __init__(self, cache: Cache, history: History, slots: Slots, waker: Waker, *, status_delay_s: float) -> None:
+        self.board = Board()
+        self.slots = slots
+        self._cache = cache
+        self._history = history
+        self._waker = waker
+        self._status_delay_s = status_delay_s
+        self._asked: dict[ObjectKey, Demand] = {}
+        self._told: dict[ObjectKey, Blocked] = {}
+        self._outranked: set[ObjectKey] = set()
+        self._limits: dict[str, LimitView] = {}
+        self._pools: dict[str, Pool] = {}
+
+    # What runs ask
+
+    def around(self, run: Run) -> Surroundings:
+        """What a run's demand rests on beside the run."""
+        namespace = self._cache.namespaces.get(ObjectKey("", run.key.namespace))
+        return Surroundings(
+            limits=tuple(self._limits.values()),
+            pools=tuple(self._pools.values()),
+            tenant=Tenant(run.key.namespace, namespace.labels if namespace else {}),
+            held=self._held_slots(run),
+            labels=self._cache.labels_of(run),
+        )
+
+    def has_pools(self) -> bool:
+        """Whether there is any WorkPool."""
+        return bool(self._pools)
+
+    def pool(self, name: str | None) -> Pool | None:
+        """The WorkPool of this name, None where there is none."""
+        return self._pools.get(name or "")
+
+    def placement(self, seen: Snapshot) -> Placement | None:
+        """Where the run's pod is, and where else it could be; None where it is in no pool."""
+        pod = max((pod for pod in seen.pods if pod.run_uid == seen.run.uid), key=lambda pod: pod.attempt, default=None)
+        if pod is None or pod.pool is None or isinstance(seen.flow, Unresolved):
+            return None
+        found = pools_for(seen, seen.flow, self.around(seen.run), pod.requests)
+        return placement_of(self.pool(pod.pool), found, seen.run.status.attempts)
+
+    def ask(self, wish: Wish, now: datetime) -> Turn | Blocked:
+        """The run's turn, charged to it from now on, or what it waits for. It stays in line until `withdraw`."""
+        demand = wish.demand
+        self.board.enrol(demand)
+        self.run(now, asking=demand.run)
+        grant = self.board.grant_of(demand.run)
+        if grant is not None:
+            self._leave(demand.run)
+            return Turn(grant.pool, wish.limits, wish.rates, demand.requests)
+        self._enter(demand)
+        blocked = self.board.explain(demand.run) or IN_LINE
+        self._told[demand.run] = blocked
+        return blocked
+
+    def withdraw(self, run: ObjectKey) -> None:
+        """The run asks for nothing any more; a grant that it did not use is given back."""
+        self._leave(run)
+        self.board.withdraw(run)
+        if self.board.grant_of(run) is not None:
+            self.board.forgo(run)
+            self._pass_soon()
+
+    def run(self, now: datetime, *, asking: ObjectKey | None = None) -> datetime | None:
+        """
+        One pass over all that waits: wakes the runs whose turn it is, and those that wait for something else now.
+
+        Args:
+            asking: The run that is being looked at; it needs no waking.
+        Returns: When time alone may let somebody through.
+        """
+        found = self.board.admit(now)
+        granted = [grant.run for grant in found.grants]
+        changed = [run for run, blocked in found.blocked if self._told.get(run, blocked) != blocked]
+        self._outranked.update(found.preempt)
+        for run in (*granted, *changed, *found.preempt):
+            if run != asking:
+                self._waker.add(WorkKey(Kind.FLOW_RUN, run))
+        if found.look_again_at is not None and asking is not None:
+            self._waker.add(ADMISSION, max(0.0, (found.look_again_at - now).total_seconds()))
+        return found.look_again_at
+
+    def is_outranked(self, run: ObjectKey) -> bool:
+        """Whether a run of higher priority was promised its place."""
+        return run in self._outranked
+
+    def charge(self, run: ObjectKey, turn: Turn) -> None:
+        """The run uses its turn: it is active from now on."""
+        self._cache.charge(run, turn)
+        self.run_changed(run)
+
+    def discharge(self, run: ObjectKey) -> None:
+        """Its launch fell through: it is as it was before its turn."""
+        self._cache.discharge(run)
+        self.board.forgo(run)
+        self.run_changed(run)
+        self._pass_soon()
+
+    # What the cache tells
+
+    def run_changed(self, key: ObjectKey) -> None:
+        """A run, or one of its pods, came, changed or went."""
+        run = self._cache.runs.get(key)
+        if run is None:
+            self.withdraw(key)
+        before = self.board.holding(key)
+        if run is None and before is not None and self._lives(key, before.uid):
+            return  # deleted, and its pod is on its way out: until then it uses what it held
+        if run is None or run.finished or not self._cache.is_admitted(run):
+            self._outranked.discard(key)
+            if before is not None:
+                self.board.release(key)
+                self._tell_counts(pools=(before.pool,))
+                self._pass_soon()
+            return
+        holding = self._holding(run)
+        if holding != before:
+            self.board.hold(key, holding)
+            self._tell_counts(pools=(holding.pool, before.pool if before else None))
+            self._pass_soon()
+
+    def deployment_changed(self, key: ObjectKey) -> None:
+        """Its limit or its circuit may be another."""
+        record = self._cache.deployments.get(key)
+        if record is None or record.spec is None:
+            self.board.drop_deployment(key)
+        else:
+            wait = circuit_wait(record.circuit)
+            why = Blocked(*wait) if wait is not None else None
+            self.board.set_deployment(key, runs_allowed(record, self._history), why=why)
+        self._pass_soon()
+
+    def namespace_changed(self, name: str) -> None:
+        """Its quota, its weight or its labels may be others."""
+        record = self._cache.namespaces.get(ObjectKey("", name))
+        if record is None:
+            self.board.set_namespace(name)
+        else:
+            self.board.set_namespace(name, quota=record.quota, weight=record.weight)
+        self._pass_soon()
+
+    def limit_changed(self, name: str, record: LimitRecord | None) -> None:
+        """A ConcurrencyLimit came, changed, or went (None)."""
+        view = _limit_view(record) if record else None
+        if record is None or record.spec is None or view is None:
+            self.board.drop_limit(name)
+        else:
+            rate = record.spec.rate
+            terms = LimitTerms(record.spec.slots, Rate(rate.count, float(rate.per_seconds)) if rate else None)
+            self.board.set_limit(name, terms)
+        if self._limits.get(name) != view:
+            self._replace(self._limits, name, view)
+            self.wake_waiting()  # they may need it, or need it no more
+        self._pass_soon()
+
+    def pool_changed(self, name: str, record: PoolRecord | None) -> None:
+        """A WorkPool came, changed, or went (None)."""
+        pool = pool_of(name, record.labels, record.spec) if record else None
+        if pool is None or pool.spec is None:
+            self.board.drop_pool(name)
+        else:
+            capacity = pool.spec.capacity
+            preempts = pool.spec.preemption is Preemption.LOWER_PRIORITY
+            terms = PoolTerms(capacity.runs if capacity else None, amounts_of(pool.caps), preempts)
+            self.board.set_pool(name, terms)
+        if self._pools.get(name) != pool:
+            self._replace(self._pools, name, pool)
+            self.wake_waiting()  # it may fit them, or fit them no more
+            self._wake_homeless()
+        self._pass_soon()
+
+    def slots_changed(self, limit: str) -> None:
+        """Its Leases say something else about who holds them, or when runs were started."""
+        self.board.set_leases(limit, self.slots.holders(limit))
+        rate = self.slots.rate_of(limit)
+        self.board.set_starts(limit, rate.starts if rate else ())
+        for holder in self.slots.holders(limit):
+            run = run_of(holder)
+            if run is not None and run in self._cache.runs:
+                self.run_changed(run)
+        self._tell_counts(limits=(limit,))
+        self._pass_soon()
+
+    def _lives(self, run: ObjectKey, uid: str) -> bool:
+        return any(pod.run_uid == uid and is_live(pod) for pod in self._cache.pods_of(run))
+
+    def _holding(self, run: Run) -> Holding:
+        turn = self._cache.turn_of(run.key)
+        pods = [pod for pod in self._cache.pods_of(run.key) if pod.run_uid == run.uid and is_live(pod)]
+        pod = pods[-1] if pods else None
+        last = run.status.attempts[-1] if run.status.attempts else None
+        asked = dict(turn.limits) if turn else {}
+        held = self._held_slots(run)
+        limits = tuple(sorted((name, max(asked.get(name, 0), held.get(name, 0))) for name in {*asked, *held}))
+        return Holding(
+            uid=run.uid,
+            since=(last.started_at if last else None) or run.created,
+            priority=self._cache.priority_of(run),
+            deployment=ObjectKey(run.key.namespace, run.deployment_ref) if run.deployment_ref else None,
+            limits=limits,
+            pool=pod.pool if pod else turn.pool if turn else None,
+            requests=pod.requests if pod and pod.pool else turn.requests if turn and not pod else (),
+            counts=run.task is None,
+            leaving=run.cancel or run.status.reason == Reason.OUTRANKED or bool(pod and pod.deleting),
+        )
+
+    def _held_slots(self, run: Run) -> dict[str, int]:
+        held: dict[str, int] = {}
+        for slot in self.slots.held_by(run_holder(run.key, run.uid)):
+            held[slot.limit] = held.get(slot.limit, 0) + 1
+        return held
+
+    def _enter(self, demand: Demand) -> None:
+        if self._asked.get(demand.run) != demand:
+            self._asked[demand.run] = demand
+            self._tell_demand(demand)
+
+    def _leave(self, run: ObjectKey) -> None:
+        demand = self._asked.pop(run, None)
+        self._told.pop(run, None)
+        if demand is not None:
+            self._tell_demand(demand)
+
+    def _tell_demand(self, demand: Demand) -> None:
+        self._tell_counts(limits=(*(name for name, _ in demand.limits), *demand.rates), pools=demand.pools or ())
+
+    def _tell_counts(self, *, limits: Iterable[str] = (), pools: Iterable[str | None] = ()) -> None:
+        """Statuses follow a little later, several changes at once."""
+        for name in limits:
+            self._waker.add(WorkKey(Kind.LIMIT, ObjectKey("", name)), self._status_delay_s)
+        for pool in pools:
+            if pool is not None:
+                self._waker.add(WorkKey(Kind.POOL, ObjectKey("", pool)), self._status_delay_s)
+
+    def wake_waiting(self) -> None:
+        """Have every waiting run look at what it needs anew."""
+        for run in self._asked:
+            self._waker.add(WorkKey(Kind.FLOW_RUN, run))
+
+    def _wake_homeless(self) -> None:
+        """Runs whose pods have no node yet: they may go to another pool from now on."""
+        for pod in self._cache.pods.values():
+            if pod.node is None and pod.pool is not None:
+                self._waker.add(WorkKey(Kind.FLOW_RUN, pod.run))
+
+    def _pass_soon(self) -> None:
+        if self.board.changed:
+            self._waker.add(ADMISSION)
+
+    @staticmethod
+    def _replace(views: dict[str, V], name: str, view: V | None) -> None:
+        views.pop(name, None)
+        if view is not None:
+            views[name] = view
+
+
+def _limit_view(record: LimitRecord) -> LimitView | None:
+    spec = record.spec
+    if spec is None:
+        return None
+    return LimitView(record.key.name, spec.slots is not None, spec.rate is not None, spec.selector)

@@ -1,0 +1,38 @@
+"""What can be reconciled, and how it is asked for."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Final, NamedTuple, Protocol
+
+from headrace_operator.decide.snapshot import ObjectKey
+
+
+class Kind(StrEnum):
+    """What is reconciled. RETENTION is the finished runs of one owner, AUTOSIZE what a Flow's runs used, ADMISSION the waiting runs of all."""
+
+    FLOW = "Flow"
+    DEPLOYMENT = "Deployment"
+    FLOW_RUN = "FlowRun"
+    RETENTION = "Retention"
+    AUTOSIZE = "Autosize"
+    LIMIT = "ConcurrencyLimit"
+    POOL = "WorkPool"
+    ADMISSION = "Admission"
+
+
+class WorkKey(NamedTuple):
+    """What a worker takes from the queue."""
+
+    kind: Kind
+    key: ObjectKey
+
+
+ADMISSION: Final = WorkKey(Kind.ADMISSION, ObjectKey("", ""))
+"""The one key of its kind: a pass over all that waits."""
+
+
+class Waker(Protocol):
+    """Has a key looked at, now or later; an earlier instant wins."""
+
+    def add(self, key: WorkKey, after_s: float = 0.0) -> None: ...

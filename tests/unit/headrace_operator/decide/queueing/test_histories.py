@@ -1,0 +1,443 @@
+"""
+Random histories: runs come, start, retry and end; tasks take slots; sizes change; the operator dies and starts anew.
+
+After each pass the board must have let in whom the naive world lets in; no grant may exceed anything; the accounts must
+say what the world adds up; and when all that is held comes free, everybody who can be met is let in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from headrace_operator.decide.quantities import amounts_of
+from headrace_operator.decide.queueing.board import Board
+from headrace_operator.decide.queueing.terms import Admission, Demand, Holding, LimitTerms, PoolTerms, Rate
+from headrace_operator.decide.snapshot import ObjectKey
+from tests.unit.headrace_operator.decide.queueing.world import Thing, World, holder
+
+Item = TypeVar("Item")
+
+NAMESPACES = ("team-a", "team-b")
+DEPLOYMENTS = tuple(ObjectKey(namespace, name) for namespace in NAMESPACES for name in ("d", "e"))
+LIMITS, RATES, POOLS = ("db", "gpu"), ("api", "web"), ("cheap", "dear")
+ONE_CPU, TWO_CPUS, MEMORY = (
+    amounts_of({"cpu": "1"}),
+    amounts_of({"cpu": 2}),
+    amounts_of({"cpu": "500m", "memory": "1Gi"}),
+)
+
+KINDS_OF_RUNS: tuple[dict[str, Any], ...] = (
+    {"limits": (("db", 1),)},
+    {"limits": (("db", 2),)},
+    {"limits": (("db", 3),)},
+    {"limits": (("gpu", 1),)},
+    {"limits": (("db", 1), ("gpu", 1))},
+    {"limits": (("db", 2), ("gpu", 2))},
+    {"limits": (("db", 1),), "deployment": "d"},
+    {"limits": (("db", 2),), "rates": ("api",)},
+    {"limits": (("db", 1),), "pools": POOLS, "requests": ONE_CPU},
+    {"limits": (("gpu", 2),), "pools": ("cheap",)},
+    {"rates": ("api",)},
+    {"rates": ("api", "web")},
+    {"rates": ("web",), "pools": ("dear",)},
+    {"pools": ("cheap",)},
+    {"pools": ("cheap",), "requests": MEMORY},
+    {"pools": POOLS, "requests": TWO_CPUS},
+    {"pools": ("dear", "cheap"), "requests": ONE_CPU},
+    {"pools": ("dear",), "deployment": "d"},
+    {"deployment": "d"},
+    {"deployment": "e", "limits": (("gpu", 1),)},
+    {"pools": ()},
+    {},
+)
+
+SIZES: tuple[tuple[str, str, Any], ...] = (
+    *(("limit", name, LimitTerms(slots=slots)) for name in LIMITS for slots in (0, 1, 2, 3, 4, None)),
+    *(("limit", name, LimitTerms(rate=Rate(count, 10.0))) for name in RATES for count in (1, 2, 3)),
+    *(("limit", name, None) for name in LIMITS + RATES),
+    *(("pool", name, PoolTerms(runs, preempts=runs == 2)) for name in POOLS for runs in (0, 1, 2, 3, None)),
+    *(
+        ("pool", name, PoolTerms(resources=cores))
+        for name in POOLS
+        for cores in (TWO_CPUS, amounts_of({"cpu": "3500m"}))
+    ),
+    *(("pool", name, None) for name in POOLS),
+    *(("deployment", number, limit) for number in "0123" for limit in (0, 1, 2, None)),
+    *(("quota", name, quota) for name in NAMESPACES for quota in (0, 2, 3, 5, None)),
+    *(("weight", name, weight) for name in NAMESPACES for weight in (0.5, 1.0, 3.0)),
+)
+
+PICKS = st.integers(0, 2**24)
+MANY = st.lists(PICKS, min_size=1, max_size=6)
+
+
+def picked(items: Sequence[Item], pick: int) -> Item:
+    return items[pick % len(items)]
+
+
+def a_run(number: int, pick: int, now: datetime) -> Demand:
+    """Any of many sorts of runs."""
+    pick, kind = divmod(pick, len(KINDS_OF_RUNS))
+    pick, namespace = divmod(pick, len(NAMESPACES))
+    pick, age = divmod(pick, 4)
+    pick, urgent = divmod(pick, 4)
+    wants = {"priority": 0 if urgent else 5, "preempts": bool(pick % 2), **KINDS_OF_RUNS[kind]}
+    run = ObjectKey(NAMESPACES[namespace], f"r{number}")
+    if "deployment" in wants:
+        wants["deployment"] = ObjectKey(run.namespace, wants["deployment"])
+    return Demand(run, f"u{number}", now - timedelta(seconds=age), **wants)
+
+
+class Histories(RuleBasedStateMachine):
+    """The world and the board, step by step."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.world = World()
+        self.world.limits = {name: LimitTerms(slots=3) for name in LIMITS}
+        self.world.limits |= {name: LimitTerms(rate=Rate(2, 10.0)) for name in RATES}
+        self.world.pools = {name: PoolTerms(runs=2) for name in POOLS}
+        self.world.deployments = {key: 1 for key in DEPLOYMENTS if key.name == "d"}
+        self.board: Board = self.world.board()
+        self.made = 0
+        self.steps = 0
+        self.sent_away: set[ObjectKey] = set()
+
+    # Runs
+
+    @rule(picks=MANY)
+    def runs_come(self, picks: list[int]) -> None:
+        for pick in picks:
+            self.made += 1
+            self._enrol(a_run(self.made, pick, self.world.now))
+
+    def _enrol(self, demand: Demand) -> None:
+        self.world.waiting[demand.run] = demand
+        self.board.enrol(demand)
+
+    @precondition(lambda self: self.world.waiting)
+    @rule(pick=PICKS)
+    def a_waiting_run_is_cancelled(self, pick: int) -> None:
+        run = picked(list(self.world.waiting), pick)
+        demand = self.world.waiting.pop(run)
+        self.board.withdraw(run)
+        self._give_back(run, demand.uid)
+        self._end(run)
+
+    @precondition(lambda self: self.world.waiting)
+    @rule(pick=PICKS, priority=st.integers(0, 5))
+    def a_demand_changes(self, pick: int, priority: int) -> None:
+        demand = picked(list(self.world.waiting.values()), pick)
+        self._enrol(replace(demand, priority=priority))
+
+    @precondition(lambda self: self.world.granted)
+    @rule(fates=MANY)
+    def launches_go_on(self, fates: list[int]) -> None:
+        """Each gets so far: not at all, its slots, its pod; or it falls through."""
+        for run, fate in zip(list(self.world.granted), fates, strict=False):
+            if fate % 4 == 0:
+                self._fall_through(run)
+            elif fate % 4 == 1:
+                self._take_slots(run)
+            else:
+                self._make_pod(run)
+
+    def _take_slots(self, run: ObjectKey) -> None:
+        """Whoever took a slot in the meantime keeps it, and the grant falls through."""
+        demand, _ = self.world.granted[run]
+        signed = holder(run, demand.uid)
+        wanted = {limit: self._charged(limit, signed) for limit, _ in demand.limits}
+        if any(not self._has_free(limit, slots, signed) for limit, slots in wanted.items()):
+            self._fall_through(run)
+            return
+        for limit, slots in wanted.items():
+            self._lease(limit, signed, slots)
+        for limit in demand.rates:
+            self._start(limit)
+
+    def _charged(self, limit: str, signed: str) -> int:
+        return self.world.charged(limit)[signed]
+
+    def _has_free(self, limit: str, slots: int, signed: str) -> bool:
+        leased = self.world.leases.get(limit, {})
+        terms = self.world.limits.get(limit)
+        others = sum(count for each, count in leased.items() if each != signed)
+        return leased.get(signed, 0) >= slots or (
+            terms is not None and (terms.slots is None or others + slots <= terms.slots)
+        )
+
+    def _lease(self, limit: str, signed: str, slots: int) -> None:
+        leases = self.world.leases.setdefault(limit, {})
+        leases.pop(signed, None)
+        if slots:
+            leases[signed] = slots
+        self.board.set_leases(limit, dict(leases))
+
+    def _start(self, limit: str) -> None:
+        starts = self.world.starts.setdefault(limit, [])
+        starts.append(self.world.now)
+        self.board.set_starts(limit, tuple(starts))
+
+    def _make_pod(self, run: ObjectKey) -> None:
+        self._take_slots(run)
+        if run not in self.world.granted:
+            return
+        demand, pool = self.world.granted.pop(run)
+        before = self.world.holdings.get(run)
+        held = Holding(
+            uid=demand.uid,
+            since=self.world.now,
+            priority=demand.priority,
+            deployment=demand.deployment or (before.deployment if before else None),
+            limits=demand.limits or (before.limits if before else ()),
+            pool=pool,
+            requests=demand.requests,
+        )
+        self._hold(run, held)
+
+    def _hold(self, run: ObjectKey, held: Holding) -> None:
+        before = self.world.holdings.get(run)
+        if before is not None and before.pool != held.pool:
+            self.sent_away.discard(run)
+        self.world.holdings[run] = held
+        self.board.hold(run, held)
+
+    def _fall_through(self, run: ObjectKey) -> None:
+        demand, _ = self.world.granted.pop(run)
+        self.board.forgo(run)
+        held = self.world.holdings.get(run)
+        self._give_back(run, demand.uid, keep=dict(held.limits) if held else {})
+        self._enrol(demand)
+
+    def _give_back(self, run: ObjectKey, uid: str, keep: dict[str, int] | None = None) -> None:
+        signed = holder(run, uid)
+        for limit, holders in self.world.leases.items():
+            if signed in holders:
+                self._lease(limit, signed, min(holders[signed], (keep or {}).get(limit, 0)))
+
+    @precondition(lambda self: self.world.holdings)
+    @rule(picks=MANY)
+    def runs_end(self, picks: list[int]) -> None:
+        """Some leave their slots behind for a while."""
+        for pick in picks[: len(self.world.holdings)]:
+            run = picked(list(self.world.holdings), pick)
+            uid = self.world.holdings[run].uid
+            self._end_for_good(run)
+            if pick // 64 % 4:
+                self._give_back(run, uid)
+
+    @precondition(lambda self: self.sent_away)
+    @rule()
+    def those_who_were_sent_away_go(self) -> None:
+        for run in list(self.sent_away):
+            uid = self.world.holdings[run].uid
+            self._end_for_good(run)
+            self._give_back(run, uid)
+
+    def _end(self, run: ObjectKey) -> None:
+        self.world.holdings.pop(run, None)
+        self.world.granted.pop(run, None)
+        self.sent_away.discard(run)
+        self.board.release(run)
+
+    @precondition(lambda self: self.world.holdings)
+    @rule(pick=PICKS)
+    def an_attempt_ends_and_is_retried(self, pick: int) -> None:
+        run = picked(list(self.world.holdings), pick)
+        held = self.world.holdings[run]
+        if run in self.world.waiting or run in self.world.granted:
+            return
+        self._hold(run, replace(held, pool=None, requests=()))
+        pools = None if held.pool is None else POOLS
+        self._enrol(
+            Demand(run, held.uid, held.since, priority=held.priority, pools=pools, requests=held.requests, counts=False)
+        )
+
+    @precondition(lambda self: self.world.holdings)
+    @rule(pick=PICKS)
+    def a_run_is_told_of_again(self, pick: int) -> None:
+        run = picked(list(self.world.holdings), pick)
+        self.board.hold(run, self.world.holdings[run])
+        for demand in [*self.world.waiting.values(), *(demand for demand, _ in self.world.granted.values())]:
+            self.board.enrol(demand)
+
+    # Slots
+
+    @precondition(lambda self: any(self.world.leases.values()))
+    @rule()
+    def slots_of_ended_runs_come_free(self) -> None:
+        known = {holder(run, held.uid) for run, held in self.world.holdings.items()}
+        known |= {holder(run, demand.uid) for run, demand in self.world.waiting.items()}
+        known |= {holder(run, demand.uid) for run, (demand, _) in self.world.granted.items()}
+        for limit, holders in self.world.leases.items():
+            for signed in list(holders):
+                if signed.startswith("run/") and signed not in known:
+                    self._lease(limit, signed, 0)
+
+    @rule(pick=PICKS, limit=st.sampled_from(LIMITS))
+    def a_task_takes_a_slot(self, pick: int, limit: str) -> None:
+        signed = f"pod/{picked(NAMESPACES, pick)}/p{pick % 3}/uid/1"
+        if self._has_free(limit, 1, signed):
+            self._lease(limit, signed, 1)
+
+    @precondition(lambda self: any(self.world.leases.values()))
+    @rule()
+    def tasks_end(self) -> None:
+        for limit, holders in self.world.leases.items():
+            for signed in [each for each in holders if each.startswith("pod/")]:
+                self._lease(limit, signed, 0)
+
+    # Sizes
+
+    @rule(size=st.sampled_from(SIZES))
+    def a_size_changes(self, size: tuple[str, str, Any]) -> None:
+        what, name, value = size
+        if what in {"limit", "pool"}:
+            self._change_terms(what, name, value)
+        elif what == "deployment":
+            self._change_deployment(DEPLOYMENTS[int(name)], value)
+        else:
+            {"quota": self.world.quotas, "weight": self.world.weights}[what][name] = value
+            quota, weight = self.world.quotas.get(name), self.world.weights.get(name, 1.0)
+            self.board.set_namespace(name, quota=quota, weight=weight)
+
+    def _change_terms(self, what: str, name: str, terms: Any) -> None:
+        known: dict[str, Any] = self.world.limits if what == "limit" else self.world.pools
+        known.pop(name, None)
+        if terms is None:
+            {"limit": self.board.drop_limit, "pool": self.board.drop_pool}[what](name)
+        else:
+            known[name] = terms
+            {"limit": self.board.set_limit, "pool": self.board.set_pool}[what](name, terms)
+
+    def _change_deployment(self, key: ObjectKey, limit: int | None) -> None:
+        self.world.deployments.pop(key, None)
+        if limit is None:
+            self.board.drop_deployment(key)
+        else:
+            self.world.deployments[key] = limit
+            self.board.set_deployment(key, limit)
+
+    # Time and the process
+
+    @rule(seconds=st.sampled_from([0.5, 1.0, 5.0, 10.0]))
+    def time_passes(self, seconds: float) -> None:
+        self.world.now += timedelta(seconds=seconds)
+
+    @rule()
+    def the_operator_dies_and_starts_anew(self) -> None:
+        for run, (demand, _) in list(self.world.granted.items()):
+            del self.world.granted[run]
+            self.world.waiting[run] = demand
+        self.sent_away.clear()
+        self.board = self.world.board()
+
+    # Admission
+
+    @rule()
+    def admission_is_decided(self) -> None:
+        self._admit()
+
+    @invariant()
+    def every_other_step_admission_is_decided(self) -> None:
+        self.steps += 1
+        if self.steps % 2:
+            self._admit()
+
+    def _admit(self) -> Admission:
+        expected = self.world.admit()
+        over = self._over()
+        admission = self.board.admit(self.world.now)
+        assert [tuple(grant) for grant in map(_as_pair, admission.grants)] == expected
+        for grant in admission.grants:
+            demand = self.world.waiting.pop(grant.run)
+            self.world.granted[grant.run] = (demand, grant.pool)
+        assert self._over() <= over
+        for run in self.world.waiting:
+            assert self.board.explain(run) is not None
+        self._check_preemption(admission)
+        return admission
+
+    def _over(self) -> set[Thing]:
+        """What is used beyond its size, as happens after a shrink."""
+        uses = self.world.uses()
+        things = {thing for _, thing in uses} | {("rate", limit) for limit in RATES if limit in self.world.limits}
+        sized = [(thing, self.world.size(thing)) for thing in things]
+        return {thing for thing, size in sized if size is not None and self.world.used(thing, uses) > size}
+
+    def _check_preemption(self, admission: Admission) -> None:
+        urgent = [self.world.waiting[run] for run, _ in admission.blocked if run in self.world.waiting]
+        for run in admission.preempt:
+            assert run not in self.sent_away
+            victim = self.world.holdings[run]
+            assert any(
+                demand.priority > victim.priority
+                and (
+                    demand.preempts
+                    or any(self.world.pools[pool].preempts for pool in demand.pools or () if pool in self.world.pools)
+                )
+                for demand in urgent
+            )
+            self.sent_away.add(run)
+
+    @invariant()
+    def the_accounts_say_what_the_world_adds_up(self) -> None:
+        uses = self.world.uses()
+        for limit in LIMITS:
+            assert self.board.active_in_limit(limit) == self.world.used(("slots", limit), uses)
+            waiting = [demand for demand in self.world.waiting.values() if limit in dict(demand.limits)]
+            assert self.board.waiting_for_limit(limit) == len(waiting)
+        for pool in POOLS:
+            runs, requests = self.board.active_in_pool(pool)
+            assert runs == self.world.used(("runs", pool), uses)
+            assert dict(requests).get("cpu", 0) == self.world.used(("requests", pool, "cpu"), uses)
+        for namespace in NAMESPACES:
+            assert self.board.active_in_namespace(namespace) == self.world.used(("quota", namespace), uses)
+        for key in DEPLOYMENTS:
+            assert self.board.active_of(key) == self.world.used(("deployment", *key), uses)
+        assert all(self.board.is_waiting(run) for run in self.world.waiting)
+
+    def teardown(self) -> None:
+        """When all that is held comes free again and again, everybody who can be met is let in."""
+        for _ in range(3 * len(self.world.waiting) + 3 * len(self.world.granted) + 10):
+            for run in [*self.world.holdings, *self.world.granted]:
+                self._end_for_good(run)
+            self.tasks_end()
+            self.slots_of_ended_runs_come_free()
+            admission = self._admit()
+            if not admission.grants and admission.look_again_at is None:
+                break
+            if not admission.grants and admission.look_again_at is not None:
+                assert admission.look_again_at > self.world.now
+                self.world.now = admission.look_again_at
+        assert not self.world.granted
+        for demand in self.world.waiting.values():
+            assert self.world.hopeless(demand) or self._closed_by_its_own(demand)
+
+    def _end_for_good(self, run: ObjectKey) -> None:
+        demand = self.world.waiting.pop(run, None)
+        if demand is not None:
+            self.board.withdraw(run)
+        self._end(run)
+
+    def _closed_by_its_own(self, demand: Demand) -> bool:
+        own = (
+            self.world.quotas.get(demand.run.namespace),
+            self.world.deployments.get(demand.deployment or DEPLOYMENTS[0]),
+        )
+        return own[0] == 0 or (demand.deployment is not None and own[1] == 0)
+
+
+def _as_pair(grant: object) -> tuple[ObjectKey, str | None]:
+    return grant.run, grant.pool  # type: ignore[attr-defined]
+
+
+TestHistories = Histories.TestCase
+TestHistories.settings = settings(max_examples=300, stateful_step_count=30)

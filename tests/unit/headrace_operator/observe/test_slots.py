@@ -1,0 +1,158 @@
+"""The store of Leases: newer wins, gone is gone, and time is counted from what the stream told."""
+
+from __future__ import annotations
+
+import pytest
+
+from headrace import slots
+from headrace.slots import Rate
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.manifests.slot import rate_lease
+from headrace_operator.observe.slots import Slots, record_from
+from tests.builders import NOW
+from tests.unit.headrace_operator.leases import SYSTEM, lease, pod, run
+
+KEY = ObjectKey(SYSTEM, "db.slot-0")
+STAMP = slots.micro_time(NOW)
+
+
+@pytest.fixture
+def store() -> Slots:
+    return Slots()
+
+
+def indices(store: Slots, limit: str = "db") -> list[int]:
+    return [slot.index for slot in store.of(limit)]
+
+
+def test_a_slot_is_held_with_all_that_its_lease_says() -> None:
+    """A task's slot: holder, times, number of the holding, how long it lasts."""
+    times = {"acquireTime": STAMP, "renewTime": STAMP, "leaseTransitions": 7, "leaseDurationSeconds": 15}
+    found = record_from(lease(holder=pod(), closed=True, version=9, **times), 5.0)
+
+    assert found is not None
+    assert found.key == KEY
+    told = {name: getattr(found, name) for name in ("limit", "index", "holder", "transitions", "duration_s", "closed")}
+    assert told == {"limit": "db", "index": 0, "holder": pod(), "transitions": 7, "duration_s": 15, "closed": True}
+    assert (found.acquired, found.renewed, found.noted_duration_s, found.unchanged_since_s) == (NOW, NOW, 60, 5.0)
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param({"labels": {}}, id="a Lease without the label"),
+        pytest.param({"labels": {slots.LIMIT_LABEL: "other"}}, id="a label that names another limit"),
+        pytest.param({"name": "headrace-operator"}, id="the leader's Lease, labelled by mistake"),
+        pytest.param({"name": "db.slot-01"}, id="a number that we do not write"),
+    ],
+)
+def test_what_is_no_slot_is_not_held(store: Slots, metadata: dict[str, object]) -> None:
+    """Name and label must agree."""
+    obj = lease()
+    obj["metadata"] |= metadata
+
+    assert store.seen(obj) is None
+    assert not store.held
+
+
+def test_indices_follow_what_is_seen(store: Slots) -> None:
+    """By limit in the order of the index, by holder, by pod."""
+    for index, holder in ((10, run()), (2, pod()), (0, "")):
+        store.seen(lease(index=index, holder=holder))
+    store.seen(lease("api", 0, holder=run()))
+
+    assert indices(store) == [0, 2, 10]
+    assert [slot.name for slot in store.held_by(run())] == ["api.slot-0", "db.slot-10"]
+    assert store.holders("db") == {pod(): 1, run(): 1}
+    assert store.limits_held_in_pod("team-a", "etl-1-1", "p1") == {"db"}
+    assert store.limits_held_in_pod("team-a", "etl-1-1", "p2") == set()
+    assert set(store.limits()) == {"db", "api"}
+
+
+def test_a_slot_that_is_given_back_leaves_every_index(store: Slots) -> None:
+    """Of its holder and of its pod."""
+    store.seen(lease(holder=pod(), version=1))
+    store.seen(lease(version=2))
+
+    assert not store.held_by(pod())
+    assert store.limits_held_in_pod("team-a", "etl-1-1", "p1") == set()
+
+
+def test_newer_wins(store: Slots) -> None:
+    """A late event does not undo the answer to our own write."""
+    store.seen(lease(holder=run(), version=5))
+
+    assert store.seen(lease(version=4)) is None
+    assert store.holders("db") == {run(): 1}
+
+
+def test_gone_is_gone(store: Slots) -> None:
+    """A late answer does not raise it; another Lease of its name is another one."""
+    store.seen(lease(uid="old", version=1))
+
+    assert store.gone(KEY, "old") == "db"
+    assert store.seen(lease(uid="old", version=9)) is None
+    assert store.limits() == ()
+    assert store.seen(lease(uid="new", version=3)) == "db"
+    assert store.gone(KEY, "old") is None
+    assert indices(store) == [0]
+
+
+@pytest.mark.parametrize(
+    ("changed", "news"),
+    [
+        pytest.param({"holder": pod(), "renewTime": "2026-03-04T12:00:20.000000Z"}, None, id="a renewal is no news"),
+        pytest.param({"holder": run()}, "db", id="another holder is"),
+        pytest.param({"holder": pod(), "leaseTransitions": 1}, "db", id="the same holder anew is"),
+        pytest.param({"holder": pod(), "closed": True}, "db", id="being closed is"),
+    ],
+)
+def test_what_is_news(store: Slots, changed: dict[str, object], news: str | None) -> None:
+    """Only what a decision may rest on wakes anybody; what was told is held all the same."""
+    store.seen(lease(holder=pod(), version=1))
+
+    assert store.seen(lease(version=2, **changed)) == news
+    assert store.of("db")[0].version == 2
+
+
+def test_time_begins_with_what_the_stream_told(store: Slots) -> None:
+    """Our own answer has no time; the stream's echo begins it, and another echo does not begin it anew."""
+    store.seen(lease(holder=pod(), version=3))
+    assert store.of("db")[0].unchanged_since_s is None
+
+    for at_s in (7.0, 9.0):
+        store.seen(lease(holder=pod(), version=3), at_s)
+    assert store.of("db")[0].unchanged_since_s == 7.0
+
+    store.seen(lease(holder=pod(), version=4), 20.0)
+    assert store.of("db")[0].unchanged_since_s == 20.0
+
+
+def test_one_free_slot_is_picked_by_one(store: Slots) -> None:
+    """Lowest index first; neither held nor closed ones; put down, it may be picked again."""
+    store.seen(lease(index=0, holder=run()))
+    store.seen(lease(index=1, closed=True))
+    store.seen(lease(index=2))
+    store.seen(lease(index=3))
+    first, second, third = (store.pick("db") for _ in range(3))
+
+    assert first is not None
+    assert second is not None
+    assert (first.index, second.index, third) == (2, 3, None)
+    store.put_down(first)
+    assert store.pick("db") == first
+
+
+def test_a_rate_tells_its_starts(store: Slots) -> None:
+    """As instants; it is no slot."""
+    obj = rate_lease("api", Rate(5, 60), namespace=SYSTEM)
+    obj["metadata"] |= {"uid": "r", "resourceVersion": "3"}
+    obj["metadata"]["annotations"][slots.STARTS_ANNOTATION] = str(round(NOW.timestamp() * 1000))
+
+    assert store.seen(obj) == "api"
+    found = store.rate_of("api")
+    assert found is not None
+    assert (found.rate, found.starts) == (Rate(5, 60), (NOW,))
+    assert store.of("api") == ()
+    assert store.gone(found.key, "r") == "api"
+    assert store.rate_of("api") is None
