@@ -5,13 +5,18 @@ What really happened, read from the API server's audit log: who wrote what, in t
 
 Order is that of the resource versions in the answers: etcd counts all objects with one counter, so it is exact, whatever the order
 of the lines. An answer without one (a deletion) stands after what was answered before it was asked, and after the last
-state of its object. States are whole, not differences, so a write whose line says that it failed, though it took effect, shows with the next.
+state of its object.
+
+A write whose sender was killed, or whose time was up, is answered as failed, and may have taken effect all the same. Of pods the next
+state tells. For Leases, whose every state counts, `unanswered` finds it: the next write rests on a version, or insists on a holder, that
+only it can have left behind.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +25,7 @@ from typing import Any
 import orjson
 
 from headrace.api.keys import ATTEMPT_LABEL, DEPLOYMENT_LABEL, FLOW_LABEL, FLOW_RUN_LABEL, GROUP, POOL_LABEL
-from headrace.slots import LIMIT_LABEL, holder_of, rate_name, starts_of
+from headrace.slots import LIMIT_LABEL, STARTS_ANNOTATION, holder_of, rate_name, starts_of
 from headrace_operator.wiring import LEADER_LEASE
 
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
@@ -38,8 +43,6 @@ class PodState:
     labels: Mapping[str, str]
     has_ended: bool
     """It runs no more and never will: final, or deleted before it was bound, or gone."""
-    is_held: bool
-    """A finalizer keeps it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,24 @@ class CapState:
     """Starts, and the seconds within which they may be."""
 
 
+@dataclass(frozen=True, slots=True)
+class LeaseWrite:
+    """
+    What a write would make of a Lease.
+
+    Attributes:
+        base: The version that it rests on; 0 for any.
+        expected: The holder that it insists on; None for any.
+        holder: The holder afterwards; None leaves it.
+        starts: The starts that are noted afterwards; None leaves them.
+    """
+
+    base: float
+    expected: str | None
+    holder: str | None
+    starts: tuple[int, ...] | None
+
+
 State = PodState | SlotState | RateState | LeaderState | CapState
 
 
@@ -89,6 +110,7 @@ class Request:
         order: Its place among all requests; ascending in the order in which they took effect.
         began_s, ended_s: Seconds since 1970.
         state: What it left behind, if it is of a kind that is looked at; None too if it failed.
+        asked: What was asked for, if it is a write to a Lease.
     """
 
     order: float
@@ -101,11 +123,17 @@ class Request:
     name: str
     code: int
     state: State | None
+    asked: LeaseWrite | None = None
 
     @property
     def took_effect(self) -> bool:
         """Whether it is a write that was answered as done."""
         return self.verb in WRITES and 200 <= self.code < 300
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether it is a write that may have taken effect, though it was answered as failed: its sender or its time was gone."""
+        return self.verb in WRITES and (self.code >= 500 or self.code == 0)
 
     @property
     def operator(self) -> str:
@@ -123,7 +151,8 @@ def read(audit_log: Path, *, since: int = 0) -> list[Request]:
 def ordered(lines: Iterable[bytes]) -> list[Request]:
     """As `read`; a last line that is not whole is left out."""
     found = [request for line in lines if line.endswith(b"\n") and (request := parse(line)) is not None]
-    return sorted(_placed(found), key=lambda request: request.order)
+    placed = _placed(found)
+    return sorted([*placed, *unanswered(placed)], key=lambda request: request.order)
 
 
 def parse(line: bytes) -> Request | None:
@@ -148,6 +177,8 @@ def parse(line: bytes) -> Request | None:
         code=code,
         state=None,
     )
+    if request.resource == "leases" and request.verb in WRITES:
+        request = replace(request, asked=_asked(entry.get("requestObject")))
     return replace(request, state=_state(request, answer, is_object=is_object)) if request.took_effect else request
 
 
@@ -194,7 +225,6 @@ def _pod(pod: Mapping[str, Any]) -> PodState | None:
         run_uid=owner,
         labels={name: labels[name] for name in kept if name in labels},
         has_ended=never_ran or is_gone or status.get("phase") in {"Succeeded", "Failed"},
-        is_held=bool(metadata.get("finalizers")),
     )
 
 
@@ -210,6 +240,77 @@ def _lease(request: Request, answer: Mapping[str, Any], *, is_object: bool) -> S
     if request.name == rate_name(limit):
         return RateState(limit, tuple(starts_of(answer)))
     return SlotState(answer["metadata"]["uid"], limit, holder_of(answer))
+
+
+def _asked(body: Any) -> LeaseWrite:
+    if isinstance(body, list):
+        values = {(each["op"] == "test", each["path"]): each.get("value") for each in body}
+        expected = values.get((True, "/spec/holderIdentity"))
+        spec = values.get((False, "/spec"))
+        holder = values.get((False, "/spec/holderIdentity"), None if spec is None else spec.get("holderIdentity", ""))
+        base = values.get((False, "/metadata/resourceVersion"), values.get((True, "/metadata/resourceVersion")))
+        return LeaseWrite(float(base or 0), expected, holder, None)
+    body = body or {}
+    metadata, spec = body.get("metadata") or body.get("preconditions") or {}, body.get("spec") or {}
+    noted = starts_of(body) if STARTS_ANNOTATION in (metadata.get("annotations") or {}) else None
+    return LeaseWrite(float(metadata.get("resourceVersion") or 0), None, spec.get("holderIdentity"), noted)
+
+
+def unanswered(requests: Iterable[Request]) -> list[Request]:
+    """Doubtful writes to slots and rates that took effect, as a later write shows, with the place and the state that they had."""
+    by_lease: dict[tuple[str, str], list[Request]] = defaultdict(list)
+    for request in sorted(requests, key=lambda request: request.order):
+        if request.asked is not None and (request.is_doubtful or isinstance(request.state, SlotState | RateState)):
+            by_lease[request.namespace, request.name].append(request)
+    return [found for history in by_lease.values() for found in _unanswered(history)]
+
+
+def _unanswered(history: Sequence[Request]) -> Iterator[Request]:
+    doubtful = [request for request in history if request.is_doubtful]
+    last: Request | None = None
+    for request in history:
+        if request.is_doubtful:
+            continue
+        while last is not None and _misses(request, last) and (found := _next(doubtful, last, request)) is not None:
+            doubtful.remove(found)
+            last = _as_done(found, last, request, [each for each in doubtful if each.began_s < request.ended_s])
+            yield last
+        last = request
+
+
+def _misses(request: Request, last: Request) -> bool:
+    """Whether the Lease was another one than `last` left behind when the request came."""
+    asked = request.asked
+    if asked is None or last.state is None:
+        return False
+    holder = last.state.holder if isinstance(last.state, SlotState) else asked.expected
+    return asked.base > last.order or asked.expected not in {None, holder}
+
+
+def _next(doubtful: Sequence[Request], last: Request, before: Request) -> Request | None:
+    """The write that could be carried out after `last`."""
+    holder = last.state.holder if isinstance(last.state, SlotState) else None
+    for each in doubtful:
+        asked = each.asked
+        if asked is None or each.began_s > before.ended_s:
+            continue
+        fits = asked.base == last.order if asked.base else each.ended_s >= last.began_s
+        if fits and asked.expected in {None, holder}:
+            return each
+    return None
+
+
+def _as_done(request: Request, last: Request, before: Request, others: Sequence[Request]) -> Request:
+    """With the version that somebody rested on afterwards; without such, by its time."""
+    bases = [each.asked.base for each in (*others, before) if each.asked is not None]
+    version = min((base for base in bases if base > last.order), default=0.0)
+    order = version or max(last.order + 0.25, min(request.order, before.order - 0.25))
+    asked, state = request.asked, last.state
+    if asked is not None and isinstance(state, SlotState) and asked.holder is not None:
+        state = replace(state, holder=asked.holder)
+    if asked is not None and isinstance(state, RateState) and asked.starts is not None:
+        state = replace(state, starts=asked.starts)
+    return replace(request, order=order, code=200, state=state)
 
 
 def _cap(resource: str, spec: Mapping[str, Any]) -> CapState:

@@ -6,8 +6,8 @@ A bad network in front of the API server: an HTTP proxy that delays, loses, refu
 It signs in as KUBECONFIG says, listens on the loopback without TLS, and writes a kubeconfig to itself to WRITTEN.
 FAULTS is a JSON object with the fields of `Faults`. Who asks for /faults gets the faults that were done so far.
 
-What it does not do: carry out a request whose sender has hung up. A request that wanders about for longer than its sender's
-lease, and arrives then, would defeat every lease; a connection that is closed takes its request along here.
+What it does not do: pass on a request whose sender has hung up meanwhile. A request that wanders about for longer than its
+sender's lease, and arrives then, would defeat every lease. What was passed on is carried out, whether or not anybody waits for the answer.
 """
 
 from __future__ import annotations
@@ -120,6 +120,7 @@ class FaultyProxy:
         self._server = connection.server
         self._faults = faults
         self._dice = random.Random(faults.seed)
+        self._under_way: set[asyncio.Task[web.Response]] = set()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=connection.ssl, limit=0, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=10),
@@ -150,7 +151,7 @@ class FaultyProxy:
         if fault is Fault.REFUSED:
             return _problem(self._dice.choice(tuple(ANSWERS)))
         if fault is Fault.GONE:
-            return _gone()
+            return _gone(is_watch=is_watch)
         if is_watch:
             return await self._stream(request)
         return await self._exchange(request, fault)
@@ -161,12 +162,17 @@ class FaultyProxy:
             await asyncio.sleep(self._dice.uniform(0, self._faults.slow_s))
         if fault is Fault.STALLED:
             await asyncio.sleep(self._faults.stalled_s)
-        async with self._send(request, body) as answer:
-            payload = await answer.read()
+        carrying_out = asyncio.create_task(self._carry_out(request, body))
+        self._under_way.add(carrying_out)
+        carrying_out.add_done_callback(self._under_way.discard)
+        answer = await asyncio.shield(carrying_out)
         if fault is Fault.UNANSWERED:
             return _hang_up(request)
-        if fault is Fault.DISOWNED:
-            return _problem(self._dice.choice((500, 504)))
+        return _problem(self._dice.choice((500, 504))) if fault is Fault.DISOWNED else answer
+
+    async def _carry_out(self, request: web.Request, body: bytes) -> web.Response:
+        async with self._send(request, body) as answer:
+            payload = await answer.read()
         return web.Response(status=answer.status, body=payload, headers=_chosen(answer.headers, PASSED_BACK))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
@@ -203,28 +209,22 @@ def _hang_up(request: web.Request) -> web.Response:
 
 
 def _problem(code: int) -> web.Response:
-    reason, message = ANSWERS[code]
-    body = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "status": "Failure",
-        "reason": reason,
-        "message": message,
-        "code": code,
-    }
-    return web.json_response(body, status=code, headers={"Retry-After": "1"} if code == 429 else None)
+    return web.json_response(
+        _status(code, *ANSWERS[code]), status=code, headers={"Retry-After": "1"} if code == 429 else None
+    )
 
 
-def _gone() -> web.Response:
-    body = {
-        "kind": "Status",
-        "apiVersion": "v1",
-        "status": "Failure",
-        "reason": "Expired",
-        "message": "too old",
-        "code": 410,
-    }
-    return web.json_response(body, status=410)
+def _gone(*, is_watch: bool) -> web.Response:
+    """A list is refused; a watch begins, and its first event is the error."""
+    status = _status(410, "Expired", "too old resource version")
+    if not is_watch:
+        return web.json_response(status, status=410)
+    return web.Response(text=json.dumps({"type": "ERROR", "object": status}) + "\n", content_type="application/json")
+
+
+def _status(code: int, reason: str, message: str) -> dict[str, object]:
+    answer = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure"}
+    return {**answer, "reason": reason, "message": message, "code": code}
 
 
 async def serve(kubeconfig: Path, written: Path, faults: Faults) -> None:

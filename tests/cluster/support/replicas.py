@@ -16,6 +16,7 @@ from headrace.kubeapi.errors import NotFound
 from headrace.slots import holder_of
 from headrace_operator.wiring import LEADER_LEASE
 from tests.cluster.support.operator import OperatorProcess
+from tests.cluster.support.waiting import eventually
 
 LEASE_S = 3.0
 """The shortest that leaves room for a slow machine."""
@@ -60,41 +61,71 @@ class Replicas:
 
     async def leader(self, client: KubeClient) -> str:
         """Who holds the Lease, "" for nobody."""
+        return (await self._seen(client))[0]
+
+    async def until_led(self, client: KubeClient) -> None:
+        """Returns once somebody has renewed the Lease twice; a Lease by itself may name a leader that is gone."""
+        _, first = await self._seen(client)
+        versions = {first}
+
+        async def look() -> bool:
+            versions.add((await self._seen(client))[1])
+            return len(versions) > 2
+
+        await eventually(look, within_s=60, what="somebody leads")
+
+    async def _seen(self, client: KubeClient) -> tuple[str, str]:
         try:
             lease = await client.get(f"/apis/coordination.k8s.io/v1/namespaces/{self.home}/leases/{self.lease}")
         except NotFound:
-            return ""
-        return holder_of(lease)
+            return "", ""
+        return holder_of(lease), str(lease["metadata"]["resourceVersion"])
 
 
 class Turmoil:
     """
-    Kills and starts replicas, or stops them for longer than their lease and lets them loose again, every few seconds.
+    Kills replicas and starts them again, or stops them for longer than their lease and lets them loose again.
+
+    A blow falls a few seconds after somebody leads, on the leader or on another one.
 
     Args:
-        every_s: The shortest and the longest time between two blows.
+        after_s: The shortest and the longest time that somebody leads undisturbed.
+        down_s: The longest time that a killed one is away.
         stops: The share of blows that stop a replica instead of killing it.
     """
 
     def __init__(
-        self, replicas: Replicas, *, seed: int = 1, every_s: tuple[float, float] = (3.0, 6.0), stops: float = 0.3
+        self,
+        replicas: Replicas,
+        client: KubeClient,
+        *,
+        seed: int = 1,
+        after_s: tuple[float, float] = (1.0, 5.0),
+        down_s: float = 2.0,
+        stops: float = 0.25,
     ) -> None:
         self.blows: Counter[str] = Counter()
         self._replicas = replicas
+        self._client = client
         self._dice = random.Random(seed)
-        self._every_s = every_s
+        self._after_s = after_s
+        self._down_s = down_s
         self._stops = stops
 
     async def rage(self) -> None:
         """For ever; cancel it."""
         while True:
-            await asyncio.sleep(self._dice.uniform(*self._every_s))
-            victim = self._replicas[self._dice.choice(sorted(self._replicas.processes))]
+            await self._replicas.until_led(self._client)
+            await asyncio.sleep(self._dice.uniform(*self._after_s))
+            name = self._dice.choice(sorted(self._replicas.processes))
+            who = "leader" if name == await self._replicas.leader(self._client) else "other"
             if self._dice.random() < self._stops:
-                await self._stop(victim)
+                await self._stop(self._replicas[name])
+                self.blows[f"{who} stopped"] += 1
             else:
-                await asyncio.to_thread(victim.kill)
-                self.blows["killed"] += 1
+                await asyncio.to_thread(self._replicas[name].kill)
+                self.blows[f"{who} killed"] += 1
+                await asyncio.sleep(self._dice.uniform(0, self._down_s))
             self._replicas.start()  # those too that ended by themselves, as one that was deposed does
 
     async def _stop(self, victim: OperatorProcess) -> None:
@@ -105,7 +136,6 @@ class Turmoil:
             await asyncio.sleep(LEASE_S * self._dice.uniform(1.2, 2.0))
         finally:
             os.kill(victim.pid, signal.SIGCONT)
-        self.blows["stopped"] += 1
 
 
 @asynccontextmanager

@@ -30,7 +30,6 @@ class Pod:
 
     Attributes:
         began, ended: Places in the order of requests; FOR_EVER for one that never ended.
-        is_held: A finalizer keeps it still.
     """
 
     uid: str
@@ -39,7 +38,6 @@ class Pod:
     began: float
     began_at_s: float
     ended: float
-    is_held: bool
 
     def __str__(self) -> str:
         return f"pod {self.uid} of run {self.run.namespace}/{self.run.name}"
@@ -85,7 +83,6 @@ def _life(seen: Sequence[tuple[Request, PodState]]) -> Pod:
         began=first.order,
         began_at_s=first.ended_s,
         ended=next((request.order for request, state in seen if state.has_ended), FOR_EVER),
-        is_held=seen[-1][1].is_held,
     )
 
 
@@ -290,18 +287,6 @@ def written_while_deposed(requests: Iterable[Request]) -> list[str]:
             what = f"{request.verb} {request.resource} {request.namespace}/{request.name}"
             found.append(f"{request.operator} wrote at {request.order:.1f} while {leader or 'nobody'} led: {what}")
     return found
-
-
-def left_over(requests: Sequence[Request]) -> list[str]:
-    """Slots that are held, and pods that have not ended or are kept by a finalizer, at the end."""
-    last: dict[str, tuple[str, SlotState]] = {}
-    for request in requests:
-        if isinstance(request.state, SlotState):
-            last[request.state.uid] = (request.name, request.state)
-    slots = [f"slot {name} is held by {slot.holder} still" for name, slot in last.values() if slot.holder]
-    alive = [f"{pod} has not ended" for pod in pods_of(requests) if pod.ended == FOR_EVER]
-    kept = [f"{pod} is kept by a finalizer still" for pod in pods_of(requests) if pod.ended < FOR_EVER and pod.is_held]
-    return slots + alive + kept
 
 
 def _caps(requests: Iterable[Request], resource: str) -> Mapping[Hashable, list[tuple[float, int | None]]]:

@@ -11,7 +11,7 @@ import pytest
 
 from headrace.api.keys import API_VERSION
 from tests.cluster.support import violations
-from tests.cluster.support.audit import Request, ordered
+from tests.cluster.support.audit import Request, SlotState, ordered
 from tests.cluster.support.violations import Pod
 
 BEGAN = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -30,15 +30,25 @@ class Log:
         """As they are read from the lines, the last of which comes first."""
         return ordered(reversed(self.lines))
 
-    def write(self, verb: str, resource: str, name: str, after: dict[str, Any], *, by: str = "tests") -> None:
+    def write(
+        self, verb: str, resource: str, name: str, after: dict[str, Any], *, by: str = "tests", asked: Any = None
+    ) -> None:
         """A write that was answered with the object in its new version."""
         self.version += 1
         after.setdefault("metadata", {}).update(name=name, resourceVersion=str(self.version))
         after["metadata"].setdefault("uid", f"uid-{name}")
-        self.line(verb, resource, name, 200, after, by=by)
+        self.line(verb, resource, name, 200, after, by=by, asked=asked)
 
     def line(
-        self, verb: str, resource: str, name: str, code: int, answer: dict[str, Any], *, by: str = "tests"
+        self,
+        verb: str,
+        resource: str,
+        name: str,
+        code: int,
+        answer: dict[str, Any],
+        *,
+        by: str = "tests",
+        asked: Any = None,
     ) -> None:
         """A line, with any answer."""
         self.at += timedelta(seconds=1)
@@ -50,6 +60,7 @@ class Log:
             "userAgent": by,
             "objectRef": {key: value for key, value in target.items() if value},
             "responseStatus": {"code": code},
+            "requestObject": asked,
             "responseObject": answer,
             "requestReceivedTimestamp": (self.at - timedelta(seconds=0.1)).isoformat(),
             "stageTimestamp": self.at.isoformat(),
@@ -60,10 +71,27 @@ class Log:
         spec = {"slots": slots, **({"rate": rate} if rate else {})}
         self.write("update", "concurrencylimits", name, {"apiVersion": API_VERSION, "spec": spec})
 
-    def slot(self, index: int, holder: str = "", *, limit: str = "db") -> None:
+    def slot(self, index: int, holder: str = "", *, limit: str = "db", base: int = 0) -> None:
+        """A slot as a write left it that rested on the version `base`."""
         labels = {"headrace.dev/concurrency-limit": limit}
         lease = {"metadata": {"labels": labels}, "spec": {"holderIdentity": holder}}
-        self.write("patch", "leases", f"{limit}.slot-{index}", lease, by="headrace-operator/a")
+        asked = {"metadata": {"resourceVersion": str(base)}, "spec": {"holderIdentity": holder}}
+        self.write("patch", "leases", f"{limit}.slot-{index}", lease, by="headrace-operator/a", asked=asked)
+
+    def take_in_doubt(self, index: int, holder: str, *, took_effect: bool) -> None:
+        """Its sender was killed meanwhile."""
+        asked = {"metadata": {"resourceVersion": str(self.version)}, "spec": {"holderIdentity": holder}}
+        self._in_doubt(index, asked, took_effect=took_effect)
+
+    def give_back_in_doubt(self, index: int, holder: str, *, took_effect: bool) -> None:
+        """As `take_in_doubt`; rests on no version, but on the holder."""
+        test = {"op": "test", "path": "/spec/holderIdentity", "value": holder}
+        asked = [test, {"op": "replace", "path": "/spec", "value": {"leaseTransitions": 1}}]
+        self._in_doubt(index, asked, took_effect=took_effect)
+
+    def _in_doubt(self, index: int, asked: Any, *, took_effect: bool) -> None:
+        self.version += took_effect
+        self.line("patch", "leases", f"db.slot-{index}", 504, {"kind": "Status", "metadata": {}}, asked=asked)
 
     def slot_deleted(self, index: int, *, limit: str = "db") -> None:
         status = {"kind": "Status", "metadata": {}, "details": {"uid": f"uid-{limit}.slot-{index}"}}
@@ -318,26 +346,50 @@ def test_writes_of_an_operator_that_does_not_lead_are_found(log: Log) -> None:
     assert "while b led" in found
 
 
-def test_what_is_held_or_lives_at_the_end_is_found(log: Log) -> None:
-    log.slot(0, run("a"))
-    log.pod("a-1")
-    log.pod("b-1")
-    log.pod("b-1", "Succeeded")
-    found = violations.left_over(log.requests())
-    assert [line.split()[-3:] for line in found] == [
-        ["by", run("a"), "still"],
-        ["has", "not", "ended"],
-        ["a", "finalizer", "still"],
-    ]
-
-
-def test_nothing_is_left_over_once_all_was_given_back(log: Log) -> None:
-    log.slot(0, run("a"))
+def test_a_take_whose_answer_was_lost_is_found_by_what_rests_on_it(log: Log) -> None:
+    """Its line says that it failed; the slot is given back from the version that it made."""
     log.slot(0)
-    log.slot(1, run("b"))
-    log.slot(1)
-    log.slot_deleted(1)
-    log.pod("a-1")
-    log.pod("a-1", "Succeeded")
-    log.pod("a-1", "Succeeded", finalizers=[])
-    assert violations.left_over(log.requests()) == []
+    log.take_in_doubt(0, run("etl"), took_effect=True)
+    taken = log.version
+    log.pod("etl-1")
+    log.pod("etl-1", "Succeeded")
+    log.slot(0, base=taken)
+    assert violations.pods_without_slots(log.requests(), needs_one) == []
+    assert [r.order for r in log.requests() if r.name == "db.slot-0" and r.took_effect] == [101, 102, 105]
+
+
+def test_a_take_that_failed_holds_no_slot(log: Log) -> None:
+    log.slot(0)
+    free = log.version
+    log.take_in_doubt(0, run("etl"), took_effect=False)
+    log.pod("etl-1")
+    log.slot(0, run("other"), base=free)
+    assert len(violations.pods_without_slots(log.requests(), needs_one)) == 1
+
+
+def test_a_giving_back_whose_answer_was_lost_is_found_by_what_rests_on_it(log: Log) -> None:
+    """The next holder took it from nobody."""
+    log.limit("db", 1)
+    log.slot(0, run("a"))
+    log.give_back_in_doubt(0, run("a"), took_effect=True)
+    log.slot(0, run("b"), base=log.version)
+    assert violations.too_many_slots(log.requests(), grace_s=0) == []
+
+
+def test_writes_in_doubt_follow_each_other(log: Log) -> None:
+    """Given back and taken again, both without an answer."""
+    log.slot(0, run("a"))
+    log.give_back_in_doubt(0, run("a"), took_effect=True)
+    log.take_in_doubt(0, run("b"), took_effect=True)
+    log.slot(0, base=log.version)
+    assert violations.too_many_slots(log.requests(), grace_s=0) == []
+    holders = [r.state.holder for r in log.requests() if isinstance(r.state, SlotState)]
+    assert holders == [run("a"), "", run("b"), ""]
+
+
+def test_a_giving_back_that_failed_frees_nothing(log: Log) -> None:
+    log.slot(0, run("a"))
+    held = log.version
+    log.give_back_in_doubt(0, run("a"), took_effect=False)
+    log.slot(0, run("b"), base=held)
+    assert len(violations.too_many_slots(log.requests(), grace_s=0)) == 1
