@@ -177,6 +177,18 @@ async def test_a_run_falls_over_to_the_next_pool_when_its_own_has_no_node(world:
     assert world.puppet.most_live == 1
 
 
+async def test_a_run_without_a_node_goes_to_a_pool_that_is_added_later(world: World, pools: Pools) -> None:
+    """Until then it waits in its own, and says that no node takes it."""
+    empty = await pools.create("empty", **NOWHERE, scheduleTimeoutSeconds=1)
+    world.operator.start()
+    await world.a_flow()
+    await world.a_run("etl-1")
+    await world.run_is("etl-1", "Pending", "Unschedulable")
+    there = await pools.create("there")
+    status = await world.finished("etl-1")
+    assert [attempt["pool"] for attempt in status["attempts"]] == [empty, there]
+
+
 async def test_a_run_killed_for_want_of_memory_goes_on_in_a_larger_pool(world: World, pools: Pools) -> None:
     """Half as much again, request and limit; the cheaper pool does not take that any more."""
     small = await pools.create("small", maxPodResources={"memory": "1Gi"}, pricing={"perHour": 0.1})

@@ -132,10 +132,10 @@ def fallen_over_from(attempts: Sequence[Attempt]) -> frozenset[str]:
     """Pools that had no node for the run since it last ran."""
     pools = set()
     for attempt in reversed(attempts):
-        if attempt.started_at is not None:
-            break
         if attempt.reason == Reason.POOL_UNAVAILABLE and attempt.pool is not None:
             pools.add(attempt.pool)
+        elif attempt.started_at is not None:
+            break
     return frozenset(pools)
 
 

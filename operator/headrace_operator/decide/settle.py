@@ -40,6 +40,8 @@ def settle(seen: Snapshot, pod: Pod, ending: Ending, now: datetime) -> Decision:
     moved = _moved(seen, pod, ending)
     if moved is not None:
         ending = replace(ending, reason=moved, message=seen.run.status.message or ending.message)
+        if pod.node is None:  # nothing but our taking it back tells when it ended
+            ending = replace(ending, finished_at=now)
     status = _with_ending(admitted(seen, pod, now), pod, ending, now)
     decision = _what_next(seen, ending, status, now)
     leave: list[Action] = []

@@ -158,6 +158,10 @@ class Puppet:
                 await self._until_deleted(uid)
                 return
             await self._until_bound(uid)
+            if (
+                uid not in self._pods or "nodeName" not in self._pods[uid]["spec"]
+            ):  # deleted before it had a node: no kubelet starts it
+                return
             await self._act(uid, act)
             await self._until_deleted(uid)
             await self._remove(uid)

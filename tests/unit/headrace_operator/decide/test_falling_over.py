@@ -122,7 +122,7 @@ def the_end(status: RunStatus, pod: Pod) -> Decision:
 def test_the_next_attempt_follows_at_once_and_costs_no_retry() -> None:
     """Recorded under its own reason, with an Event; the pod is let go."""
     decision = the_end(LEAVES, a_pod_in(metadata=deleted(LATER, 0)))
-    ending = replace(ATTEMPT, reason="PoolUnavailable", message=MESSAGE, finished_at=NOW)
+    ending = replace(ATTEMPT, reason="PoolUnavailable", message=MESSAGE, finished_at=LATER)
     assert decision == Decision(
         reason="PoolUnavailable",
         status=replace(LEAVES, phase=Phase.RETRYING, attempts=(ending,)),
