@@ -53,6 +53,8 @@ class Claims:
             self.drop(run.uid)
             return
         scope = _Scope(run.key.namespace, run.deployment_ref, run.flow_ref, run.idempotency_key)
+        if self._scopes.get(run.uid) != scope:
+            self.drop(run.uid)
         self._scopes[run.uid] = scope
         self._claimants.setdefault(scope, {})[run.uid] = Claimant(run.key, run.uid, run.created, run.finished)
 

@@ -175,7 +175,7 @@ class TestKeys:
     async def test_a_run_that_is_retired_gives_its_key_back(self, world: World) -> None:
         """As long as the first one is kept, says the field."""
         self.has_two(world)
-        world.intake.run_seen(run(2, name="a", status=finished(), **KEY, deploymentRef={"name": "daily"}))
+        world.intake.run_seen(run(2, name="a", status=finished(), **KEY, deploymentRef={"name": "missing"}))
         (record,) = world.intake.history.of(world.intake.history.owners()[0])
         world.intake.run_retired(record)
         assert await self.first(world, "b") is None

@@ -103,6 +103,15 @@ def test_other_keys_deployments_flows_and_namespaces_are_others() -> None:
     assert [holder(made, run) for run in (*others, NEW)] == ["a", "b", "c", "d", "e", "new"]
 
 
+def test_a_run_has_one_key_only() -> None:
+    """The API server lets nobody change it; were it so, the run would hold its last one."""
+    made = claims(OLD, NEW)
+    made.put(a_claimant("old", idempotency_key="other"))
+    assert holder(made, NEW) == "new"
+    made.drop("old-uid")
+    assert holder(made, NEW) == "new"
+
+
 def test_a_run_without_a_key_is_none_of_ours() -> None:
     """It always counts."""
     plain = a_claimant("plain", idempotency_key=None)
