@@ -17,11 +17,15 @@ from typing import Any
 
 import pytest
 
+from headrace.api.keys import API_VERSION
 from headrace.kubeapi.client import KubeClient
+from headrace.slots import LIMIT_LABEL, holder_of
 from tests.cluster.support.puppet import Ends, Runs, Script, report
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import FINISHED, World, a_world
 
+CONCURRENCY_LIMITS = f"/apis/{API_VERSION}/concurrencylimits"
+WORK_POOLS = f"/apis/{API_VERSION}/workpools"
 SIDE_BY_SIDE = 4
 """Scenarios at the same time: most of one is waiting for processes to start."""
 
@@ -81,6 +85,40 @@ async def play_schedule(world: World) -> None:
     )
 
 
+def only_in(world: World) -> dict[str, Any]:
+    """What a cluster-scoped object of one story is called, so that the stories side by side do not meet."""
+    return {"name": f"of-{world.namespace}"}
+
+
+async def play_limited(world: World) -> None:
+    """Two runs, each in need of every slot and of a start."""
+    limit = only_in(world)
+    spec = {"slots": 2, "rate": {"count": 5, "perSeconds": 60}}
+    await world.client.create(CONCURRENCY_LIMITS, {**a_kind("ConcurrencyLimit"), "metadata": limit, "spec": spec})
+    await world.a_flow(limits=[{**limit, "slots": 2}])
+    await world.a_run("etl-1")
+    await world.a_run("etl-2")
+
+
+async def play_outranked(world: World) -> None:
+    """A pool with one place, and a run of higher priority than the one in it."""
+    pool = only_in(world)
+    spec = {
+        "capacity": {"runs": 1},
+        "preemption": "LowerPriority",
+        "namespaces": {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}},
+    }
+    await world.client.create(WORK_POOLS, {**a_kind("WorkPool"), "metadata": pool, "spec": spec})
+    await world.a_flow(pools={"names": [pool["name"]]})
+    await world.a_run("etl-1")
+    await world.pod("etl-1-1")
+    await world.a_run("etl-2", priority=5)
+
+
+def a_kind(kind: str) -> dict[str, str]:
+    return {"apiVersion": API_VERSION, "kind": kind}
+
+
 SUCCEEDED = ("Succeeded", "Succeeded", ("Succeeded",))
 
 REVISION = frozenset({"create controllerrevisions", "create configmaps", "patch flows/status"})
@@ -108,6 +146,18 @@ SCENARIOS = {
         play_schedule,
         (SUCCEEDED, SUCCEEDED),
         RUN | {"create flowruns", "patch deployments/status"},
+    ),
+    "limited": Scenario(
+        lambda _pod: Ends(message=report()),
+        play_limited,
+        (SUCCEEDED, SUCCEEDED),
+        RUN | {"create leases", "patch leases", "patch concurrencylimits/status"},
+    ),
+    "outranked": Scenario(
+        lambda pod: Runs(Ends(143)) if pod["metadata"]["name"] == "etl-1-1" else Ends(message=report()),
+        play_outranked,
+        (("Succeeded", "Succeeded", ("Outranked", "Succeeded")), SUCCEEDED),
+        RUN | {"delete pods", "create events", "patch workpools/status"},
     ),
 }
 
@@ -168,7 +218,15 @@ class Stage:
         assert len(world.puppet.started) == len(set(world.puppet.started)), "a pod was made twice"
         assert len(world.puppet.started) == sum(len(attempts) for _, _, attempts in scenario.outcome)
         assert world.puppet.most_live == 1
+        await eventually(lambda: self._no_slot_is_held(world), what="every slot is given back")
+        for collection in (CONCURRENCY_LIMITS, WORK_POOLS):
+            await self._client.delete(f"{collection}/{only_in(world)['name']}")
         await self._client.delete(f"/api/v1/namespaces/{world.namespace}")
+
+    async def _no_slot_is_held(self, world: World) -> bool:
+        path = f"/apis/coordination.k8s.io/v1/namespaces/{world.namespace}/leases"
+        slots = await self._client.list(path, {"labelSelector": LIMIT_LABEL})
+        return not any(holder_of(slot) for slot in slots)
 
 
 def _told(status: dict[str, Any]) -> tuple[str, str, tuple[str, ...]]:

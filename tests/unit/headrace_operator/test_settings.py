@@ -34,6 +34,7 @@ def test_each_is_read_from_a_variable_of_its_name() -> None:
         ("status_delay_s", "-0.1", "Input should be greater than or equal to 0"),
         ("liveness_port", "65536", "Input should be less than or equal to 65535"),
         ("metrics_port", "-1", "Input should be greater than or equal to 0"),
+        ("leader_lease_s", "1", "Input should be greater than or equal to 2"),
         ("log_format", "xml", "Input should be 'auto', 'json' or 'console'"),
         ("log_level", "trace", "Input should be 'debug', 'info', 'warning' or 'error'"),
     ],

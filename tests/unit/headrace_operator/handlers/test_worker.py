@@ -56,7 +56,7 @@ class Operator:
             settings=Settings(),
             cluster=self.cluster,
             clock=self.clock,
-            monotonic=lambda: (self.now - NOW).total_seconds(),
+            monotonic=self.monotonic,
             intake=self.intake,
             revisions=revisions,
             runs=RunObserver(self.cluster, self.intake, revisions, start_deadline_s=600),
@@ -69,6 +69,9 @@ class Operator:
             ),
             metrics=Metrics(CollectorRegistry()),
         )
+
+    def monotonic(self) -> float:
+        return (self.now - NOW).total_seconds()
 
     def clock(self) -> datetime:
         return self.now
