@@ -158,10 +158,8 @@ class Puppet:
                 await self._until_deleted(uid)
                 return
             await self._until_bound(uid)
-            if (
-                uid not in self._pods or "nodeName" not in self._pods[uid]["spec"]
-            ):  # deleted before it had a node: no kubelet starts it
-                return
+            if "nodeName" not in self._pods.get(uid, {}).get("spec", {}):
+                return  # deleted before it had a node: no kubelet starts it
             await self._act(uid, act)
             await self._until_deleted(uid)
             await self._remove(uid)
