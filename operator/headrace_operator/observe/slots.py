@@ -49,9 +49,11 @@ class Slots:
             at_s: The monotonic second at which the stream told of it; None: it is the answer to our own request.
         """
         record = record_from(obj, at_s)
-        if record is None or record.uid in self._gone:
+        old = self.held.get(object_key(obj))
+        if record is None:
+            return self._disowned(old, obj)
+        if record.uid in self._gone:
             return None
-        old = self.held.get(record.key)
         if old is not None and old.version >= record.version:
             self._stamp(old, record)
             return None
@@ -111,6 +113,13 @@ class Slots:
     def noting(self, limit: str) -> asyncio.Lock:
         """Hold it while a start is noted: of two at once, one would have to do it again."""
         return self._noting.setdefault(limit, asyncio.Lock())
+
+    def _disowned(self, old: Record | None, obj: Mapping[str, Any]) -> str | None:
+        """Somebody took the label off: it is no slot any more."""
+        if old is None or old.version >= version_of(obj):
+            return None
+        self._replace(old, None)
+        return old.limit
 
     def _stamp(self, old: Record, new: Record) -> None:
         """The stream tells of a version that an answer told of before: its time begins now."""

@@ -86,6 +86,19 @@ def test_newer_wins(store: Slots) -> None:
     assert store.holders("db") == {run(): 1}
 
 
+def test_a_slot_without_its_label_is_none_any_more(store: Slots) -> None:
+    """Somebody took it off; put on again, it is a slot again."""
+    store.seen(lease(holder=run(), version=1))
+    bare = lease(holder=run(), version=2)
+    bare["metadata"]["labels"] = {}
+
+    assert store.seen(bare) == "db"
+    assert not store.held_by(run())
+    assert store.seen(lease(holder=run(), version=3)) == "db"
+    assert store.seen({**bare, "metadata": {**bare["metadata"], "resourceVersion": "2"}}) is None
+    assert store.holders("db") == {run(): 1}
+
+
 def test_gone_is_gone(store: Slots) -> None:
     """A late answer does not raise it; another Lease of its name is another one."""
     store.seen(lease(uid="old", version=1))
