@@ -162,7 +162,7 @@ class Gate:
                 self._pass_soon()
             return
         holding = self._holding(run)
-        if holding != before:
+        if holding != before or self.board.grant_of(key) is not None:
             self.board.hold(key, holding)
             self._tell_counts(pools=(holding.pool, before.pool if before else None))
             self._pass_soon()

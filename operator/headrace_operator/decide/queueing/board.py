@@ -138,14 +138,15 @@ class Board:
                 self._file_anew(run)
 
     def set_starts(self, limit: str, starts: tuple[datetime, ...]) -> None:
-        """The starts under the limit's rate that are stored. Tell them before `hold` of the runs that made them."""
+        """The starts under the limit's rate that are stored, all of them within its window."""
         self._changed |= self._books.starts_of(limit).tell(starts)
 
     def hold(self, run: ObjectKey, holding: Holding) -> None:
         """
         An active run holds this and nothing else.
 
-        A grant of its own ends when a holding is told that covers it: its deployment's slot, its limits, its pool.
+        A grant of its own ends when a holding is told that covers it: its deployment's slot, its limits, its pool. The
+        start that it was granted counts on until one is stored.
         """
         if self._books.hold(run, holding):
             self._changed = True
@@ -158,7 +159,11 @@ class Board:
             self._file_anew(run)
 
     def forgo(self, run: ObjectKey) -> None:
-        """The run's grant fell through; what it held before stays. To wait again it must be enrolled again."""
+        """
+        The run's launch fell through; what it is told to hold stays. To wait again it must be enrolled again.
+
+        May be said after `hold` too: then it takes back the start that the run was to make.
+        """
         self._changed |= self._books.forgo(run)
 
     def holding(self, run: ObjectKey) -> Holding | None:

@@ -52,6 +52,7 @@ class Books:
         self.starts: dict[str, Starts] = {}
         self.holdings: dict[ObjectKey, Holding] = {}
         self.grants: dict[ObjectKey, tuple[Grant, Demand]] = {}
+        self._starting: dict[ObjectKey, tuple[str, ...]] = {}  # under which rates the last launch of a run started
         self._sent_away: set[ObjectKey] = set()
         self._occupants: dict[Resource, dict[ObjectKey, None]] = {}
 
@@ -62,15 +63,13 @@ class Books:
         """
         before = self.holdings.get(run)
         if before == holding:
-            return False
+            return self._settle(run, holding)
         # Charged anew before the old charge goes, so that nothing is free for a moment that is not.
         self._post(_of_holding(run, holding), 1)
         if before is not None:
             self._drop(run, before)
         self._keep(run, holding)
-        grant, demand = self.grants.get(run, (None, None))
-        if grant is not None and demand is not None and _settles(holding, grant, demand):
-            self.forgo(run)
+        self._settle(run, holding)
         if before is None or (before.uid, before.pool, before.limits) != (holding.uid, holding.pool, holding.limits):
             self._sent_away.discard(run)
         return True
@@ -81,25 +80,46 @@ class Books:
         before = self.holdings.get(run)
         if before is not None:
             self._drop(run, before)
-        return self.forgo(run) or before is not None
+        started = self._end_start(run)
+        return self._take_back(run) or before is not None or started
 
     def grant(self, demand: Demand, pool: str | None) -> Grant:
         """Charge all that was asked for, in this pool."""
         grant = Grant(demand.run, pool)
         self.grants[demand.run] = (grant, demand)
         self._post(_of_grant(grant, demand), 1)
+        self._end_start(demand.run)
+        self._starting[demand.run] = demand.rates
         for limit in demand.rates:
             self.starts_of(limit).grant(demand.run)
         return grant
 
     def forgo(self, run: ObjectKey) -> bool:
-        """Take back the run's grant; what it holds stays. Returns whether there was one."""
+        """
+        Take back the run's grant, and the start that it was to make; what it holds stays. Returns whether there was
+        anything to take back.
+        """
+        rates = self._starting.pop(run, ())
+        for limit in rates:
+            self.starts_of(limit).take_back(run)
+        return self._take_back(run) or bool(rates)
+
+    def _end_start(self, run: ObjectKey) -> bool:
+        rates = self._starting.pop(run, ())
+        for limit in rates:
+            self.starts_of(limit).end(run)
+        return bool(rates)
+
+    def _settle(self, run: ObjectKey, holding: Holding) -> bool:
+        grant, demand = self.grants.get(run, (None, None))
+        settled = grant is not None and demand is not None and _settles(holding, grant, demand)
+        return settled and self._take_back(run)
+
+    def _take_back(self, run: ObjectKey) -> bool:
         grant, demand = self.grants.pop(run, (None, None))
         if grant is None or demand is None:
             return False
         self._post(_of_grant(grant, demand), -1)
-        for limit in demand.rates:
-            self.starts_of(limit).settle(run)
         return True
 
     def send_away(self, run: ObjectKey) -> None:

@@ -284,16 +284,59 @@ def test_a_rate_lets_so_many_through_and_says_when_to_look_again() -> None:
     assert second.look_again_at == after(10)
 
 
-def test_a_granted_start_counts_until_its_run_is_held_and_then_as_stored() -> None:
-    """Once, either way; a grant that fell through counts no more."""
+@pytest.mark.parametrize("held_first", [False, True])
+def test_a_granted_start_counts_until_it_is_stored(held_first: bool) -> None:
+    """Once, in whichever order its run is held and its start stored."""
     board = a_board()
     enrol(board, *(a_demand(f"x{turn}", due=turn, rates=("api",)) for turn in range(4)))
     assert granted(board.admit(NOON)) == ["x0", "x1"]
-    board.set_starts("api", (NOON,))
-    board.hold(key("x0"), a_holding("x0"))
-    assert granted(board.admit(after(1))) == []
-    board.forgo(key("x1"))
-    assert granted(board.admit(after(1))) == ["x2"]
+    steps = [
+        lambda: board.set_starts("api", (NOON,)),
+        lambda: board.hold(key("x0"), a_holding("x0")),
+    ]
+    for step in reversed(steps) if held_first else steps:
+        step()
+        assert granted(board.admit(after(1))) == []
+    board.set_starts("api", (NOON, after(2)))
+    assert board.admit(after(9)).look_again_at == after(10)
+    assert granted(board.admit(after(10))) == ["x2"]
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_a_start_that_fell_through_counts_no_more(held: bool) -> None:
+    """Its run may have been held as active already while its slots were being taken."""
+    board = a_board()
+    enrol(board, *(a_demand(f"x{turn}", due=turn, rates=("api",)) for turn in range(3)))
+    board.admit(NOON)
+    if held:
+        board.hold(key("x0"), a_holding("x0"))
+    board.forgo(key("x0"))
+    board.release(key("x0"))
+    assert granted(board.admit(NOON)) == ["x2"]
+
+
+def test_each_attempt_is_a_start_of_its_own() -> None:
+    """A retry that lacks nothing else is held as before; its start counts all the same, and only once."""
+    board = a_board()
+    for attempt in range(2):
+        board.enrol(a_demand("x", rates=("api",), counts=False))
+        assert granted(board.admit(after(attempt))) == ["x"]
+        board.hold(key("x"), a_holding("x"))
+        assert board.grant_of(key("x")) is None
+        board.set_starts("api", tuple(after(start) for start in range(attempt + 1)))
+    board.enrol(a_demand("y", rates=("api",)))
+    assert board.admit(after(2)).look_again_at == after(10)
+
+
+def test_a_start_that_was_never_stored_ends_with_its_run() -> None:
+    """As when the rate was taken off the limit for a while."""
+    board = a_board()
+    enrol(board, a_demand("x", rates=("api",)), a_demand("y", rates=("api",)), a_demand("z", rates=("api",)))
+    board.admit(NOON)
+    board.hold(key("x"), a_holding("x"))
+    assert granted(board.admit(after(60))) == []
+    board.release(key("x"))
+    assert granted(board.admit(after(60))) == ["z"]
 
 
 def test_a_granted_start_that_is_not_made_yet_stays_within_the_window() -> None:
