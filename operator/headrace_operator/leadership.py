@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 RENEWALS: Final = 6
 """Renewals within one lease."""
+RETRIES: Final = 60
+"""Attempts within one lease after one that failed."""
 LONGEST_PAUSE_S: Final = 2.0
 """A lease that was given back is taken within this time."""
 
@@ -103,9 +105,11 @@ class Leadership:
 
     async def keep(self) -> None:
         """Renews the lease for ever. Raises: LeadershipLostError."""
+        renewed = True
         while True:
-            await asyncio.sleep(self._lease_s / RENEWALS)
-            await self._renew()
+            # Half a lease is short: a renewal that failed is tried again soon, not when the next one is due.
+            await asyncio.sleep(self._lease_s / (RENEWALS if renewed else RETRIES))
+            renewed = await self._renew()
             self.fence()
 
     async def release(self) -> None:
@@ -156,7 +160,7 @@ class Leadership:
         self._renewed_at_s = began_s
         return True
 
-    async def _renew(self) -> None:
+    async def _renew(self) -> bool:
         began_s = self._monotonic()
         renewal = {"op": "replace", "path": "/spec/renewTime", "value": microseconds(self._now())}
         try:
@@ -166,9 +170,10 @@ class Leadership:
             raise LeadershipLostError(self._identity) from error
         except ApiError as error:
             log.warning("leader_lease_not_renewed", error=str(error))
-        else:
-            if self._renewed_at_s is not None:
-                self._renewed_at_s = began_s
+            return False
+        if self._renewed_at_s is not None:
+            self._renewed_at_s = began_s
+        return True
 
     async def _patch(self, operations: list[dict[str, Any]]) -> None:
         await self._client.patch(self._path, operations, content_type=JSON_PATCH, timeout_s=self._lease_s / RENEWALS)

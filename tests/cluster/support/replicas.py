@@ -7,8 +7,7 @@ import os
 import random
 import signal
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from headrace.kubeapi.client import KubeClient
@@ -20,6 +19,7 @@ from tests.cluster.support.waiting import eventually
 
 LEASE_S = 3.0
 """The shortest that leaves room for a slow machine."""
+RESTARTED_AFTER_S = 0.5
 
 
 class Replicas:
@@ -48,10 +48,10 @@ class Replicas:
     def __getitem__(self, identity: str) -> OperatorProcess:
         return self.processes[identity]
 
-    def start(self) -> None:
+    def start(self, *, besides: Iterable[str] = ()) -> None:
         """Every one that does not run."""
-        for process in self.processes.values():
-            if not process.runs:
+        for name, process in self.processes.items():
+            if not process.runs and name not in besides:
                 process.start()
 
     def kill(self) -> None:
@@ -105,6 +105,7 @@ class Turmoil:
         stops: float = 0.25,
     ) -> None:
         self.blows: Counter[str] = Counter()
+        self._down: set[str] = set()
         self._replicas = replicas
         self._client = client
         self._dice = random.Random(seed)
@@ -120,13 +121,23 @@ class Turmoil:
             name = self._dice.choice(sorted(self._replicas.processes))
             who = "leader" if name == await self._replicas.leader(self._client) else "other"
             if self._dice.random() < self._stops:
-                await self._stop(self._replicas[name])
                 self.blows[f"{who} stopped"] += 1
+                await self._stop(self._replicas[name])
             else:
-                await asyncio.to_thread(self._replicas[name].kill)
                 self.blows[f"{who} killed"] += 1
-                await asyncio.sleep(self._dice.uniform(0, self._down_s))
-            self._replicas.start()  # those too that ended by themselves, as one that was deposed does
+                await self._kill(name)
+
+    async def supervise(self) -> None:
+        """For ever: those that ended by themselves, as one that was deposed does, are started as a kubelet would."""
+        while True:
+            await asyncio.sleep(RESTARTED_AFTER_S)
+            self._replicas.start(besides=self._down)
+
+    async def _kill(self, name: str) -> None:
+        self._down.add(name)
+        await asyncio.to_thread(self._replicas[name].kill)
+        await asyncio.sleep(self._dice.uniform(0, self._down_s))
+        self._down.discard(name)
 
     async def _stop(self, victim: OperatorProcess) -> None:
         if not victim.runs:
@@ -136,12 +147,3 @@ class Turmoil:
             await asyncio.sleep(LEASE_S * self._dice.uniform(1.2, 2.0))
         finally:
             os.kill(victim.pid, signal.SIGCONT)
-
-
-@asynccontextmanager
-async def raging(turmoil: Turmoil) -> AsyncIterator[Turmoil]:
-    """The turmoil goes on until the block ends; a fault of its own fails the block."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(turmoil.rage())
-        yield turmoil
-        task.cancel()
