@@ -34,7 +34,7 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     if launch is None:
         return await _perform(context, seen, decision)
     # Before anything is awaited: from now on it counts as active, whatever becomes of the launch.
-    context.gate.charge(key, launch.turn)
+    context.gate.charge(key, launch.attempt, launch.turn)
     return await _launch(context, seen, decision)
 
 
@@ -72,7 +72,7 @@ async def _launch(context: Context, seen: Snapshot, decision: Decision) -> float
     except PodNameTakenError as error:
         refusal = foreign_pod(seen, error.name, now=context.clock())
     context.gate.discharge(key)
-    if not seen.admitted:  # a retry keeps what it held before
+    if not seen.run.status.attempts:  # a retry keeps what it held before
         await context.applier.give_back(seen)
     return await _perform(context, seen, refusal)
 

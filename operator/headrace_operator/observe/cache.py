@@ -89,6 +89,14 @@ class DeploymentRecord:
 Record = FlowRecord | DeploymentRecord | Run | Pod | LimitRecord | PoolRecord | NamespaceRecord | NodeRecord
 
 
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A pod that is about to be created; whether it was is not known yet."""
+
+    attempt: int
+    turn: Turn
+
+
 class Gone:
     """Uids of deleted objects, the latest few thousand."""
 
@@ -119,7 +127,7 @@ class Cache:
         self.nodes: dict[ObjectKey, NodeRecord] = {}
         self._pods_of: dict[ObjectKey, dict[ObjectKey, Pod]] = {}
         self._ledgers: dict[ObjectKey, Ledger] = {}
-        self._launching: dict[ObjectKey, Turn] = {}
+        self._launching: dict[ObjectKey, Launch] = {}
         self._gone = Gone()
 
     def put_flow(self, record: FlowRecord) -> bool:
@@ -166,7 +174,9 @@ class Cache:
         if old is not None and old.run != pod.run:  # somebody changed its label
             self._forget_pod(old)
         self._pods_of.setdefault(pod.run, {})[pod.key] = pod
-        self._launching.pop(pod.run, None)
+        launch = self._launching.get(pod.run)
+        if launch is not None and pod.attempt >= launch.attempt:  # an earlier attempt's pod may be heard of until the end
+            del self._launching[pod.run]
         self._settle_run(pod.run)
         return True
 
@@ -217,14 +227,15 @@ class Cache:
         """Whether a pod of the run waits for its outcome to be written."""
         return any(pod.held for pod in self.pods_of(run))
 
-    def charge(self, run: ObjectKey, turn: Turn) -> None:
-        """Count the run as active: its pod is about to be created, with what it was given for that."""
-        self._launching[run] = turn
+    def charge(self, run: ObjectKey, attempt: int, turn: Turn) -> None:
+        """Count the run as active: the pod of this attempt is about to be created, with what it was given for that."""
+        self._launching[run] = Launch(attempt, turn)
         self._reindex(run)
 
     def turn_of(self, run: ObjectKey) -> Turn | None:
         """What a run that is being launched was given; None once its pod is known, or if it is not being launched."""
-        return self._launching.get(run)
+        launch = self._launching.get(run)
+        return None if launch is None else launch.turn
 
     def discharge(self, run: ObjectKey) -> None:
         """Its pod was refused: it waits again."""

@@ -103,6 +103,8 @@ class Gate:
 
     def withdraw(self, run: ObjectKey) -> None:
         """The run asks for nothing any more; a grant that it did not use is given back."""
+        if self._cache.turn_of(run) is not None:
+            return  # it is being launched: whether its pod exists is not known yet
         self._leave(run)
         self.board.withdraw(run)
         if self.board.grant_of(run) is not None:
@@ -132,10 +134,9 @@ class Gate:
         """Whether a run of higher priority was promised its place."""
         return run in self._outranked
 
-    def charge(self, run: ObjectKey, turn: Turn) -> None:
-        """The run uses its turn: it is active from now on."""
-        self._cache.charge(run, turn)
-        self.run_changed(run)
+    def charge(self, run: ObjectKey, attempt: int, turn: Turn) -> None:
+        """The run uses its turn: it is active from now on. The board goes on counting its grant until its pod is known."""
+        self._cache.charge(run, attempt, turn)
 
     def discharge(self, run: ObjectKey) -> None:
         """Its launch fell through: it is as it was before its turn."""
@@ -148,24 +149,34 @@ class Gate:
 
     def run_changed(self, key: ObjectKey) -> None:
         """A run, or one of its pods, came, changed or went."""
-        run = self._cache.runs.get(key)
-        if run is None:
-            self.withdraw(key)
-        before = self.board.holding(key)
-        if run is None and before is not None and self._lives(key, before.uid):
-            return  # deleted, and its pod is on its way out: until then it uses what it held
-        if run is None or run.finished or not self._cache.is_admitted(run):
-            self._outranked.discard(key)
-            if before is not None:
-                self.board.release(key)
-                self._tell_counts(pools=(before.pool,))
-                self._pass_soon()
+        run, before = self._cache.runs.get(key), self.board.holding(key)
+        if run is None or run.finished:
+            # One that was deleted uses what it held until its pod is out.
+            if run is not None or before is None or not self._lives(key, before.uid):
+                self._forget(key, before)
+        elif not self._cache.is_admitted(run):
+            if before is not None:  # outranked, or its launch fell through
+                self._release(key, before)
+        elif self._cache.turn_of(key) is None or self.board.grant_of(key) is None:
+            self._hold(key, self._holding(run), before)
+
+    def _forget(self, key: ObjectKey, before: Holding | None) -> None:
+        self._leave(key)
+        self.board.withdraw(key)
+        self._release(key, before)
+
+    def _release(self, key: ObjectKey, before: Holding | None) -> None:
+        self._outranked.discard(key)
+        self.board.release(key)
+        self._tell_counts(pools=(before.pool if before else None,))
+        self._pass_soon()
+
+    def _hold(self, key: ObjectKey, holding: Holding, before: Holding | None) -> None:
+        if holding == before:
             return
-        holding = self._holding(run)
-        if holding != before or self.board.grant_of(key) is not None:
-            self.board.hold(key, holding)
-            self._tell_counts(pools=(holding.pool, before.pool if before else None))
-            self._pass_soon()
+        self.board.hold(key, holding)
+        self._tell_counts(pools=(holding.pool, before.pool if before else None))
+        self._pass_soon()
 
     def deployment_changed(self, key: ObjectKey) -> None:
         """Its limit or its circuit may be another."""

@@ -199,7 +199,7 @@ class TestSlots:
     def test_a_run_counts_as_active_from_the_decision_on(self) -> None:
         """Before its pod exists: two runs must not take one slot."""
         cache = a_cache(a_run(), a_run(name="r2"))
-        cache.charge(key("r1"), Turn())
+        cache.charge(key("r1"), 1, Turn())
         assert counts(cache) == (1, 1)
         assert cache.place(cache.runs[key("r2")]) == Place(active=1, ahead=0, newer=0)
         cache.put_pod(a_pod())
@@ -208,7 +208,7 @@ class TestSlots:
     def test_a_run_whose_pod_was_refused_waits_again(self) -> None:
         """Its slot is free."""
         cache = a_cache(a_run())
-        cache.charge(key("r1"), Turn())
+        cache.charge(key("r1"), 1, Turn())
         cache.discharge(key("r1"))
         assert counts(cache) == (0, 1)
         assert not cache.is_admitted(cache.runs[key("r1")])
@@ -216,15 +216,22 @@ class TestSlots:
     def test_a_charge_ends_with_the_pod_that_it_was_for(self) -> None:
         """The pod went before any status: nothing is held any more."""
         cache = a_cache(a_run())
-        cache.charge(key("r1"), Turn())
+        cache.charge(key("r1"), 1, Turn())
         cache.put_pod(a_pod())
         cache.drop_pod(key("r1-1"), "r1-1-uid")
         assert counts(cache) == (0, 1)
 
+    def test_the_pod_of_an_earlier_attempt_ends_no_charge(self) -> None:
+        """It is let go while the next one is launched."""
+        cache = a_cache(a_run(1, status=under_way()))
+        cache.charge(key("r1"), 2, Turn(pool="gpu"))
+        cache.put_pod(a_pod(5))
+        assert cache.turn_of(key("r1")) == Turn(pool="gpu")
+
     def test_a_run_that_goes_gives_its_slot_back(self) -> None:
         """Charged or with a pod."""
         cache = a_cache(a_run(), a_run(name="r2", status=under_way("r2-1")))
-        cache.charge(key("r1"), Turn())
+        cache.charge(key("r1"), 1, Turn())
         cache.drop_run(key("r1"), "r1-uid")
         cache.drop_run(key("r2"), "r2-uid")
         assert counts(cache) == (0, 0)
@@ -233,7 +240,7 @@ class TestSlots:
     def test_a_run_made_anew_elsewhere_leaves_its_old_place(self) -> None:
         """Deleted and created under the same name while nobody listened: the old Deployment's slot is free."""
         cache = a_cache(a_run(1, status=under_way()))
-        cache.charge(key("r1"), Turn())
+        cache.charge(key("r1"), 1, Turn())
         cache.put_run(a_run(2, uid="new", deploymentRef={"name": "weekly"}))
         assert counts(cache) == (0, 0)
         assert cache.ledger(key("weekly")).waiting_count == 1

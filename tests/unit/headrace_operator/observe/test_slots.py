@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from headrace import slots
 from headrace.slots import Rate
+from headrace_operator.decide.leases import Slot
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.manifests.slot import rate_lease
 from headrace_operator.observe.slots import Slots, record_from
@@ -30,7 +33,7 @@ def test_a_slot_is_held_with_all_that_its_lease_says() -> None:
     times = {"acquireTime": STAMP, "renewTime": STAMP, "leaseTransitions": 7, "leaseDurationSeconds": 15}
     found = record_from(lease(holder=pod(), closed=True, version=9, **times), 5.0)
 
-    assert found is not None
+    assert isinstance(found, Slot)
     assert found.key == KEY
     told = {name: getattr(found, name) for name in ("limit", "index", "holder", "transitions", "duration_s", "closed")}
     assert told == {"limit": "db", "index": 0, "holder": pod(), "transitions": 7, "duration_s": 15, "closed": True}
@@ -120,7 +123,7 @@ def test_gone_is_gone(store: Slots) -> None:
         pytest.param({"holder": pod(), "closed": True}, "db", id="being closed is"),
     ],
 )
-def test_what_is_news(store: Slots, changed: dict[str, object], news: str | None) -> None:
+def test_what_is_news(store: Slots, changed: dict[str, Any], news: str | None) -> None:
     """Only what a decision may rest on wakes anybody; what was told is held all the same."""
     store.seen(lease(holder=pod(), version=1))
 

@@ -1,0 +1,306 @@
+"""The gate: what the cache holds is told to the board, and whose turn it is is woken."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from headrace.api.conditions import Reason
+from headrace_operator.decide.demand import Wish, wish_of
+from headrace_operator.decide.queueing.slots import run_holder
+from headrace_operator.decide.snapshot import Blocked, Turn
+from headrace_operator.observe.intake import Intake
+from tests.builders import NAMESPACE, NOW, a_deployment, a_flow, a_pod_object, a_snapshot, ended, running
+from tests.unit.headrace_operator.observe.objects import (
+    Wakes,
+    an_intake,
+    deployment,
+    finished,
+    key,
+    metadata,
+    run,
+    under_way,
+)
+
+LIMIT = "postgres"
+
+
+def cluster_scoped(name: str, version: int = 1, **spec: Any) -> dict[str, Any]:
+    return {"metadata": {**metadata(name, version, generation=version), "namespace": ""}, "spec": spec, "status": {}}
+
+
+def a_lease(index: int, version: int, holder: str = "") -> dict[str, Any]:
+    name = f"{LIMIT}.slot-{index}"
+    labels = {"headrace.dev/concurrency-limit": LIMIT}
+    return {"metadata": metadata(name, version, labels=labels), "spec": {"holderIdentity": holder}}
+
+
+def a_placed_pod(of: str, pool: str, version: int = 1, status: Any = None) -> dict[str, Any]:
+    pod = a_pod_object(
+        status or running(),
+        run=of,
+        run_uid=f"{of}-uid",
+        metadata={"resourceVersion": str(version), "uid": f"{of}-1-uid"},
+    )
+    pod["metadata"]["labels"]["headrace.dev/pool"] = pool
+    return pod
+
+
+class House:
+    """A Flow that needs one slot of the limit, and a few words for what happens."""
+
+    def __init__(self, **flow: Any) -> None:
+        self.intake, self.wakes = an_intake()
+        self.flow = a_flow(limits=[{"name": LIMIT}], **flow)
+
+    def wish(self, name: str) -> Wish:
+        held = self.intake.cache.runs[key(name)]
+        seen = a_snapshot(held, admitted=self.intake.cache.is_admitted(held))
+        around = self.intake.gate.around(held)
+        return wish_of(seen, self.flow, around, priority=self.intake.cache.priority_of(held), requests=())
+
+    def ask(self, name: str) -> Turn | Blocked:
+        return self.intake.gate.ask(self.wish(name), NOW)
+
+    def launch(self, name: str) -> Turn:
+        turn = self.ask(name)
+        assert isinstance(turn, Turn)
+        self.intake.gate.charge(key(name), 1, turn)
+        return turn
+
+    def runs(self, *names: str, **spec: Any) -> None:
+        for age, name in enumerate(names):
+            due = (NOW + timedelta(seconds=age)).strftime("%Y-%m-%dT%H:%M:%SZ")
+            self.intake.run_seen(run(name=name, flowRef={"name": "etl"}, scheduledTime=due, **spec))
+
+    def told(self) -> set[str]:
+        """Who is woken at once, gathered statuses aside, after the pass that was asked for."""
+        self.intake.gate.run(NOW)
+        return {wake for wake in self.wakes.told() if " in " not in wake and wake != "Admission "}
+
+
+@pytest.fixture
+def house() -> House:
+    """A limit of one slot, and two runs that need it."""
+    made = House()
+    made.intake.limit_seen(cluster_scoped(LIMIT, slots=1))
+    made.runs("r1", "r2")
+    made.told()
+    return made
+
+
+def test_a_run_gets_its_turn_with_the_slots_that_it_is_to_take(house: House) -> None:
+    assert house.ask("r1") == Turn(limits=((LIMIT, 1),))
+
+
+def test_the_next_one_is_told_what_it_waits_for_and_woken_when_it_is_its_turn(house: House) -> None:
+    """From the first one's turn to the return of its slot, nobody else starts."""
+    house.launch("r1")
+    blocked = house.ask("r2")
+    assert isinstance(blocked, Blocked)
+    assert blocked.reason is Reason.WAITING_FOR_LIMIT
+    assert house.told() == set()
+    holder = run_holder(key("r1"), "r1-uid")
+    house.intake.slot_seen(a_lease(0, 2, holder))
+    house.intake.run_seen(run(3, name="r1", flowRef={"name": "etl"}, status=finished()))
+    assert "FlowRun r2" not in house.told(), "its slot is held until the Lease says otherwise"
+    house.intake.slot_seen(a_lease(0, 4))
+    assert house.told() == {"FlowRun r2"}
+
+
+def test_a_launch_that_falls_through_gives_its_turn_to_the_next(house: House) -> None:
+    house.launch("r1")
+    house.ask("r2")
+    house.intake.gate.discharge(key("r1"))
+    assert house.told() == {"FlowRun r2"}
+
+
+def test_a_launch_whose_answer_is_lost_keeps_its_turn_whatever_is_heard_of_it(house: House) -> None:
+    """Its pod may exist: nobody else gets its slot, and it goes on with what it was given."""
+    turn = house.launch("r1")
+    house.ask("r2")
+    house.intake.run_seen(run(2, name="r1", flowRef={"name": "etl"}, status={"phase": "Pending"}))
+    house.intake.gate.withdraw(key("r1"))
+    assert house.told() == {"FlowRun r1"}
+    assert house.intake.cache.turn_of(key("r1")) == turn
+    assert house.intake.gate.board.active_in_limit(LIMIT) == 1
+
+
+def test_a_run_that_wants_its_turn_no_more_gives_it_back(house: House) -> None:
+    """It was suspended between its turn and its launch."""
+    house.ask("r1")
+    house.ask("r2")
+    house.intake.gate.withdraw(key("r1"))
+    assert house.told() == {"FlowRun r2"}
+
+
+def test_a_run_that_is_deleted_leaves_the_line(house: House) -> None:
+    house.launch("r1")
+    house.ask("r2")
+    house.intake.run_gone(key("r2"), "r2-uid")
+    assert house.intake.gate.board.waiting_for_limit(LIMIT) == 0
+
+
+def test_a_new_leader_counts_what_the_leases_say(house: House) -> None:
+    """It was told of no turn: the run's pod and its Lease are all there is."""
+    again = House()
+    again.intake.limit_seen(cluster_scoped(LIMIT, slots=1))
+    again.intake.slot_seen(a_lease(0, 2, run_holder(key("r1"), "r1-uid")))
+    again.runs("r1", "r2", status=None)
+    again.intake.run_seen(run(3, name="r1", flowRef={"name": "etl"}, status=under_way()))
+    again.told()
+    assert isinstance(again.ask("r2"), Blocked)
+    assert again.intake.gate.board.holders_of(LIMIT) == {run_holder(key("r1"), "r1-uid"): 1}
+
+
+def test_a_run_that_took_its_slots_before_the_last_operator_died_goes_on_with_them(house: House) -> None:
+    """It has a Lease and no pod."""
+    house.intake.slot_seen(a_lease(0, 2, run_holder(key("r2"), "r2-uid")))
+    house.told()
+    assert isinstance(house.ask("r1"), Blocked)
+    assert house.ask("r2") == Turn(limits=((LIMIT, 1),))
+
+
+def test_a_limit_that_appears_wakes_the_runs_that_wait_for_it() -> None:
+    house = House()
+    house.runs("r1")
+    blocked = house.ask("r1")
+    assert isinstance(blocked, Blocked)
+    assert blocked.reason is Reason.LIMIT_NOT_FOUND
+    house.intake.limit_seen(cluster_scoped(LIMIT, slots=1))
+    assert "FlowRun r1" in house.told()
+    assert isinstance(house.ask("r1"), Turn)
+
+
+def test_a_rate_lets_the_next_one_through_when_its_time_comes() -> None:
+    """The starts are read from the Lease; time alone changes something when one leaves the window."""
+    house = House()
+    house.intake.limit_seen(cluster_scoped(LIMIT, rate={"count": 1, "perSeconds": 60}))
+    house.runs("r1", "r2")
+    assert house.launch("r1") == Turn(rates=(LIMIT,))
+    blocked = house.ask("r2")
+    assert isinstance(blocked, Blocked)
+    assert blocked.reason is Reason.WAITING_FOR_RATE
+    later = NOW + timedelta(seconds=61)
+    noted = {"headrace.dev/rate": "1/60", "headrace.dev/starts": str(int(NOW.timestamp() * 1000))}
+    labels = {"headrace.dev/concurrency-limit": LIMIT}
+    lease = {"metadata": metadata(f"{LIMIT}.rate", 2, labels=labels, annotations=noted), "spec": {}}
+    house.intake.slot_seen(lease)
+    house.intake.pod_seen(a_placed_pod("r1", ""))
+    assert house.intake.gate.run(NOW) == NOW + timedelta(seconds=60)
+    house.wakes.told()
+    house.intake.gate.run(later)
+    assert house.wakes.told() >= {"FlowRun r2"}
+
+
+def test_runs_are_held_to_a_limit_by_their_labels_without_naming_it() -> None:
+    """Labels of the run; one that does not match passes."""
+    house = House()
+    house.flow = a_flow()
+    selector = {"matchLabels": {"team": "sales"}}
+    house.intake.limit_seen(cluster_scoped("by-label", slots=1, selector=selector))
+    for name, team in (("a", "sales"), ("b", "sales"), ("c", "ops")):
+        labelled = run(name=name, flowRef={"name": "etl"})
+        labelled["metadata"]["labels"] = {"team": team}
+        house.intake.run_seen(labelled)
+    assert house.launch("a") == Turn(limits=(("by-label", 1),))
+    assert isinstance(house.ask("b"), Blocked)
+    assert house.ask("c") == Turn()
+
+
+class TestPools:
+    """Room in WorkPools."""
+
+    @pytest.fixture
+    def house(self) -> House:
+        made = House()
+        made.flow = a_flow()
+        made.intake.pool_seen(cluster_scoped("small", capacity={"runs": 1}))
+        made.runs("r1", "r2")
+        made.told()
+        return made
+
+    def test_a_run_in_a_pool_counts_until_its_pod_has_ended(self, house: House) -> None:
+        """By its pod, which every leader sees."""
+        assert house.launch("r1").pool == "small"
+        assert isinstance(house.ask("r2"), Blocked)
+        house.intake.pod_seen(a_placed_pod("r1", "small"))
+        assert house.told() == {"FlowRun r1"}
+        assert house.intake.gate.board.active_in_pool("small")[0] == 1
+        house.intake.pod_seen(a_placed_pod("r1", "small", 2, ended(0)))
+        assert house.told() == {"FlowRun r1", "FlowRun r2"}
+
+    def test_a_deleted_run_counts_until_its_pod_is_out(self, house: House) -> None:
+        house.launch("r1")
+        house.ask("r2")
+        house.intake.pod_seen(a_placed_pod("r1", "small"))
+        house.intake.run_gone(key("r1"), "r1-uid")
+        assert "FlowRun r2" not in house.told()
+        house.intake.pod_gone(key("r1-1"), "r1-1-uid")
+        assert "FlowRun r2" in house.told()
+
+    def test_a_pool_that_changes_is_looked_at_anew_by_all_who_wait(self, house: House) -> None:
+        house.launch("r1")
+        house.ask("r2")
+        house.intake.pool_seen(cluster_scoped("other"))
+        assert "FlowRun r2" in house.told()
+        turn = house.ask("r2")
+        assert isinstance(turn, Turn)
+        assert turn.pool == "other"
+
+    def test_a_run_of_lower_priority_is_woken_to_give_way(self, house: House) -> None:
+        """Where the pool asks for it; once."""
+        house.intake.pool_seen(cluster_scoped("small", 2, capacity={"runs": 1}, preemption="LowerPriority"))
+        house.launch("r1")
+        house.intake.pod_seen(a_placed_pod("r1", "small"))
+        house.runs("urgent", priority=5)
+        house.told()
+        assert isinstance(house.ask("urgent"), Blocked)
+        assert "FlowRun r1" in house.wakes.told()
+        assert house.intake.gate.is_outranked(key("r1"))
+        assert house.told() == set()
+
+
+def test_a_namespaces_quota_bounds_its_active_runs() -> None:
+    """An annotation of the Namespace; taken away, it bounds nothing."""
+    house = House()
+    house.flow = a_flow()
+    namespace = {"name": NAMESPACE, "uid": "ns", "resourceVersion": "1", "labels": {}}
+    quota = {"annotations": {"headrace.dev/max-active-runs": "1"}}
+    house.intake.namespace_seen({"metadata": {**namespace, **quota}})
+    house.runs("r1", "r2")
+    house.launch("r1")
+    blocked = house.ask("r2")
+    assert isinstance(blocked, Blocked)
+    assert blocked.reason is Reason.WAITING_FOR_QUOTA
+    house.told()
+    house.intake.namespace_seen({"metadata": {**namespace, "resourceVersion": "2"}})
+    assert house.told() == {"FlowRun r2"}
+
+
+def test_an_open_circuit_holds_the_deployments_runs() -> None:
+    """The Deployment's status has it, with the time of the next try."""
+    house = House()
+    house.flow = a_flow()
+    circuit = {"state": "Open", "retryAt": "2026-03-04T13:00:00Z", "countedUntil": "2026-03-04T11:00:00Z"}
+    house.intake.deployment_seen(deployment(status={"circuit": circuit}, circuitBreaker={"failures": 3}))
+    house.intake.run_seen(run(name="r1"))
+    held = house.intake.cache.runs[key("r1")]
+    seen = a_snapshot(held, deployment=a_deployment())
+    wish = wish_of(seen, house.flow, house.intake.gate.around(held), priority=0, requests=())
+    blocked = house.intake.gate.ask(wish, NOW)
+    assert isinstance(blocked, Blocked)
+    assert blocked.reason is Reason.CIRCUIT_OPEN
+    assert "13:00:00" in blocked.message
+
+
+def test_a_gate_that_nothing_changed_wakes_nobody(house: House) -> None:
+    house.launch("r1")
+    house.ask("r2")
+    house.told()
+    assert isinstance(house.intake, Intake)
+    assert isinstance(house.wakes, Wakes)
+    for _ in range(3):
+        assert house.told() == set()
