@@ -127,14 +127,16 @@ class Faulty:
         return await self._cluster.list(resource, namespace, labels=labels)
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
-        return await self._written(lambda: self._cluster.create(resource, namespace, body))
+        created: dict[str, Any] = await self._written(lambda: self._cluster.create(resource, namespace, body))
+        return created
 
     async def patch(
         self, resource: Resource, namespace: str, name: str, body: Any, *, subresource: str = ""
     ) -> dict[str, Any]:
-        return await self._written(
+        patched: dict[str, Any] = await self._written(
             lambda: self._cluster.patch(resource, namespace, name, body, subresource=subresource)
         )
+        return patched
 
     async def delete(
         self, resource: Resource, namespace: str, name: str, *, uid: str, version: int | None = None

@@ -30,7 +30,12 @@ def indices(store: Slots, limit: str = "db") -> list[int]:
 
 def test_a_slot_is_held_with_all_that_its_lease_says() -> None:
     """A task's slot: holder, times, number of the holding, how long it lasts."""
-    times = {"acquireTime": STAMP, "renewTime": STAMP, "leaseTransitions": 7, "leaseDurationSeconds": 15}
+    times: dict[str, Any] = {
+        "acquireTime": STAMP,
+        "renewTime": STAMP,
+        "leaseTransitions": 7,
+        "leaseDurationSeconds": 15,
+    }
     found = record_from(lease(holder=pod(), closed=True, version=9, **times), 5.0)
 
     assert isinstance(found, Slot)
