@@ -280,9 +280,12 @@ class Cache:
         return {revision for revision in of_runs | of_pods | pinned if revision is not None}
 
     def priority_of(self, run: Run) -> int:
-        """The run's own priority, else its deployment's."""
+        """The run's own priority, else its deployment's; a task of a run has that of its parent."""
         if run.priority is not None:
             return run.priority
+        if run.task is not None:
+            parent = self.runs.get(ObjectKey(run.key.namespace, run.task.parent.name))
+            return 0 if parent is None or parent.uid != run.task.parent.uid else self.priority_of(parent)
         deployment = self._deployment_of(run)
         return deployment.spec.priority if deployment and deployment.spec else 0
 

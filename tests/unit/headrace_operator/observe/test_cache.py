@@ -254,6 +254,23 @@ class TestSlots:
         assert [cache.place(cache.runs[key(name)]).ahead for name in ("a", "b")] == [0, 1]
 
 
+    def test_a_task_has_the_priority_of_the_run_that_waits_for_it(self) -> None:
+        """However deep; one whose parent is gone has none."""
+        cache = a_cache(a_run(name="parent"))
+        cache.put_deployment(deployment_record(objects.deployment(2, priority=7)))
+        for name, parent in (("child", "parent"), ("grandchild", "child"), ("orphan", "nobody")):
+            task = {
+                "name": "train",
+                "parent": {"name": parent, "uid": f"{parent}-uid"},
+                "function": "etl:train",
+                "input": "file:///in",
+                "output": "file:///out",
+            }
+            cache.put_run(a_run(name=name, flowRef={"name": "etl"}, task=task))
+        found = [cache.priority_of(cache.runs[key(name)]) for name in ("child", "grandchild", "orphan")]
+        assert found == [7, 7, 0]
+
+
 class TestFlows:
     """Who uses a Flow, and which of its revisions."""
 
