@@ -67,7 +67,11 @@ def shop() -> Iterator[str]:
 def test_every_folder_has_a_manifest_and_a_page():
     """A new example is not forgotten by the tests below."""
     folders = {path.name for path in EXAMPLES.iterdir() if path.is_dir()} - {"demo", "__pycache__"}
-    assert folders == {path.parent.name for path in MANIFESTS} == {"concurrency", "container", "etl", "gpu-training", "hello", "pools"}
+    assert (
+        folders
+        == {path.parent.name for path in MANIFESTS}
+        == {"concurrency", "container", "etl", "gpu-training", "hello", "limits", "pools"}
+    )
     assert all((EXAMPLES / folder / "README.md").exists() for folder in folders)
 
 
@@ -150,6 +154,23 @@ async def test_a_hungry_run_goes_to_the_larger_pool(world, apply, kubectl):
     ]
     assert hungry["result"] == {"value": 300}
     assert (modest["pool"], len(modest["attempts"])) == ("example-small", 1)
+
+
+async def test_limits_keep_the_warehouse_at_two_connections(world, kubectl, apply):
+    """Loads side by side; the one that needs both slots runs alone."""
+    names = ("load-1", "load-2", "load-3", "reindex-1")
+    try:
+        apply("limits/limits.yaml")
+        ended = {name: await world.finished(name, within_s=WITHIN_S) for name in names}
+    finally:
+        kubectl("delete", "cl", "warehouse", "--ignore-not-found")
+    attempts = {name: status["attempts"][0] for name, status in ended.items()}
+    alone = attempts.pop("reindex-1")
+
+    assert [status["phase"] for status in ended.values()] == ["Succeeded"] * 4
+    assert ended["load-3"]["result"] == {"value": 3}
+    for load in attempts.values():
+        assert load["finishedAt"] <= alone["startedAt"] or alone["finishedAt"] <= load["startedAt"]
 
 
 async def test_etl_tries_again_and_loads_each_order_once(world, kubectl, shop, tmp_path):

@@ -39,7 +39,9 @@ def test_the_schema_is_that_of_the_function(path, spec):
     assert without_descriptions(spec["parameters"]["schema"]) == without_descriptions(flow.parameters_schema())
 
 
-@pytest.mark.parametrize("script", ["hello/hello.py", "concurrency/report.py", "gpu-training/training.py"])
+@pytest.mark.parametrize(
+    "script", ["hello/hello.py", "concurrency/report.py", "limits/load.py", "gpu-training/training.py"]
+)
 def test_a_flow_runs_as_a_script(script, tmp_path):
     """`python examples/…` without a cluster."""
     command = [sys.executable, ROOT / "examples" / script]
