@@ -59,7 +59,11 @@ ACTIVE = frozenset({Phase.RUNNING, Phase.RETRYING})
 class ConditionType(Word):
     """What a condition speaks of."""
 
-    READY = "Ready", "Flow and Deployment: runs can be started from it. WorkPool: its nodes can take pods."
+    READY = (
+        "Ready",
+        "Flow and Deployment: runs can be started from it. WorkPool: its nodes can take pods. "
+        "ConcurrencyLimit: no more slots are held than there are.",
+    )
     SCHEDULING = "Scheduling", "Deployment: its schedules start runs."
     ACCEPTED = "Accepted", "FlowRun: the flow revision is pinned and the parameters are valid."
     CIRCUIT_OPEN = (
