@@ -242,6 +242,20 @@ async def test_a_pod_does_nothing_to_a_slot_that_another_holds(world):
     assert (await world.get("db.slot-0"))["metadata"]["resourceVersion"] == lease["metadata"]["resourceVersion"]
 
 
+async def test_a_slot_that_is_closed_is_kept_but_not_taken(world):
+    """Its limit is being made smaller: its holder renews it and gives it back, and nobody takes it again."""
+    await world.limit("db", 1)
+    me = await world.pod("one")
+    path = f"{world.leases}/db.slot-0"
+    me.api.patch(path, taking(me.holder(), await world.get("db.slot-0")))
+    await world.client.patch(path, {"metadata": {"annotations": {slots.CLOSED_ANNOTATION: "true"}}})
+
+    assert denial(me.api, path, slots.renewing(me.holder(), 1, NOW)) == ""
+    assert denial(me.api, path, slots.giving_back(me.holder(), 1)) == ""
+    assert "is closed" in denial(me.api, path, taking(me.holder(), await world.get("db.slot-0")))
+    assert await world.holder("db.slot-0") == ""
+
+
 async def test_a_pod_does_not_rewrite_what_it_holds(world):
     """Another token, other transitions and another time of taking are refused; renewing and giving back are not."""
     await world.limit("db", 1)
