@@ -6,8 +6,8 @@ A bad network in front of the API server: an HTTP proxy that delays, loses, refu
 It signs in as KUBECONFIG says, listens on the loopback without TLS, and writes a kubeconfig to itself to WRITTEN.
 FAULTS is a JSON object with the fields of `Faults`. Who asks for /faults gets the faults that were done so far.
 
-What it does not do: pass on a request whose sender has hung up meanwhile. A request that wanders about for longer than its
-sender's lease, and arrives then, would defeat every lease. What was passed on is carried out, whether or not anybody waits for the answer.
+What it does not do: pass on a request long after it was sent. One that wanders about for longer than its sender's lease, and
+arrives then, would defeat every lease. What was passed on is carried out, whether or not anybody waits for the answer.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Fault(StrEnum):
     SLOW = "slow"
     """Passed on after a while."""
     STALLED = "stalled"
-    """Not passed on before its sender has lost patience."""
+    """Not passed on, and not answered until its sender has lost patience."""
     LOST = "lost"
     """The connection is closed before the API server sees the request."""
     UNANSWERED = "unanswered"
@@ -162,6 +162,7 @@ class FaultyProxy:
             await asyncio.sleep(self._dice.uniform(0, self._faults.slow_s))
         if fault is Fault.STALLED:
             await asyncio.sleep(self._faults.stalled_s)
+            return _hang_up(request)
         carrying_out = asyncio.create_task(self._carry_out(request, body))
         self._under_way.add(carrying_out)
         carrying_out.add_done_callback(self._under_way.discard)

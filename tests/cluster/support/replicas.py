@@ -18,7 +18,7 @@ from tests.cluster.support.operator import OperatorProcess
 from tests.cluster.support.waiting import eventually
 
 LEASE_S = 3.0
-"""The shortest that leaves room for a slow machine."""
+"""Short, so that tests need not wait; a leader that hears nothing for half of it ends."""
 RESTARTED_AFTER_S = 0.5
 
 
@@ -30,13 +30,23 @@ class Replicas:
         served: The namespace that they serve; "" for all.
         home: The namespace of their Leases.
         identities: One a replica.
+        lease_s: Of the leader.
         settings: HEADRACE_* variables of all, as OperatorProcess takes them.
     """
 
     def __init__(
-        self, kubeconfig: Path, folder: Path, *, served: str, home: str, identities: Sequence[str], **settings: object
+        self,
+        kubeconfig: Path,
+        folder: Path,
+        *,
+        served: str,
+        home: str,
+        identities: Sequence[str],
+        lease_s: float = LEASE_S,
+        **settings: object,
     ) -> None:
-        shared = {"operator_namespace": home, "leader_lease_s": LEASE_S, **settings}
+        shared = {"operator_namespace": home, "leader_lease_s": lease_s, **settings}
+        self.lease_s = lease_s
         self.processes = {}
         for name in identities:
             own = folder / name
@@ -144,6 +154,6 @@ class Turmoil:
             return
         os.kill(victim.pid, signal.SIGSTOP)
         try:
-            await asyncio.sleep(LEASE_S * self._dice.uniform(1.2, 2.0))
+            await asyncio.sleep(self._replicas.lease_s * self._dice.uniform(1.2, 2.0))
         finally:
             os.kill(victim.pid, signal.SIGCONT)

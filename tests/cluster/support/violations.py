@@ -103,7 +103,9 @@ def two_pods_at_once(requests: Iterable[Request]) -> list[str]:
 
 def too_many_slots(requests: Sequence[Request], *, grace_s: float) -> list[str]:
     """
-    Slots that were taken beyond a limit's size, taken from their holder, or deleted while held.
+    Slots that were taken beyond a limit's size, or taken from their holder.
+
+    A slot that is deleted is given back; whether that was too early, `pods_without_slots` tells.
 
     Args:
         grace_s: Seconds that a smaller size may take to be acted on. Slots that are held then may be held on.
@@ -116,9 +118,7 @@ def too_many_slots(requests: Sequence[Request], *, grace_s: float) -> list[str]:
         before, after = last.get(request.state.uid), request.state
         limit, held = (before.limit, before.holder) if before else (after.limit, "")
         what = f"{request.name} of {limit} at {request.order:.1f}"
-        if held and after.is_gone:
-            found.append(f"slot {what} was deleted while {held} held it")
-        elif held and after.holder not in {"", held}:
+        if held and after.holder not in {"", held}:
             found.append(f"slot {what} was taken from {held} by {after.holder}")
         if held != after.holder:
             by = bool(after.holder) - bool(held)

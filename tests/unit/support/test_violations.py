@@ -200,11 +200,10 @@ def test_a_slot_is_held_by_one_after_the_other(log: Log) -> None:
     ("story", "sentence"),
     [
         (lambda log: (log.slot(0, run("a")), log.slot(0, run("b"))), "was taken from"),
-        (lambda log: (log.slot(0, run("a")), log.slot_deleted(0)), "was deleted while"),
         (lambda log: (log.slot(0, run("a")), log.slot(1, run("b"))), "is number 2 of 1"),
         (lambda log: (log.limit("db", 0), log.slot(0, run("a"))), "is number 1 of 0"),
     ],
-    ids=["taken from its holder", "deleted while held", "more slots than the limit has", "after the limit was closed"],
+    ids=["taken from its holder", "more slots than the limit has", "after the limit was closed"],
 )
 def test_a_slot_that_is_not_to_be_had_is_found(log: Log, story: Callable[[Log], object], sentence: str) -> None:
     log.limit("db", 1)
@@ -238,10 +237,17 @@ def test_a_run_that_holds_its_slots_while_its_pod_lives_is_fine(log: Log) -> Non
     [
         lambda log: (log.pod("etl-1"), log.slot(0, run("etl"))),
         lambda log: (log.slot(0, run("etl")), log.pod("etl-1"), log.slot(0), log.pod("etl-1", "Succeeded")),
+        lambda log: (log.slot(0, run("etl")), log.pod("etl-1"), log.slot_deleted(0), log.pod("etl-1", "Succeeded")),
         lambda log: (log.slot(0, run("other")), log.pod("etl-1")),
         lambda log: (log.slot(0, run("etl"), limit="other"), log.pod("etl-1")),
     ],
-    ids=["taken after the pod began", "given back before the pod ended", "held by another", "of another limit"],
+    ids=[
+        "taken after the pod began",
+        "given back before the pod ended",
+        "deleted before the pod ended",
+        "held by another",
+        "of another limit",
+    ],
 )
 def test_a_pod_whose_run_holds_no_slot_is_found(log: Log, story: Callable[[Log], object]) -> None:
     story(log)
