@@ -25,7 +25,7 @@ from headrace_operator.decide.conditions import shortened
 from headrace_operator.decide.diagnosis import Waiting, diagnose_end, diagnose_wait
 from headrace_operator.decide.parameters import effective_parameters, parameter_problem
 from headrace_operator.decide.placement import falls_over
-from headrace_operator.decide.run_status import accepted, not_accepted, not_admitted, pending, running
+from headrace_operator.decide.run_status import accepted, gives_way, not_accepted, not_admitted, pending, running
 from headrace_operator.decide.settle import START_PROBLEMS, Outcome, cancellation, finish, is_live, settle, settle_lost
 from headrace_operator.decide.snapshot import Blocked, Pod, RunStatus, Snapshot, Turn, Unresolved
 from headrace_operator.decide.waiting import SLOW_START_S, UNANSWERED_S
@@ -115,7 +115,7 @@ def outranked(seen: Snapshot, now: datetime) -> Decision | None:
     pod = _current_pod(seen)
     if pod is None:
         return _gives_way_between_attempts(seen, now) if seen.outranked and seen.admitted else None
-    if not (seen.outranked or seen.run.status.reason == Reason.OUTRANKED):
+    if not (seen.outranked or gives_way(seen.run.status, pod.attempt)):
         return None
     if pod.deleting:
         return Decision(reason="PodIsEnding", look_again_at=_unanswered_at(pod))

@@ -132,3 +132,8 @@ def is_back_in_line(status: RunStatus) -> bool:
     """Whether the run had its places and gave them to one of higher priority, and has not got them again."""
     found = find_condition(status.conditions, ConditionType.ADMITTED)
     return found is not None and (found.status, found.reason) == ("False", Reason.OUTRANKED)
+
+
+def gives_way(status: RunStatus, attempt: int) -> bool:
+    """Whether the status says that this very attempt, which has not ended, must go for a run of higher priority."""
+    return status.reason == Reason.OUTRANKED and any(a.number == attempt and not a.finished_at for a in status.attempts)

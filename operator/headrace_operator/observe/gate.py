@@ -22,6 +22,7 @@ from headrace_operator.decide.quantities import amounts_of
 from headrace_operator.decide.queueing.board import Board
 from headrace_operator.decide.queueing.slots import run_holder, run_of
 from headrace_operator.decide.queueing.terms import Demand, Holding, LimitTerms, PoolTerms, Rate
+from headrace_operator.decide.run_status import gives_way
 from headrace_operator.decide.settle import is_live
 from headrace_operator.decide.snapshot import Blocked, ObjectKey, Placement, Run, Snapshot, Turn, Unresolved
 from headrace_operator.observe.cache import Cache
@@ -109,7 +110,7 @@ class Gate:
         self.board.withdraw(run)
         if self.board.grant_of(run) is not None:
             self.board.forgo(run)
-            self._pass_soon()
+        self._pass_soon()  # others may have stood behind it
 
     def run(self, now: datetime, *, asking: ObjectKey | None = None) -> datetime | None:
         """
@@ -260,7 +261,7 @@ class Gate:
             pool=pod.pool if pod else turn.pool if turn else None,
             requests=pod.requests if pod and pod.pool else turn.requests if turn and not pod else (),
             counts=run.task is None,
-            leaving=run.cancel or run.status.reason == Reason.OUTRANKED or bool(pod and pod.deleting),
+            leaving=run.cancel or bool(pod and (pod.deleting or gives_way(run.status, pod.attempt))),
         )
 
     def _held_slots(self, run: Run) -> dict[str, int]:
