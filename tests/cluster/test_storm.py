@@ -195,7 +195,7 @@ async def test_nothing_is_exceeded_doubled_or_lost_in_a_storm(
     requests = read(own_plane.audit_log)
     assert outcomes == {(run.team, run.name): run.outcome for run in runs}
     assert pods_per_run(requests) == {(run.team, run.name): run.attempts for run in runs}
-    assert all_violations(requests) == {}
+    assert all_violations(requests, turmoil.wakings) == {}
     assert set(counts) == set(Fault)
     assert turmoil.blows["leader killed"]
 
@@ -301,7 +301,7 @@ async def resize(client: KubeClient) -> None:
         await client.patch(f"/apis/{API_VERSION}/concurrencylimits/elastic", {"spec": {"slots": slots}})
 
 
-def all_violations(requests: Sequence[Request]) -> dict[str, list[str]]:
+def all_violations(requests: Sequence[Request], wakings: Sequence[violations.Waking]) -> dict[str, list[str]]:
     """What was found, by what was looked for; the first of each."""
 
     def needs(pod: violations.Pod) -> Mapping[str, int]:
@@ -318,7 +318,7 @@ def all_violations(requests: Sequence[Request]) -> dict[str, list[str]]:
         "namespaces": violations.too_many_runs_of_namespaces(requests, QUOTAS),
         "pools": violations.too_many_runs_in_pools(requests, grace_s=GRACE_S),
         "starts": violations.too_many_starts(requests, rated),
-        "deposed": violations.written_while_deposed(requests),
+        "deposed": violations.written_while_deposed(requests, wakings),
     }
     return {what: [f"{len(lines)} in all", *lines[:10]] for what, lines in found.items() if lines}
 

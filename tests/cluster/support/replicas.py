@@ -6,6 +6,7 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from headrace.kubeapi.errors import NotFound
 from headrace.slots import holder_of
 from headrace_operator.wiring import LEADER_LEASE
 from tests.cluster.support.operator import OperatorProcess
+from tests.cluster.support.violations import Waking
 from tests.cluster.support.waiting import eventually
 
 LEASE_S = 3.0
@@ -115,6 +117,7 @@ class Turmoil:
         stops: float = 0.25,
     ) -> None:
         self.blows: Counter[str] = Counter()
+        self.wakings: list[Waking] = []
         self._down: set[str] = set()
         self._replicas = replicas
         self._client = client
@@ -132,7 +135,7 @@ class Turmoil:
             who = "leader" if name == await self._replicas.leader(self._client) else "other"
             if self._dice.random() < self._stops:
                 self.blows[f"{who} stopped"] += 1
-                await self._stop(self._replicas[name])
+                await self._stop(name)
             else:
                 self.blows[f"{who} killed"] += 1
                 await self._kill(name)
@@ -149,11 +152,13 @@ class Turmoil:
         await asyncio.sleep(self._dice.uniform(0, self._down_s))
         self._down.discard(name)
 
-    async def _stop(self, victim: OperatorProcess) -> None:
+    async def _stop(self, name: str) -> None:
+        victim = self._replicas[name]
         if not victim.runs:
             return
         os.kill(victim.pid, signal.SIGSTOP)
         try:
             await asyncio.sleep(self._replicas.lease_s * self._dice.uniform(1.2, 2.0))
         finally:
+            self.wakings.append(Waking(name, time.time()))
             os.kill(victim.pid, signal.SIGCONT)

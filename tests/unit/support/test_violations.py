@@ -12,7 +12,7 @@ import pytest
 from headrace.api.keys import API_VERSION
 from tests.cluster.support import violations
 from tests.cluster.support.audit import Request, SlotState, ordered
-from tests.cluster.support.violations import Pod
+from tests.cluster.support.violations import Pod, Waking
 
 BEGAN = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 BEGAN_MS = int(BEGAN.timestamp() * 1000)
@@ -350,6 +350,25 @@ def test_writes_of_an_operator_that_does_not_lead_are_found(log: Log) -> None:
     (found,) = violations.written_while_deposed(log.requests())
     assert "a wrote" in found
     assert "while b led" in found
+
+
+def test_what_was_on_its_way_out_of_a_stopped_operator_leaves_when_it_wakes(log: Log) -> None:
+    """Nothing later, and nothing of another one."""
+    log.write("update", "leases", "headrace-operator", {"spec": {"holderIdentity": "b"}}, by="headrace-operator/b")
+    log.write("patch", "flowruns/status", "etl", {}, by="headrace-operator/a")
+    wrote_at_s = log.at.timestamp()
+    for waking in (Waking("a", wrote_at_s - 5), Waking("a", wrote_at_s + 1), Waking("b", wrote_at_s - 0.2)):
+        assert len(violations.written_while_deposed(log.requests(), [waking])) == 1
+    assert violations.written_while_deposed(log.requests(), [Waking("a", wrote_at_s - 0.2)]) == []
+
+
+def test_a_slot_that_is_noted_on_is_held_on(log: Log) -> None:
+    """A write that changes something else than the holder."""
+    log.slot(0, run("etl"))
+    log.pod("etl-1")
+    log.slot(0, run("etl"))
+    log.pod("etl-1", "Succeeded")
+    assert violations.pods_without_slots(log.requests(), needs_one) == []
 
 
 def test_a_take_whose_answer_was_lost_is_found_by_what_rests_on_it(log: Log) -> None:
