@@ -30,8 +30,9 @@ class Starts:
         if stored == self._stored:
             return False
         new = (Counter(stored) - Counter(self._stored)).total()
-        self._told = min(self._told + new, len(self._granted))
+        self._told += new
         self._stored = stored
+        self._forget_if_all_told()
         return True
 
     def grant(self, run: ObjectKey) -> None:
@@ -43,11 +44,12 @@ class Starts:
         if run in self._granted:
             self._granted.discard(run)
             self._told = max(0, self._told - 1)
+            self._forget_if_all_told()
 
     def take_back(self, run: ObjectKey) -> None:
         """The run's start fell through and will not be made."""
         self._granted.discard(run)
-        self._told = min(self._told, len(self._granted))
+        self._forget_if_all_told()
 
     def free(self, rate: Rate, now: datetime) -> int:
         """How many starts the rate lets through now; negative where it was lowered."""
@@ -61,6 +63,12 @@ class Starts:
 
     def _to_come(self) -> int:
         return len(self._granted) - self._told
+
+    def _forget_if_all_told(self) -> None:
+        # What was taken for somebody else's start does no harm for longer than launches are under way.
+        if self._told >= len(self._granted):
+            self._granted.clear()
+            self._told = 0
 
     def _first_within(self, rate: Rate, now: datetime) -> int:
         return bisect_right(self._stored, now - timedelta(seconds=rate.per_s))

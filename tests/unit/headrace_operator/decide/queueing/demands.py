@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,12 +27,13 @@ def key(name: str) -> ObjectKey:
 
 def a_demand(name: str, *, due: float = 0, **changes: Any) -> Demand:
     """A run that needs nothing, due so many seconds after noon."""
-    return Demand(**{"run": key(name), "uid": f"uid-of-{key(name).name}", "due": after(due)} | changes)
+    run = key(name)
+    return replace(Demand(run, f"uid-of-{run.name}", after(due)), **changes)
 
 
 def a_holding(name: str, *, since: float = 0, **changes: Any) -> Holding:
     """An active run that holds nothing but its place in the namespace."""
-    return Holding(**{"uid": f"uid-of-{key(name).name}", "since": after(since)} | changes)
+    return replace(Holding(f"uid-of-{key(name).name}", after(since)), **changes)
 
 
 def granted(admission: Admission) -> list[str]:

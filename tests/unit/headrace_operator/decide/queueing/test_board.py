@@ -290,12 +290,11 @@ def test_a_granted_start_counts_until_it_is_stored(held_first: bool) -> None:
     board = a_board()
     enrol(board, *(a_demand(f"x{turn}", due=turn, rates=("api",)) for turn in range(4)))
     assert granted(board.admit(NOON)) == ["x0", "x1"]
-    steps = [
-        lambda: board.set_starts("api", (NOON,)),
-        lambda: board.hold(key("x0"), a_holding("x0")),
-    ]
-    for step in reversed(steps) if held_first else steps:
-        step()
+    for held in (held_first, not held_first):
+        if held:
+            board.hold(key("x0"), a_holding("x0"))
+        else:
+            board.set_starts("api", (NOON,))
         assert granted(board.admit(after(1))) == []
     board.set_starts("api", (NOON, after(2)))
     assert board.admit(after(9)).look_again_at == after(10)
@@ -313,6 +312,18 @@ def test_a_start_that_fell_through_counts_no_more(held: bool) -> None:
     board.forgo(key("x0"))
     board.release(key("x0"))
     assert granted(board.admit(NOON)) == ["x2"]
+
+
+def test_of_two_starts_under_way_the_one_to_come_counts_though_the_other_run_is_over() -> None:
+    """Short runs end before their neighbours have started."""
+    board = a_board()
+    enrol(board, *(a_demand(f"x{turn}", due=turn, rates=("api",)) for turn in range(3)))
+    board.admit(NOON)
+    board.hold(key("x0"), a_holding("x0"))
+    board.set_starts("api", (NOON,))
+    board.release(key("x0"))
+    assert granted(board.admit(after(9))) == []
+    assert granted(board.admit(after(10))) == ["x2"]
 
 
 def test_each_attempt_is_a_start_of_its_own() -> None:
@@ -345,7 +356,9 @@ def test_a_granted_start_that_is_not_made_yet_stays_within_the_window() -> None:
     enrol(board, *(a_demand(f"x{turn}", due=turn, rates=("api",)) for turn in range(3)))
     assert granted(board.admit(NOON)) == ["x0", "x1"]
     board.hold(key("team-b/y"), a_holding("team-b/y"))
-    assert board.admit(after(60)) == Admission(blocked=((key("x2"), board.explain(key("x2"))),))
+    admission = board.admit(after(60))
+    assert [run.name for run, _ in admission.blocked] == ["x2"]
+    assert admission.look_again_at is None
 
 
 def test_starts_under_several_rates_are_gathered() -> None:
@@ -392,6 +405,25 @@ def test_leases_may_be_told_after_the_demand() -> None:
     assert granted(board.admit(NOON)) == ["x"]
     board.set_leases("db", {"run/team-a/older/another-uid": 2})
     assert granted(board.admit(NOON)) == []
+
+
+def test_a_run_that_has_all_its_leases_stands_behind_nobody() -> None:
+    """Else one of higher priority would wait for its slot, and it for that one."""
+    board = a_board()
+    board.set_leases("db", {"run/team-a/x/uid-of-x": 1})
+    enrol(board, a_demand("urgent", priority=9, limits=(("db", 3),)), a_demand("x", limits=(("db", 1),)))
+    assert granted(board.admit(NOON)) == ["x"]
+
+
+def test_leases_that_the_run_is_charged_with_are_not_counted_for_what_it_lacks() -> None:
+    """It holds one slot and needs three more."""
+    board = a_board()
+    board.set_leases("db", {"run/team-a/x/uid-of-x": 1})
+    board.enrol(a_demand("x", limits=(("db", 3),)))
+    board.hold(key("x"), a_holding("x", limits=(("db", 1),)))
+    assert granted(board.admit(NOON)) == []
+    board.release(key("x"))
+    assert granted(board.admit(NOON)) == ["x"]
 
 
 @pytest.mark.parametrize("shrunk", [0, 1])
@@ -486,6 +518,25 @@ def test_a_demand_that_changed_takes_the_place_of_the_old_one() -> None:
     board.enrol(a_demand("x", pools=("cpu",)))
     assert (board.waiting_for_limit("db"), board.waiting_for_pool("cpu")) == (0, 1)
     assert granted(board.admit(NOON)) == ["x"]
+
+
+def test_a_run_whose_age_changed_stands_where_it_belongs() -> None:
+    """Further back, or further ahead."""
+    board = a_board()
+    enrol(board, a_demand("x", due=1, limits=(("db", 2),)), a_demand("y", due=2, limits=(("db", 2),)))
+    board.enrol(a_demand("x", due=3, limits=(("db", 2),)))
+    assert granted(board.admit(NOON)) == ["y"]
+
+
+def test_many_who_leave_the_line_leave_no_trace() -> None:
+    """Whoever is left is first."""
+    board = a_board()
+    enrol(board, *(a_demand(f"x{turn}", due=turn, limits=(("db", 1),)) for turn in range(100)))
+    for turn in range(99):
+        board.withdraw(key(f"x{turn}"))
+    assert board.waiting_for_limit("db") == 1
+    assert granted(board.admit(NOON)) == ["x99"]
+    assert board.waiting_for_limit("db") == 0
 
 
 def test_everybody_in_a_line_is_told_what_its_head_waits_for() -> None:

@@ -74,6 +74,9 @@ SIZES: tuple[tuple[str, str, Any], ...] = (
     *(("weight", name, weight) for name in NAMESPACES for weight in (0.5, 1.0, 3.0)),
 )
 
+CROWD = 12
+"""No more come while so many wait: the naive world is slow, and more would show nothing new."""
+
 PICKS = st.integers(0, 2**24)
 MANY = st.lists(PICKS, min_size=1, max_size=6)
 
@@ -88,7 +91,7 @@ def a_run(number: int, pick: int, now: datetime) -> Demand:
     pick, namespace = divmod(pick, len(NAMESPACES))
     pick, age = divmod(pick, 4)
     pick, urgent = divmod(pick, 4)
-    wants = {"priority": 0 if urgent else 5, "preempts": bool(pick % 2), **KINDS_OF_RUNS[kind]}
+    wants = {"priority": 0 if urgent else 5, "preempts": bool(pick % 4), **KINDS_OF_RUNS[kind]}
     run = ObjectKey(NAMESPACES[namespace], f"r{number}")
     if "deployment" in wants:
         wants["deployment"] = ObjectKey(run.namespace, wants["deployment"])
@@ -112,6 +115,7 @@ class Histories(RuleBasedStateMachine):
 
     # Runs
 
+    @precondition(lambda self: len(self.world.waiting) < CROWD)
     @rule(picks=MANY)
     def runs_come(self, picks: list[int]) -> None:
         for pick in picks:
@@ -142,25 +146,51 @@ class Histories(RuleBasedStateMachine):
     def launches_go_on(self, fates: list[int]) -> None:
         """Each gets so far: not at all, its slots, its pod; or it falls through."""
         for run, fate in zip(list(self.world.granted), fates, strict=False):
-            if fate % 4 == 0:
-                self._fall_through(run)
-            elif fate % 4 == 1:
+            demand, _ = self.world.granted[run]
+            if fate % 6 == 0 and (run in self.world.to_start or not demand.rates):
+                self._fall_through(run, demand, self.world.holdings.get(run))
+            elif fate % 6 == 1:
                 self._take_slots(run)
             else:
-                self._make_pod(run)
+                self._launch(run, active_first=bool(fate % 2))
 
-    def _take_slots(self, run: ObjectKey) -> None:
-        """Whoever took a slot in the meantime keeps it, and the grant falls through."""
+    def _launch(self, run: ObjectKey, *, active_first: bool) -> None:
+        """The run may count as active before its slots are taken, or only once its pod is there."""
+        demand, pool = self.world.granted[run]
+        if not active_first and not self._take_slots(run):
+            return
+        before = self.world.holdings.get(run)
+        held = Holding(
+            uid=demand.uid,
+            since=self.world.now,
+            priority=demand.priority,
+            deployment=demand.deployment or (before.deployment if before else None),
+            limits=demand.limits or (before.limits if before else ()),
+            pool=pool,
+            requests=demand.requests,
+        )
+        del self.world.granted[run]
+        self._hold(run, held)
+        if active_first:
+            self._admit()
+            self._store(run, demand, before)
+
+    def _take_slots(self, run: ObjectKey) -> bool:
         demand, _ = self.world.granted[run]
+        return self._store(run, demand, self.world.holdings.get(run))
+
+    def _store(self, run: ObjectKey, demand: Demand, before: Holding | None) -> bool:
+        """Whoever took a slot in the meantime keeps it, and the launch falls through."""
         signed = holder(run, demand.uid)
         wanted = {limit: self._charged(limit, signed) for limit, _ in demand.limits}
         if any(not self._has_free(limit, slots, signed) for limit, slots in wanted.items()):
-            self._fall_through(run)
-            return
+            self._fall_through(run, demand, before)
+            return False
         for limit, slots in wanted.items():
             self._lease(limit, signed, slots)
-        for limit in demand.rates:
+        for limit in self.world.to_start.pop(run, ()):
             self._start(limit)
+        return True
 
     def _charged(self, limit: str, signed: str) -> int:
         return self.world.charged(limit)[signed]
@@ -185,23 +215,6 @@ class Histories(RuleBasedStateMachine):
         starts.append(self.world.now)
         self.board.set_starts(limit, tuple(starts))
 
-    def _make_pod(self, run: ObjectKey) -> None:
-        self._take_slots(run)
-        if run not in self.world.granted:
-            return
-        demand, pool = self.world.granted.pop(run)
-        before = self.world.holdings.get(run)
-        held = Holding(
-            uid=demand.uid,
-            since=self.world.now,
-            priority=demand.priority,
-            deployment=demand.deployment or (before.deployment if before else None),
-            limits=demand.limits or (before.limits if before else ()),
-            pool=pool,
-            requests=demand.requests,
-        )
-        self._hold(run, held)
-
     def _hold(self, run: ObjectKey, held: Holding) -> None:
         before = self.world.holdings.get(run)
         if before is not None and before.pool != held.pool:
@@ -209,11 +222,16 @@ class Histories(RuleBasedStateMachine):
         self.world.holdings[run] = held
         self.board.hold(run, held)
 
-    def _fall_through(self, run: ObjectKey) -> None:
-        demand, _ = self.world.granted.pop(run)
+    def _fall_through(self, run: ObjectKey, demand: Demand, before: Holding | None) -> None:
+        """It is as it was before its grant."""
+        self.world.granted.pop(run, None)
+        self.world.to_start.pop(run, None)
         self.board.forgo(run)
-        held = self.world.holdings.get(run)
-        self._give_back(run, demand.uid, keep=dict(held.limits) if held else {})
+        if before is not None:
+            self._hold(run, before)
+        elif self.world.holdings.pop(run, None) is not None:
+            self.board.release(run)
+        self._give_back(run, demand.uid, keep=dict(before.limits) if before else {})
         self._enrol(demand)
 
     def _give_back(self, run: ObjectKey, uid: str, keep: dict[str, int] | None = None) -> None:
@@ -226,7 +244,7 @@ class Histories(RuleBasedStateMachine):
     @rule(picks=MANY)
     def runs_end(self, picks: list[int]) -> None:
         """Some leave their slots behind for a while."""
-        for pick in picks[: len(self.world.holdings)]:
+        for pick in picks[: (len(self.world.holdings) + 1) // 2]:
             run = picked(list(self.world.holdings), pick)
             uid = self.world.holdings[run].uid
             self._end_for_good(run)
@@ -245,6 +263,8 @@ class Histories(RuleBasedStateMachine):
         self.world.holdings.pop(run, None)
         self.world.granted.pop(run, None)
         self.sent_away.discard(run)
+        if self.world.to_start.pop(run, None):
+            self.board.forgo(run)
         self.board.release(run)
 
     @precondition(lambda self: self.world.holdings)
@@ -265,7 +285,10 @@ class Histories(RuleBasedStateMachine):
     def a_run_is_told_of_again(self, pick: int) -> None:
         run = picked(list(self.world.holdings), pick)
         self.board.hold(run, self.world.holdings[run])
-        for demand in [*self.world.waiting.values(), *(demand for demand, _ in self.world.granted.values())]:
+        for demand in [
+            *self.world.waiting.values(),
+            *(demand for demand, _ in self.world.granted.values() if demand.counts),
+        ]:
             self.board.enrol(demand)
 
     # Slots
@@ -304,7 +327,8 @@ class Histories(RuleBasedStateMachine):
         elif what == "deployment":
             self._change_deployment(DEPLOYMENTS[int(name)], value)
         else:
-            {"quota": self.world.quotas, "weight": self.world.weights}[what][name] = value
+            changed: dict[str, Any] = self.world.quotas if what == "quota" else self.world.weights
+            changed[name] = value
             quota, weight = self.world.quotas.get(name), self.world.weights.get(name, 1.0)
             self.board.set_namespace(name, quota=quota, weight=weight)
 
@@ -312,10 +336,13 @@ class Histories(RuleBasedStateMachine):
         known: dict[str, Any] = self.world.limits if what == "limit" else self.world.pools
         known.pop(name, None)
         if terms is None:
-            {"limit": self.board.drop_limit, "pool": self.board.drop_pool}[what](name)
+            (self.board.drop_limit if what == "limit" else self.board.drop_pool)(name)
         else:
             known[name] = terms
-            {"limit": self.board.set_limit, "pool": self.board.set_pool}[what](name, terms)
+            if what == "limit":
+                self.board.set_limit(name, terms)
+            else:
+                self.board.set_pool(name, terms)
 
     def _change_deployment(self, key: ObjectKey, limit: int | None) -> None:
         self.world.deployments.pop(key, None)
@@ -336,6 +363,7 @@ class Histories(RuleBasedStateMachine):
         for run, (demand, _) in list(self.world.granted.items()):
             del self.world.granted[run]
             self.world.waiting[run] = demand
+        self.world.to_start.clear()
         self.sent_away.clear()
         self.board = self.world.board()
 
@@ -346,19 +374,24 @@ class Histories(RuleBasedStateMachine):
         self._admit()
 
     @invariant()
-    def every_other_step_admission_is_decided(self) -> None:
+    def life_goes_on(self) -> None:
+        """Every other step admission is decided, and after each fourth what was granted is launched."""
         self.steps += 1
         if self.steps % 2:
             self._admit()
+        if self.steps % 4 == 0:
+            for number, run in enumerate(list(self.world.granted)):
+                if run in self.world.granted:
+                    self._launch(run, active_first=bool(number % 2))
 
     def _admit(self) -> Admission:
         expected = self.world.admit()
         over = self._over()
         admission = self.board.admit(self.world.now)
-        assert [tuple(grant) for grant in map(_as_pair, admission.grants)] == expected
+        assert [(grant.run, grant.pool) for grant in admission.grants] == expected
         for grant in admission.grants:
             demand = self.world.waiting.pop(grant.run)
-            self.world.granted[grant.run] = (demand, grant.pool)
+            self.world.give(demand, grant.pool)
         assert self._over() <= over
         for run in self.world.waiting:
             assert self.board.explain(run) is not None
@@ -373,19 +406,16 @@ class Histories(RuleBasedStateMachine):
         return {thing for thing, size in sized if size is not None and self.world.used(thing, uses) > size}
 
     def _check_preemption(self, admission: Admission) -> None:
-        urgent = [self.world.waiting[run] for run, _ in admission.blocked if run in self.world.waiting]
+        urgent = [self.world.waiting[run] for run, _ in admission.blocked]
         for run in admission.preempt:
-            assert run not in self.sent_away
             victim = self.world.holdings[run]
-            assert any(
-                demand.priority > victim.priority
-                and (
-                    demand.preempts
-                    or any(self.world.pools[pool].preempts for pool in demand.pools or () if pool in self.world.pools)
-                )
-                for demand in urgent
-            )
+            assert run not in self.sent_away
+            assert any(demand.priority > victim.priority and self._may_preempt(demand) for demand in urgent)
             self.sent_away.add(run)
+
+    def _may_preempt(self, demand: Demand) -> bool:
+        pools = [self.world.pools[pool] for pool in demand.pools or () if pool in self.world.pools]
+        return demand.preempts or any(pool.preempts for pool in pools)
 
     @invariant()
     def the_accounts_say_what_the_world_adds_up(self) -> None:
@@ -428,15 +458,8 @@ class Histories(RuleBasedStateMachine):
         self._end(run)
 
     def _closed_by_its_own(self, demand: Demand) -> bool:
-        own = (
-            self.world.quotas.get(demand.run.namespace),
-            self.world.deployments.get(demand.deployment or DEPLOYMENTS[0]),
-        )
-        return own[0] == 0 or (demand.deployment is not None and own[1] == 0)
-
-
-def _as_pair(grant: object) -> tuple[ObjectKey, str | None]:
-    return grant.run, grant.pool  # type: ignore[attr-defined]
+        slots = self.world.deployments.get(demand.deployment) if demand.deployment else None
+        return 0 in {slots, self.world.quotas.get(demand.run.namespace)}
 
 
 TestHistories = Histories.TestCase

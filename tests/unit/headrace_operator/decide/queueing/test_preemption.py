@@ -116,17 +116,21 @@ def test_each_is_named_once_and_the_room_is_counted_on() -> None:
     assert [run.name for run in admission.preempt] == ["b"]
 
 
-def test_a_run_that_was_sent_away_and_came_back_may_be_sent_away_again() -> None:
-    """Its next attempt holds a place of its own."""
+@pytest.mark.parametrize("given_up", [False, True])
+def test_a_run_that_was_sent_away_and_came_back_may_be_sent_away_again(given_up: bool) -> None:
+    """Its next attempt holds a place of its own, whether it gave up all that it held meanwhile, or its pool alone."""
     board = a_board(preempts=True)
     board.hold(key("a"), a_holding("a", pool="cpu"))
     board.hold(key("b"), a_holding("b", pool="cpu", priority=9))
     board.enrol(a_demand("urgent", priority=5, pools=("cpu",)))
     assert sent_away(board) == ["a"]
-    board.hold(key("a"), a_holding("a"))
+    if given_up:
+        board.release(key("a"))
+    else:
+        board.hold(key("a"), a_holding("a"))
     assert granted(board.admit(NOON)) == ["urgent"]
     board.release(key("urgent"))
-    board.hold(key("a"), a_holding("a", pool="cpu", since=9))
+    board.hold(key("a"), a_holding("a", pool="cpu"))
     board.enrol(a_demand("again", priority=5, pools=("cpu",)))
     assert sent_away(board) == ["a"]
 

@@ -40,6 +40,7 @@ class World:
     holdings: dict[ObjectKey, Holding] = field(default_factory=dict)
     waiting: dict[ObjectKey, Demand] = field(default_factory=dict)
     granted: dict[ObjectKey, tuple[Demand, str | None]] = field(default_factory=dict)
+    to_start: dict[ObjectKey, tuple[str, ...]] = field(default_factory=dict)  # granted, and not stored yet
 
     def board(self) -> Board:
         """A new process: it is told what the API says, and the grants of the last one are lost."""
@@ -66,15 +67,20 @@ class World:
         """Slots by holder, as holdings and grants say."""
         slots: Counter[str] = Counter()
         for run, held in self.holdings.items():
-            slots[holder(run, held.uid)] += dict(held.limits).get(limit, 0)
+            for name, count in held.limits:
+                if name == limit:
+                    slots[holder(run, held.uid)] += count
         for run, (demand, _) in self.granted.items():
-            slots[holder(run, demand.uid)] += dict(demand.limits).get(limit, 0)
+            for name, count in demand.limits:
+                if name == limit:
+                    slots[holder(run, demand.uid)] += count
         return slots
 
     def owned(self, demand: Demand, limit: str) -> int:
         """Slots of the limit that the run has Leases of and is not charged with."""
         signed = holder(demand.run, demand.uid)
-        more = self.leases.get(limit, {}).get(signed, 0) - self.charged(limit)[signed]
+        leased = self.leases.get(limit, {}).get(signed, 0)
+        more = leased - self.charged(limit)[signed] if leased else 0
         return min(max(0, more), dict(demand.limits)[limit])
 
     def uses(self) -> Uses:
@@ -116,7 +122,7 @@ class World:
     def used(self, thing: Thing, uses: Uses) -> int | Decimal:
         """How much of it is used, by all."""
         if thing[0] == "rate":
-            return self.starts_within(thing[1]) + sum(thing[1] in demand.rates for demand, _ in self.granted.values())
+            return self.starts_within(thing[1]) + sum(thing[1] in rates for rates in self.to_start.values())
         return sum((amount for (_, used), amount in uses.items() if used == thing), 0)
 
     def starts_within(self, limit: str) -> int:
@@ -143,16 +149,22 @@ class World:
     def rank(self, demand: Demand, uses: Uses) -> tuple[int, bool, float, datetime, ObjectKey]:
         """Smaller goes first."""
         keeps = not demand.counts or any(self.owned(demand, limit) for limit, _ in demand.limits)
-        asked = [("slots", limit) for limit, _ in demand.limits]
+        asked: list[Thing] = [("slots", limit) for limit, _ in demand.limits]
         asked += [thing for pool in demand.pools or () for thing in _in_pool(pool, demand)]
         namespace = demand.run.namespace
         parts = [float(uses[namespace, thing] / size) for thing in asked if (size := self.size(thing))]
         share = max(parts, default=0.0) / self.weights.get(namespace, 1.0)
         return -demand.priority, not keeps, share, demand.due, demand.run
 
+    def give(self, demand: Demand, pool: str | None) -> None:
+        """Charge a grant."""
+        self.granted[demand.run] = (demand, pool)
+        if demand.rates:
+            self.to_start[demand.run] = demand.rates
+
     def admit(self) -> list[tuple[ObjectKey, str | None]]:
         """Who is let in, in order; this world is left as it was."""
-        trial = replace(self, granted=dict(self.granted))
+        trial = replace(self, granted=dict(self.granted), to_start=dict(self.to_start))
         closed: set[Thing] = set()
         kept: Counter[Thing] = Counter()
         left = dict(self.waiting)
@@ -161,9 +173,8 @@ class World:
             uses = trial.uses()
             demand = min(left.values(), key=lambda each: trial.rank(each, uses))
             del left[demand.run]
-            pool = _Look(trial, demand, uses, closed, kept).outcome()
-            if pool is not False:
-                trial.granted[demand.run] = (demand, pool)
+            for pool in _Look(trial, demand, uses, closed, kept).outcome():
+                trial.give(demand, pool)
                 given.append((demand.run, pool))
         return given
 
@@ -178,8 +189,8 @@ class _Look:
     closed: set[Thing]
     kept: Counter[Thing]
 
-    def outcome(self) -> str | bool | None:
-        """The pool where it may start, None for anywhere, False if it must wait."""
+    def outcome(self) -> list[str | None]:
+        """The pool where it may start, None standing for anywhere; empty if it must wait."""
         demand = self.demand
         own: Counter[Thing] = Counter()
         if demand.deployment is not None:
@@ -187,33 +198,35 @@ class _Look:
         if demand.counts:
             own["quota", demand.run.namespace] = 1
         if self.world.hopeless(demand) or self.short(own):
-            return False
-        rates = Counter({("rate", limit): 1 for limit in demand.rates})
+            return []
+        rates: Counter[Thing] = Counter({("rate", limit): 1 for limit in demand.rates})
         if self.closed & rates.keys():
-            return False
+            return []
         if short := self.short(rates):
             self.wait(short, own + rates)
-            return False
+            return []
         return self.shared(own + rates)
 
-    def shared(self, before: Counter[Thing]) -> str | bool | None:
+    def shared(self, before: Counter[Thing]) -> list[str | None]:
         demand, world = self.demand, self.world
-        slots = Counter({("slots", limit): n - world.owned(demand, limit) for limit, n in demand.limits})
+        slots: Counter[Thing] = Counter(
+            {("slots", limit): n - world.owned(demand, limit) for limit, n in demand.limits}
+        )
         slots = +slots
         choices: list[str | None] = [None]
         if demand.pools is not None:
             choices = [pool for pool in demand.pools if world.takes(pool, demand)]
         choices = [pool for pool in choices if not self.closed & _in_pool(pool, demand).keys()]
         if not choices or self.closed & slots.keys():
-            return False
+            return []
         roomy = [pool for pool in choices if not self.short(_in_pool(pool, demand))]
         short = self.short(slots)
         if roomy and not short:
-            return roomy[0]
+            return roomy[:1]
         if not roomy:
             short = short.union(*(self.short(_in_pool(pool, demand)) for pool in choices))
         self.wait(short, before + slots + _in_pool((roomy or choices)[0], demand))
-        return False
+        return []
 
     def short(self, needs: Counter[Thing]) -> set[Thing]:
         """Of which of these there is too little, what is kept for others left alone."""
