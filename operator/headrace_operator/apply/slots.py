@@ -5,8 +5,9 @@ Slots and starts of ConcurrencyLimits: taken for a run before its pod exists, gi
       │ none is free, a race was lost, the rate lets nobody through
       └──> what was taken is given back ──> False
 
-Each write is compare and swap, and each answer goes into the store. An answer that is lost does no harm: the Lease
-carries its holder's name, so the next take goes on with it, and the limit's own reconcile frees it after the run.
+Each write is compare and swap, and each answer goes into the store. An answer that is lost does no harm. A slot that was
+taken carries its holder's name: the next take goes on with it, and the limit's own reconcile frees it after the run. A
+slot that was perhaps given back is taken anew before it counts, by a write that such a giving back does not survive.
 """
 
 from __future__ import annotations
@@ -54,6 +55,10 @@ class SlotStore(Protocol):
     def pick(self, limit: str) -> Slot | None: ...
 
     def put_down(self, slot: Slot) -> None: ...
+
+    def doubt(self, slot: Slot) -> None: ...
+
+    def is_doubted(self, slot: Slot) -> bool: ...
 
     def noting(self, limit: str) -> asyncio.Lock: ...
 
@@ -154,6 +159,7 @@ async def _give_back(cluster: Cluster, store: SlotStore, slot: Slot) -> None:
         found = next((each for each in store.held_by(slot.holder) if each.key == slot.key), None)
         if found is None:
             return
+        store.doubt(found)  # until an answer has come
         try:
             store.seen(await cluster.patch(LEASES, *found.key, giving_back(found)))
         except (Conflict, Invalid, NotFound):
@@ -185,17 +191,25 @@ class _Taking:
 
     async def _take_some(self, limit: str, count: int, holder: str) -> bool:
         """Whether the holder has that many now."""
-        while sum(slot.limit == limit for slot in self.store.held_by(holder)) < count:
-            slot = self.store.pick(limit)
-            if slot is None:
-                return False
+        while (slot := self._next(limit, count, holder)) is not None:
             try:
                 self.store.seen(await self.cluster.patch(LEASES, *slot.key, taking(slot, holder, self.now)))
             except (Conflict, NotFound):  # somebody was quicker; or it is ours, by a request whose answer was lost
                 await look_anew(self.cluster, self.store, slot)
             finally:
                 self.store.put_down(slot)
-        return True
+        return len(self._held(limit, holder)) >= count
+
+    def _next(self, limit: str, count: int, holder: str) -> Slot | None:
+        """The slot to take now; None: the holder has enough, or there is none."""
+        held = self._held(limit, holder)
+        doubted = next((slot for slot in held if self.store.is_doubted(slot)), None)
+        if doubted is not None or len(held) >= count:
+            return doubted
+        return self.store.pick(limit)
+
+    def _held(self, limit: str, holder: str) -> list[Slot]:
+        return [slot for slot in self.store.held_by(holder) if slot.limit == limit]
 
     async def _note(self, limit: str) -> bool:
         """Whether a start was noted."""

@@ -38,6 +38,7 @@ class Slots:
         self._held_by: dict[str, dict[ObjectKey, Slot]] = {}
         self._in_pod: dict[PodName, dict[ObjectKey, Slot]] = {}
         self._picked: set[ObjectKey] = set()
+        self._doubted: set[ObjectKey] = set()
         self._noting: dict[str, asyncio.Lock] = {}
         self._gone = Gone()
 
@@ -58,6 +59,7 @@ class Slots:
             self._stamp(old, record)
             return None
         self._replace(old, record)
+        self._doubted.discard(record.key)
         return None if old is not None and _is_same(old, record) else record.limit
 
     def gone(self, key: ObjectKey, uid: str) -> str | None:
@@ -67,6 +69,7 @@ class Slots:
         if old is None or old.uid != uid:
             return None
         self._replace(old, None)
+        self._doubted.discard(key)
         return old.limit
 
     def of(self, limit: str) -> tuple[Slot, ...]:
@@ -109,6 +112,14 @@ class Slots:
     def put_down(self, slot: Slot) -> None:
         """Whoever picked it is done."""
         self._picked.discard(slot.key)
+
+    def doubt(self, slot: Slot) -> None:
+        """It is about to be given back, and may be free before that is known here."""
+        self._doubted.add(slot.key)
+
+    def is_doubted(self, slot: Slot) -> bool:
+        """Whether nothing newer was told of it since it was doubted."""
+        return slot.key in self._doubted
 
     def noting(self, limit: str) -> asyncio.Lock:
         """Hold it while a start is noted: of two at once, one would have to do it again."""

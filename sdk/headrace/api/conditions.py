@@ -61,8 +61,10 @@ class ConditionType(Word):
 
     READY = (
         "Ready",
-        "Flow and Deployment: runs can be started from it. WorkPool: its nodes can take pods. "
-        "ConcurrencyLimit: no more slots are held than there are.",
+        (
+            "Flow and Deployment: runs can be started from it. WorkPool: its nodes can take pods. "
+            "ConcurrencyLimit: no more slots are held than there are."
+        ),
     )
     SCHEDULING = "Scheduling", "Deployment: its schedules start runs."
     ACCEPTED = "Accepted", "FlowRun: the flow revision is pinned and the parameters are valid."
