@@ -13,7 +13,7 @@ from typing import Any
 
 import jsonpatch
 
-from headrace.kubeapi.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound
+from headrace.kubeapi.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound, Unreachable
 from headrace_operator.kube.resources import Resource
 from tests.builders import NOW, stamp
 
@@ -29,6 +29,7 @@ class FakeCluster:
         self._objects: dict[Key, dict[str, Any]] = {}
         self._version = 100
         self._failures: dict[tuple[str, str], list[ApiError]] = {}
+        self._lost: list[str] = []
 
     def put(self, resource: Resource, obj: Mapping[str, Any]) -> dict[str, Any]:
         """Have an object exist as it is, with a uid and a version if it has none; what is stored."""
@@ -53,6 +54,14 @@ class FakeCluster:
         """Have the next requests of this kind refused."""
         self._failures.setdefault((verb, resource.plural), []).extend(errors)
 
+    def fails_no_more(self) -> None:
+        """What is still to be refused is not."""
+        self._failures.clear()
+
+    def lose_next(self, resource: Resource) -> None:
+        """Have the next creation of this kind take effect, and its answer lost."""
+        self._lost.append(resource.plural)
+
     def asked(self, verb: str) -> list[str]:
         """Names that were asked for so, in order."""
         return [name for asked, _, name in self.requests if asked == verb]
@@ -71,7 +80,11 @@ class FakeCluster:
         await self._ask("create", resource, name)
         if (resource.plural, namespace, name) in self._objects:
             raise AlreadyExists(409, "AlreadyExists", f'{resource.plural} "{name}" already exists')
-        return self.put(resource, {**body, "metadata": {**body["metadata"], "namespace": namespace}})
+        stored = self.put(resource, {**body, "metadata": {**body["metadata"], "namespace": namespace}})
+        if resource.plural in self._lost:
+            self._lost.remove(resource.plural)
+            raise Unreachable(0, "Unreachable", "connection reset")
+        return stored
 
     async def patch(
         self, resource: Resource, namespace: str, name: str, body: Any, *, subresource: str = ""

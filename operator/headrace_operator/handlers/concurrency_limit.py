@@ -51,11 +51,14 @@ def _observe(context: Context, key: ObjectKey, over: frozenset[str]) -> LimitSna
 async def _perform(context: Context, seen: LimitSnapshot, decision: LimitDecision) -> None:
     """What came of it is looked at a little later, with what else has changed by then. Raises: ApiError."""
     namespace = context.settings.operator_namespace
+    is_news = False
     try:
         for action in decision.actions:
             await change_lease(context.cluster, context.slots, action, limit=seen.name, namespace=namespace)
+            is_news = True
     finally:
-        context.intake.slots_changed(seen.name)
+        if is_news:  # else the pause that the API asks for would be cut short
+            context.intake.slots_changed(seen.name)
 
 
 async def _write_status(context: Context, key: ObjectKey, decision: LimitDecision) -> None:

@@ -10,7 +10,7 @@ from headrace_operator.decide.actions import Decision, LaunchPod
 from headrace_operator.decide.demand import wish_of
 from headrace_operator.decide.lifecycle import clear_orphans, decide
 from headrace_operator.decide.refusal import foreign_pod, pod_refused
-from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Unresolved
+from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Turn, Unresolved
 from headrace_operator.errors import PodNameTakenError, PodRefusedError, SlotsTakenError
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.observe.flow_run import Orphans
@@ -32,6 +32,8 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     decision = _decided(context, seen)
     launch = next((action for action in decision.actions if isinstance(action, LaunchPod)), None)
     if launch is None:
+        if isinstance(seen.turn, Turn):  # its launch had no answer, made no pod, and is not wanted any more
+            await _give_up_turn(context, seen)
         return await _perform(context, seen, decision)
     # Before anything is awaited: from now on it counts as active, whatever becomes of the launch.
     context.gate.charge(key, launch.attempt, launch.turn)
@@ -61,20 +63,28 @@ async def _perform(context: Context, seen: Snapshot, decision: Decision) -> floa
 
 async def _launch(context: Context, seen: Snapshot, decision: Decision) -> float | None:
     """As `_perform`; a launch that is refused gives back what the run was given, and is told in the status."""
-    key = seen.run.key
     try:
         return await _perform(context, seen, decision)
     except SlotsTakenError:
-        context.gate.discharge(key)
+        await _give_up_turn(context, seen)
         return SLOTS_RETRY_S
     except PodRefusedError as error:
         refusal = pod_refused(seen, error.message, final=error.final, now=context.clock())
     except PodNameTakenError as error:
         refusal = foreign_pod(seen, error.name, now=context.clock())
-    context.gate.discharge(key)
-    if not seen.run.status.attempts:  # a retry keeps what it held before
-        await context.applier.give_back(seen)
+    await _give_up_turn(context, seen)
     return await _perform(context, seen, refusal)
+
+
+async def _give_up_turn(context: Context, seen: Snapshot) -> None:
+    """
+    Who waits holds nothing: holders that wait for each other would wait for ever. A retry keeps what it held before.
+
+    Raises: ApiError.
+    """
+    context.gate.discharge(seen.run.key)
+    if not seen.run.status.attempts:
+        await context.applier.give_back(seen)
 
 
 def _tell(decision: Decision) -> None:

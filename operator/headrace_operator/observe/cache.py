@@ -175,7 +175,9 @@ class Cache:
             self._forget_pod(old)
         self._pods_of.setdefault(pod.run, {})[pod.key] = pod
         launch = self._launching.get(pod.run)
-        if launch is not None and pod.attempt >= launch.attempt:  # an earlier attempt's pod may be heard of until the end
+        if (
+            launch is not None and pod.attempt >= launch.attempt
+        ):  # an earlier attempt's pod may be heard of until the end
             del self._launching[pod.run]
         self._settle_run(pod.run)
         return True
@@ -231,6 +233,10 @@ class Cache:
         """Count the run as active: the pod of this attempt is about to be created, with what it was given for that."""
         self._launching[run] = Launch(attempt, turn)
         self._reindex(run)
+
+    def launch_of(self, run: ObjectKey) -> Launch | None:
+        """The launch of a run; None once its pod is known, or if it is not being launched."""
+        return self._launching.get(run)
 
     def turn_of(self, run: ObjectKey) -> Turn | None:
         """What a run that is being launched was given; None once its pod is known, or if it is not being launched."""

@@ -7,6 +7,7 @@ taken from the cache at once, so that the snapshot is of one instant.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from headrace.api.conditions import Reason
@@ -16,6 +17,7 @@ from headrace.kubeapi.errors import NotFound
 from headrace_operator.decide.snapshot import DeploymentView, ObjectKey, Pod, ResolvedFlow, Run, Snapshot, Unresolved
 from headrace_operator.kube.cluster import Reader
 from headrace_operator.kube.resources import FLOW_RUNS, PODS
+from headrace_operator.manifests.pod import pod_name
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.claims import Claimant
 from headrace_operator.observe.deployment import circuit_allows
@@ -71,6 +73,7 @@ class RunObserver:
         if run is None:
             return await self._without_run(key)
         flow = await self._resolve(run)
+        await self._look_for_launched(key)
         lost = await self._is_lost(run)
         first = await self._first(run)
         parent_is_over = run.task is not None and await self._is_over(run.key.namespace, run.task.parent)
@@ -96,6 +99,14 @@ class RunObserver:
             key_is_settled=current.idempotency_key is None or self._intake.history_is_complete,
         )
         return replace(seen, placement=gate.placement(seen))
+
+    async def _look_for_launched(self, key: ObjectKey) -> None:
+        """A launch that is still open when its run is looked at again had no answer: whether there is a pod is asked."""
+        launch = self._cache.launch_of(key)
+        if launch is None:
+            return
+        with suppress(NotFound):
+            self._intake.pod_seen(await self._reader.get(PODS, key.namespace, pod_name(key.name, launch.attempt)))
 
     async def _is_over(self, namespace: str, parent: ParentRef) -> bool:
         """Whether a run has ended, is gone, or was told to end; what the cache lacks is asked for before it is believed."""

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from headrace.api.common import Preemption
+from headrace.api.concurrencylimit import ConcurrencyLimitSpec
 from headrace.api.conditions import Reason
 from headrace_operator.decide.circuit import circuit_wait
 from headrace_operator.decide.demand import LimitView, Surroundings, Wish, pools_for
@@ -36,6 +37,8 @@ V = TypeVar("V")
 
 IN_LINE = Blocked(Reason.WAITING_FOR_SLOT, "waits for its turn")
 """What is told before the first pass has said more."""
+NOT_MADE = "slots without a Lease"
+"""Holds them on the board."""
 
 
 class Gate:
@@ -205,9 +208,7 @@ class Gate:
         if record is None or record.spec is None or view is None:
             self.board.drop_limit(name)
         else:
-            rate = record.spec.rate
-            terms = LimitTerms(record.spec.slots, Rate(rate.count, float(rate.per_seconds)) if rate else None)
-            self.board.set_limit(name, terms)
+            self._tell_limit(name, record.spec)
         if self._limits.get(name) != view:
             self._replace(self._limits, name, view)
             self.wake_waiting()  # they may need it, or need it no more
@@ -231,7 +232,11 @@ class Gate:
 
     def slots_changed(self, limit: str) -> None:
         """Its Leases say something else about who holds them, or when runs were started."""
-        self.board.set_leases(limit, self.slots.holders(limit))
+        record = self._cache.limits.get(ObjectKey("", limit))
+        if record is not None and record.spec is not None:
+            self._tell_limit(limit, record.spec)
+        else:
+            self.board.set_leases(limit, self.slots.holders(limit))
         rate = self.slots.rate_of(limit)
         self.board.set_starts(limit, rate.starts if rate else ())
         for holder in self.slots.holders(limit):
@@ -240,6 +245,14 @@ class Gate:
                 self.run_changed(run)
         self._tell_counts(limits=(limit,))
         self._pass_soon()
+
+    def _tell_limit(self, name: str, spec: ConcurrencyLimitSpec) -> None:
+        """What has no Lease yet cannot be had: a run that was granted it would come back with nothing, at once and again."""
+        rate = spec.rate
+        starts = rate.count if rate and self.slots.rate_of(name) else 0
+        self.board.set_limit(name, LimitTerms(spec.slots, Rate(starts, float(rate.per_seconds)) if rate else None))
+        missing = max(0, (spec.slots or 0) - len(self.slots.of(name)))
+        self.board.set_leases(name, {**self.slots.holders(name), NOT_MADE: missing})
 
     def _lives(self, run: ObjectKey, uid: str) -> bool:
         return any(pod.run_uid == uid and is_live(pod) for pod in self._cache.pods_of(run))

@@ -140,7 +140,8 @@ class Intake:
         if not self.cache.put_deployment(record):
             return
         self._waker.add(WorkKey(Kind.DEPLOYMENT, record.key))
-        is_other = old is None or (old.uid, old.generation) != (record.uid, record.generation)
+        told = (record.uid, record.generation, record.labels)
+        is_other = old is None or (old.uid, old.generation, old.labels) != told
         self.gate.deployment_changed(record.key)
         if is_other:
             self.cache.reindex_deployment(record.key)
@@ -443,4 +444,5 @@ def deployment_record(obj: dict[str, Any]) -> DeploymentRecord:
         status=status,
         circuit=circuit_from(status),
         circuit_reset=(metadata.get("annotations") or {}).get(CIRCUIT_RESET_ANNOTATION),
+        labels=metadata.get("labels") or {},
     )

@@ -66,7 +66,7 @@ def waits_for_quota(namespace: str, quota: Amount | None) -> Blocked:
 def waits_for_rate(limit: str, terms: LimitTerms | None) -> Blocked:
     """The bound of starts in time."""
     rate = terms.rate if terms is not None else None
-    pace = f" {rate.count} starts in {rate.per_s:g} s" if rate is not None else " no more starts"
+    pace = f" {rate.count} starts in {rate.per_s:g} s" if rate is not None and rate.count else " no more starts"
     return Blocked(
         Reason.WAITING_FOR_RATE,
         f'ConcurrencyLimit "{limit}" lets through{pace}; the run starts when its turn comes, or raise spec.rate',

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from headrace import slots
+from headrace.kubeapi.errors import Forbidden, Unreachable
+from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.kube.resources import (
     CONCURRENCY_LIMITS,
     DEPLOYMENTS,
@@ -18,6 +20,7 @@ from headrace_operator.kube.resources import (
     WORK_POOLS,
     Resource,
 )
+from headrace_operator.observe.workkeys import Kind, WorkKey
 from tests.builders import NAMESPACE, NOW, ended, running
 from tests.unit.headrace_operator.handlers.test_worker import INLINE
 from tests.unit.headrace_operator.handlers.test_worker import Operator as Worker
@@ -115,3 +118,86 @@ async def test_a_run_that_was_outranked_is_not_sent_away_once_more_when_its_turn
     await operator.goes_on()
     assert operator.reason("v") == "Running"
     assert operator.pods() == ["b-1", "v-1", "v-2"]
+
+
+async def test_the_labels_of_a_deployment_hold_its_runs_to_a_limit(operator: Operator) -> None:
+    """Those that are there, and those that come later."""
+    operator.everywhere(CONCURRENCY_LIMITS, "db", slots=1, selector={"matchLabels": {"database": "postgres"}})
+    operator.everywhere(CONCURRENCY_LIMITS, "closed", slots=0, selector={"matchLabels": {"database": "none"}})
+    await flow(operator)
+    operator.apply(DEPLOYMENTS, "daily", {"flowRef": {"name": "etl"}}, labels={"database": "postgres"})
+    for name in ("a", "b"):
+        operator.apply(FLOW_RUNS, name, {"deploymentRef": {"name": "daily"}})
+    await operator.goes_on()
+    assert operator.pods() == ["a-1"]
+    labels = {"metadata": {"labels": {"database": "none"}}}
+    await operator.cluster.patch(DEPLOYMENTS, NAMESPACE, "daily", labels)
+    await operator.goes_on()
+    assert '"closed"' in operator.status(name="b")["message"]
+
+
+class TestAnswersThatAreLost:
+    """The pod was created, and nobody here knows: neither an answer nor an event has come."""
+
+    @pytest.fixture
+    async def operator(self, operator: Operator) -> Operator:
+        """The slot is taken for a; b waits."""
+        operator.everywhere(CONCURRENCY_LIMITS, "db", slots=1)
+        await flow(operator, limits=[{"name": "db"}])
+        operator.cluster.lose_next(PODS)
+        operator.runs("a", "b")
+        await operator.rests()
+        assert operator.pods() == ["a-1"]
+        assert operator.intake.cache.pods == {}
+        return operator
+
+    async def without_pods(self, operator: Operator) -> None:
+        for _ in range(4):
+            operator.hear(FLOW_RUNS, LEASES)
+            await operator.what_is_delayed()
+
+    async def test_a_run_that_is_cancelled_keeps_its_slot_until_its_pod_has_ended(self, operator: Operator) -> None:
+        await operator.change("a", cancel=True)
+        await self.without_pods(operator)
+        pod = operator.cluster.find(PODS, NAMESPACE, "a-1")
+        assert pod is not None
+        assert pod["metadata"].get("deletionTimestamp")
+        assert "b-1" not in operator.pods()
+
+    async def test_a_second_try_that_would_be_refused_is_not_made(self, operator: Operator) -> None:
+        """The namespace's quota is used up, by that very pod."""
+        operator.cluster.fail_next("create", PODS, Forbidden(403, "Forbidden", "exceeded quota"))
+        await self.without_pods(operator)
+        assert operator.pods() == ["a-1"]
+
+
+async def test_a_run_that_is_suspended_before_it_has_a_pod_lets_others_go_first(operator: Operator) -> None:
+    """It had taken its slot when the API server went away."""
+    operator.everywhere(CONCURRENCY_LIMITS, "db", slots=1)
+    await flow(operator, limits=[{"name": "db"}])
+    operator.cluster.fail_next("create", PODS, Unreachable(0, "Unreachable", "refused"))
+    operator.runs("a", "b")
+    await operator.rests()
+    await operator.change("a", suspend=True)
+    await operator.goes_on()
+    assert operator.pods() == ["b-1"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [({"slots": 1}, "WaitingForLimit"), ({"rate": {"count": 1, "perSeconds": 9}}, "WaitingForRate")],
+)
+async def test_a_run_says_what_it_waits_for_while_its_limit_has_no_leases(
+    operator: Operator, spec: dict[str, Any], reason: str
+) -> None:
+    """They cannot be made, say for want of rights: nothing is tried over and over, and it goes on when they can."""
+    operator.cluster.fail_next("create", LEASES, *[Forbidden(403, "Forbidden", "may not create leases")] * 99)
+    operator.everywhere(CONCURRENCY_LIMITS, "db", **spec)
+    await flow(operator, limits=[{"name": "db"}])
+    operator.runs("a")
+    await operator.rests()
+    assert operator.reason("a") == reason
+    assert WorkKey(Kind.FLOW_RUN, ObjectKey(NAMESPACE, "a")) not in operator.queue._timers
+    operator.cluster.fails_no_more()
+    await operator.goes_on()
+    assert operator.pods() == ["a-1"]

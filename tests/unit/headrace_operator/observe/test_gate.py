@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from headrace.api.conditions import Reason
+from headrace.slots import LIMIT_LABEL
 from headrace_operator.decide.demand import Wish, wish_of
 from headrace_operator.decide.queueing.slots import run_holder
 from headrace_operator.decide.snapshot import Blocked, Turn
@@ -31,9 +32,8 @@ def cluster_scoped(name: str, version: int = 1, **spec: Any) -> dict[str, Any]:
     return {"metadata": {**metadata(name, version, generation=version), "namespace": ""}, "spec": spec, "status": {}}
 
 
-def a_lease(index: int, version: int, holder: str = "") -> dict[str, Any]:
-    name = f"{LIMIT}.slot-{index}"
-    labels = {"headrace.dev/concurrency-limit": LIMIT}
+def a_lease(index: int, version: int, holder: str = "", limit: str = LIMIT) -> dict[str, Any]:
+    name, labels = f"{limit}.slot-{index}", {LIMIT_LABEL: limit}
     return {"metadata": metadata(name, version, labels=labels), "spec": {"holderIdentity": holder}}
 
 
@@ -54,6 +54,14 @@ class House:
     def __init__(self, **flow: Any) -> None:
         self.intake, self.wakes = an_intake()
         self.flow = a_flow(limits=[{"name": LIMIT}], **flow)
+
+    def limit(self, name: str = LIMIT, **spec: Any) -> None:
+        """It is there, and its Leases are."""
+        self.intake.limit_seen(cluster_scoped(name, **spec))
+        for index in range(spec.get("slots", 0)):
+            self.intake.slot_seen(a_lease(index, 1, limit=name))
+        if "rate" in spec:
+            self.intake.slot_seen({"metadata": metadata(f"{name}.rate", 1, labels={LIMIT_LABEL: name})})
 
     def wish(self, name: str) -> Wish:
         held = self.intake.cache.runs[key(name)]
@@ -85,7 +93,7 @@ class House:
 def house() -> House:
     """A limit of one slot, and two runs that need it."""
     made = House()
-    made.intake.limit_seen(cluster_scoped(LIMIT, slots=1))
+    made.limit(slots=1)
     made.runs("r1", "r2")
     made.told()
     return made
@@ -146,7 +154,7 @@ def test_a_run_that_is_deleted_leaves_the_line(house: House) -> None:
 def test_a_new_leader_counts_what_the_leases_say(house: House) -> None:
     """It was told of no turn: the run's pod and its Lease are all there is."""
     again = House()
-    again.intake.limit_seen(cluster_scoped(LIMIT, slots=1))
+    again.limit(slots=1)
     again.intake.slot_seen(a_lease(0, 2, run_holder(key("r1"), "r1-uid")))
     again.runs("r1", "r2", status=None)
     again.intake.run_seen(run(3, name="r1", flowRef={"name": "etl"}, status=under_way()))
@@ -169,7 +177,7 @@ def test_a_limit_that_appears_wakes_the_runs_that_wait_for_it() -> None:
     blocked = house.ask("r1")
     assert isinstance(blocked, Blocked)
     assert blocked.reason is Reason.LIMIT_NOT_FOUND
-    house.intake.limit_seen(cluster_scoped(LIMIT, slots=1))
+    house.limit(slots=1)
     assert "FlowRun r1" in house.told()
     assert isinstance(house.ask("r1"), Turn)
 
@@ -177,7 +185,7 @@ def test_a_limit_that_appears_wakes_the_runs_that_wait_for_it() -> None:
 def test_a_rate_lets_the_next_one_through_when_its_time_comes() -> None:
     """The starts are read from the Lease; time alone changes something when one leaves the window."""
     house = House()
-    house.intake.limit_seen(cluster_scoped(LIMIT, rate={"count": 1, "perSeconds": 60}))
+    house.limit(rate={"count": 1, "perSeconds": 60})
     house.runs("r1", "r2")
     assert house.launch("r1") == Turn(rates=(LIMIT,))
     blocked = house.ask("r2")
@@ -200,7 +208,7 @@ def test_runs_are_held_to_a_limit_by_their_labels_without_naming_it() -> None:
     house = House()
     house.flow = a_flow()
     selector = {"matchLabels": {"team": "sales"}}
-    house.intake.limit_seen(cluster_scoped("by-label", slots=1, selector=selector))
+    house.limit("by-label", slots=1, selector=selector)
     for name, team in (("a", "sales"), ("b", "sales"), ("c", "ops")):
         labelled = run(name=name, flowRef={"name": "etl"})
         labelled["metadata"]["labels"] = {"team": team}
