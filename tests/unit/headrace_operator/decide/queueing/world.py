@@ -8,6 +8,7 @@ lines. The board must come to the same.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -123,7 +124,7 @@ class World:
         """How much of it is used, by all."""
         if thing[0] == "rate":
             return self.starts_within(thing[1]) + sum(thing[1] in rates for rates in self.to_start.values())
-        return sum((amount for (_, used), amount in uses.items() if used == thing), 0)
+        return sum(amount for (_, used), amount in uses.items() if used == thing)
 
     def starts_within(self, limit: str) -> int:
         """Stored starts within the window that ends now."""
@@ -156,6 +157,11 @@ class World:
         share = max(parts, default=0.0) / self.weights.get(namespace, 1.0)
         return -demand.priority, not keeps, share, demand.due, demand.run
 
+    def in_order(self, demands: Iterable[Demand]) -> tuple[list[Demand], Uses]:
+        """Who goes first now, and the use that this rests on."""
+        uses = self.uses()
+        return sorted(demands, key=lambda demand: self.rank(demand, uses)), uses
+
     def give(self, demand: Demand, pool: str | None) -> None:
         """Charge a grant."""
         self.granted[demand.run] = (demand, pool)
@@ -167,15 +173,14 @@ class World:
         trial = replace(self, granted=dict(self.granted), to_start=dict(self.to_start))
         closed: set[Thing] = set()
         kept: Counter[Thing] = Counter()
-        left = dict(self.waiting)
         given: list[tuple[ObjectKey, str | None]] = []
+        left, uses = trial.in_order(self.waiting.values())
         while left:
-            uses = trial.uses()
-            demand = min(left.values(), key=lambda each: trial.rank(each, uses))
-            del left[demand.run]
+            demand = left.pop(0)
             for pool in _Look(trial, demand, uses, closed, kept).outcome():
                 trial.give(demand, pool)
                 given.append((demand.run, pool))
+                left, uses = trial.in_order(left)
         return given
 
 
