@@ -12,7 +12,8 @@ Which of several operators works: the one that holds a Lease.
 
 Two bounds keep a deposed leader from writing beside the next one: no write begins later than half a lease after the
 last renewal was sent, and each is given up, by the API server too, after a third of a lease. The clock is monotonic
-and goes on while the process is stopped, so one that wakes too late finds that it may write no more. Others go by
+and goes on while the process is stopped, so one that wakes too late finds that it may write no more; as it may have been stopped
+anywhere, the fence is asked again when a request goes onto the wire. Others go by
 their own clocks as well: they take the lease when they have seen it unchanged for all of its duration, whatever
 instants are written in it.
 """

@@ -90,8 +90,10 @@ class Operator:
         self.queue: WorkQueue[WorkKey] = WorkQueue()
         self.metrics.queue_length.set_function(lambda: len(self.queue))
         self._settings = settings
-        self._client = KubeClient(connection, user_agent=f"headrace-operator/{settings.identity}")
+        agent = f"headrace-operator/{settings.identity}"
+        self._lease_client = KubeClient(connection, user_agent=agent)  # renewals wait for no other request
         self.leadership = self._leadership(clock)
+        self._client = KubeClient(connection, user_agent=agent, check=self.leadership.fence)
         api = ApiCluster(self._client, write_timeout_s=self.leadership.write_timeout_s)
         real: Cluster = MeteredCluster(FencedCluster(api, self.leadership.fence), self.metrics)
         cluster = seam(real) if seam else real
@@ -161,12 +163,13 @@ class Operator:
         """Closes timers and connections."""
         self.queue.close()
         await self._client.close()
+        await self._lease_client.close()
 
     def _leadership(self, clock: Clock) -> Leadership:
         settings = self._settings
         served = f".{settings.namespace}" if settings.namespace else ""
         return Leadership(
-            self._client,
+            self._lease_client,
             (settings.operator_namespace, LEADER_LEASE + served),
             settings.identity,
             lease_s=settings.leader_lease_s,

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from headrace.kubeapi.client import KubeClient
+from headrace.kubeapi.errors import Unreachable
+from headrace_operator.errors import LeadershipLostError
 from tests.cluster.support import violations
 from tests.cluster.support.audit import WRITES, Request, read
 from tests.cluster.support.puppet import Ends, Puppet, Runs, report
@@ -36,14 +38,14 @@ class Pair:
     audit_log: Path
     since: int
 
-    async def leads(self, *, besides: str = "") -> str:
+    async def leads(self, *, besides: str = "", within_s: float = LEASE_S + SLACK_S) -> str:
         """Who leads, once somebody other than `besides` does."""
 
         async def look() -> str | None:
             leader = await self.replicas.leader(self.client)
             return leader if leader not in {"", besides} else None
 
-        return await eventually(look, within_s=LEASE_S + SLACK_S, what=f"another one than {besides or 'nobody'} leads")
+        return await eventually(look, within_s=within_s, what=f"another one than {besides or 'nobody'} leads")
 
     def other(self, name: str) -> str:
         """The identity of the other one."""
@@ -74,7 +76,7 @@ async def pair(
         pair = Pair(world, replicas, client, audit_log, audit_log.stat().st_size)  # noqa: ASYNC240 - before anything runs
         try:
             replicas.start()
-            await pair.leads()
+            await pair.leads(within_s=30)
             await world.a_flow()
             yield pair
         finally:
@@ -167,3 +169,25 @@ async def test_a_deposed_one_stands_by_when_it_is_started_again(pair: Pair) -> N
     assert await pair.replicas.leader(pair.client) == second
     pair.replicas[second].kill()
     assert await pair.leads(besides=second) == first
+
+
+async def test_a_write_that_may_not_go_out_any_more_is_not_sent(client: KubeClient, namespace: str) -> None:
+    """The check comes when the request goes onto the wire, not when it is made; reads pass."""
+    allowed = [True]
+
+    def check() -> None:
+        if not allowed[0]:
+            raise LeadershipLostError("left")
+
+    path = f"/api/v1/namespaces/{namespace}/configmaps"
+    async with KubeClient(client.connection, check=check) as checked:
+        await checked.create(path, {"metadata": {"name": "before"}})
+        writing = asyncio.create_task(checked.create(path, {"metadata": {"name": "after"}}))
+        allowed[0] = False
+        with pytest.raises(Unreachable, match="LeadershipLost"):
+            await writing
+        with pytest.raises(Unreachable):
+            await checked.delete(f"{path}/before")
+        names = {item["metadata"]["name"] for item in await checked.list(path)}
+    assert "before" in names
+    assert "after" not in names

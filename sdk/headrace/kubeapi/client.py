@@ -6,12 +6,13 @@ Plain aiohttp and orjson: on the hot path the generated clients cost 2 to 10 tim
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractStreamWriter
 
 from headrace.kubeapi.config import Connection
 from headrace.kubeapi.errors import ApiError, Gone, Unreachable, error_class
@@ -29,11 +30,32 @@ MAX_CONNECTIONS = 64
 JSON = "application/json"
 
 
-class KubeClient:
-    """An open client; use it as an asynchronous context manager."""
+class _Checked(aiohttp.BytesPayload):
+    """A body that asks once more when it goes onto the wire: nothing can come between the answer and the first byte."""
 
-    def __init__(self, connection: Connection, *, user_agent: str = "headrace") -> None:
+    def __init__(self, value: bytes, check: Callable[[], None]) -> None:
+        super().__init__(value)
+        self._check = check
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._check()
+        await super().write_with_length(writer, content_length)
+
+
+class KubeClient:
+    """
+    An open client; use it as an asynchronous context manager.
+
+    Args:
+        check: Called when a request with a body, which every write has, goes onto the wire. If it raises, nothing is sent, and the request
+            ends as Unreachable.
+    """
+
+    def __init__(
+        self, connection: Connection, *, user_agent: str = "headrace", check: Callable[[], None] | None = None
+    ) -> None:
         self.connection = connection
+        self._check = check
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=connection.ssl, limit=MAX_CONNECTIONS, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
@@ -152,7 +174,7 @@ class KubeClient:
             timeout_s: Seconds after which it is given up, here and by the API server. None: 30 s, here only.
         Raises: ApiError, of the class that `error_class` names.
         """
-        data = None if body is None else orjson.dumps(body)
+        data = self._body(body)
         headers = self._headers(content_type if data is not None else None)
         url = self.connection.server + path
         patience = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S if timeout_s is None else timeout_s)
@@ -201,6 +223,11 @@ class KubeClient:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             text = str(error) or type(error).__name__
             raise Unreachable(0, "Unreachable", text, request=f"GET {path}") from error
+
+    def _body(self, body: Any) -> bytes | _Checked | None:
+        if body is None:
+            return None
+        return orjson.dumps(body) if self._check is None else _Checked(orjson.dumps(body), self._check)
 
     def _headers(self, content_type: str | None) -> dict[str, str]:
         headers = {} if content_type is None else {"Content-Type": content_type}
