@@ -62,7 +62,10 @@ RESIZE_EVERY_S = 12.0
 GRACE_S = 10.0
 """For a smaller size to be known: a watch that was cut off, or a leader that has just gone."""
 CREATED_AT_ONCE = 12
+BACKLOG = 400
+"""Runs that have not ended: each new leader looks at all of them first."""
 LOOK_EVERY_S = 2.0
+TOLD_EVERY_S = 20.0
 
 LIMITS: Mapping[str, dict[str, Any]] = {
     "db": {"slots": 12},
@@ -182,9 +185,7 @@ async def test_nothing_is_exceeded_doubled_or_lost_in_a_storm(
         turmoil = Turmoil(replicas, admin, seed=4)
         async with meanwhile(turmoil.supervise()):
             async with meanwhile(turmoil.rage(), resize(admin)):
-                await create(admin, runs)
-                print(f"\n{RUNS} runs created after {time.monotonic() - began:.0f} s", flush=True)
-                await until_finished(admin, began)
+                await run_all(admin, runs, began)
             await eventually(lambda: is_tidy(admin), within_s=60, what="slots and pods are given back")
         counts = await proxy.counts()
         print(f"faults: {dict(counts)}; blows: {dict(turmoil.blows)}; {time.monotonic() - began:.0f} s", flush=True)
@@ -248,7 +249,7 @@ async def put(client: KubeClient, kind: str, collection: str, name: str, spec: M
 
 
 async def create(client: KubeClient, runs: Sequence[Planned]) -> None:
-    """All runs, a few at a time."""
+    """These runs, a few at a time."""
     gate = asyncio.Semaphore(CREATED_AT_ONCE)
 
     async def one(run: Planned) -> None:
@@ -265,14 +266,21 @@ async def runs_of(client: KubeClient, **params: str) -> list[dict[str, Any]]:
     return await client.list(f"/apis/{API_VERSION}/flowruns", params)
 
 
-async def until_finished(client: KubeClient, began: float) -> None:
-    """Tells now and then how many there are still to end; fails with what they wait for."""
+async def run_all(client: KubeClient, runs: Sequence[Planned], began: float) -> None:
+    """
+    Creates the runs, so that there are always many waiting, and returns when all have ended.
+
+    Tells now and then how it goes; fails with what they wait for if it takes too long.
+    """
     unfinished = ",".join(f"status.phase!={phase}" for phase in sorted(FINISHED))
-    shown = 0.0
-    while left := await runs_of(client, fieldSelector=unfinished):
-        if time.monotonic() - shown > 20:
-            print(f"{time.monotonic() - began:.0f} s: {len(left)} to end; {waits(left)}", flush=True)
+    created, shown = 0, 0.0
+    while (left := await runs_of(client, fieldSelector=unfinished)) or created < len(runs):
+        coming = runs[created : created + BACKLOG - len(left)]
+        await create(client, coming)
+        created += len(coming)
+        if time.monotonic() - shown > TOLD_EVERY_S:
             shown = time.monotonic()
+            print(f"\n{shown - began:.0f} s: {created} created, {len(left)} to end; {waits(left)}", flush=True)
         assert time.monotonic() - began < WITHIN_S, f"{len(left)} runs did not end: {waits(left)}"
         await asyncio.sleep(LOOK_EVERY_S)
 

@@ -112,7 +112,7 @@ class Turmoil:
         client: KubeClient,
         *,
         seed: int = 1,
-        after_s: tuple[float, float] = (1.0, 5.0),
+        after_s: tuple[float, float] = (2.0, 8.0),
         down_s: float = 2.0,
         stops: float = 0.25,
     ) -> None:
