@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from headrace import slots
 from headrace.api.concurrencylimit import (
@@ -35,6 +36,9 @@ from headrace.slots import PodHolder, Rate, RunHolder, parse_holder
 from headrace_operator.decide.conditions import condition, with_condition
 from headrace_operator.decide.leases import RateLease, Slot, milliseconds
 from headrace_operator.decide.snapshot import ConditionView
+
+AHEAD_MS: Final = 60_000
+"""Clocks of nodes may differ by so much."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +206,19 @@ def _rate_actions(seen: LimitSnapshot, now: datetime) -> list[LeaseAction]:
         return [CreateRate(wanted)] if wanted else []
     if wanted is None:
         return [Remove(lease)] if _window_left_s(lease, now) <= 0 else []
-    return [Annotate(lease, ((slots.RATE_ANNOTATION, str(wanted)),))] if lease.rate != wanted else []
+    notes: list[tuple[str, str | None]] = []
+    if lease.rate != wanted:
+        notes.append((slots.RATE_ANNOTATION, str(wanted)))
+    starts_ms = _believable(lease, now)
+    if starts_ms != lease.starts_ms:
+        notes.append((slots.STARTS_ANNOTATION, ",".join(map(str, starts_ms))))
+    return [Annotate(lease, tuple(notes))] if notes else []
+
+
+def _believable(lease: RateLease, now: datetime) -> tuple[int, ...]:
+    """The starts; what a clock that was wrong noted far ahead counts as made now, or all would wait until then."""
+    now_ms = milliseconds(now)
+    return tuple(sorted(start if start <= now_ms + AHEAD_MS else now_ms for start in lease.starts_ms))
 
 
 def _rate(spec: RateSpec) -> Rate:
@@ -213,7 +229,7 @@ def _window_left_s(lease: RateLease, now: datetime) -> float:
     """Seconds until no start is within the window: until then a limit that is made anew has to know of them."""
     if lease.rate is None or not lease.starts_ms:
         return 0.0
-    return lease.rate.per_s + (lease.starts_ms[-1] - milliseconds(now)) / 1000
+    return lease.rate.per_s + (_believable(lease, now)[-1] - milliseconds(now)) / 1000
 
 
 def _look_again_after_s(seen: LimitSnapshot, now: datetime, now_s: float) -> float | None:

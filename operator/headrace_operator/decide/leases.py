@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Final
 
 from headrace.slots import Rate
 from headrace_operator.decide.snapshot import ObjectKey
+
+LATEST_MS: Final = 250_000_000_000_000
+"""In the year 9892: pods may note larger numbers, and an instant cannot be later than 9999."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +67,7 @@ class RateLease:
     @property
     def starts(self) -> tuple[datetime, ...]:
         """As aware instants, ascending."""
-        return tuple(datetime.fromtimestamp(start / 1000, UTC) for start in self.starts_ms)
+        return tuple(datetime.fromtimestamp(min(start, LATEST_MS) / 1000, UTC) for start in self.starts_ms)
 
 
 def milliseconds(instant: datetime) -> int:

@@ -201,3 +201,18 @@ async def test_a_run_says_what_it_waits_for_while_its_limit_has_no_leases(
     operator.cluster.fails_no_more()
     await operator.goes_on()
     assert operator.pods() == ["a-1"]
+
+
+async def test_a_start_that_a_wrong_clock_noted_holds_nobody_back_for_years(operator: Operator) -> None:
+    """Any pod may note it: it counts as made when it is seen, and leaves the window with the others."""
+    operator.everywhere(CONCURRENCY_LIMITS, "api", rate={"count": 1, "perSeconds": 300})
+    await flow(operator, limits=[{"name": "api"}])
+    (lease,) = operator.cluster.all(LEASES)
+    noted = {"metadata": {"annotations": {slots.STARTS_ANNOTATION: "9" * 15}}}
+    await operator.cluster.patch(LEASES, lease["metadata"]["namespace"], "api.rate", noted)
+    await operator.goes_on()
+    operator.runs("a")
+    await operator.goes_on(299)
+    assert operator.reason("a") == "WaitingForRate"
+    await operator.goes_on(2)
+    assert operator.pods() == ["a-1"]
