@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Mapping
 
-from bench import import_time, operator, queue, task_overhead
+from bench import import_time, mapping, operator, queue, task_overhead
 
 BENCHMARKS: Mapping[str, Callable[[], int]] = {
     "import": import_time.main,
     "task": task_overhead.main,
+    "mapping": mapping.main,
     "operator": operator.main,
     "queue": queue.main,
 }

@@ -1,6 +1,7 @@
 """What a flow author imports: the public names, and nothing else."""
 
 from headrace import runtime, states
+from headrace.engine.marks import allow_failure, unmapped
 from headrace.engine.pods import Pod
 from headrace.engine.retries import Backoff
 from headrace.errors import (
@@ -22,6 +23,7 @@ from headrace.limits.blocks import concurrency, rate_limit
 from headrace.logs import get_run_logger
 from headrace.states import State
 from headrace.tasks import Task, task
+from headrace.waiting import as_completed, wait
 
 __all__ = [
     "Backoff",
@@ -41,6 +43,8 @@ __all__ = [
     "Task",
     "TimedOut",
     "UsageError",
+    "allow_failure",
+    "as_completed",
     "concurrency",
     "flow",
     "get_run_logger",
@@ -48,4 +52,6 @@ __all__ = [
     "runtime",
     "states",
     "task",
+    "unmapped",
+    "wait",
 ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unp
 
 from headrace.engine.description import Description
 from headrace.errors import UsageError
-from headrace.options import RESERVED, FlowOptions, checked, described
+from headrace.options import FlowOptions, checked, described
 from headrace.states import State
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Flow(Generic[P, R]):
         """
         from headrace.engine import execution  # noqa: PLC0415 - the engine is loaded by the first call
 
-        return_state = kwargs.pop(RESERVED, False)
+        return_state = kwargs.pop("return_state", False)
         run = execution.call_on_loop if self.described.is_async else execution.call
         return run(self.described, self.arguments(*args, **kwargs), return_state=return_state)
 

@@ -11,7 +11,10 @@ from headrace.engine.pods import Pod
 from headrace.engine.retries import Delay, Retries
 from headrace.errors import UsageError, shown
 
-RESERVED = "return_state"
+CALL_OPTIONS = ("return_state", "wait_for")
+"""Keywords that a call of a task takes for itself."""
+RESERVED = {"flow": ("return_state",), "task": (*CALL_OPTIONS, "max_concurrency")}
+"""Names that parameters cannot have, as a call, submit() or map() takes them."""
 
 Kind = Literal["flow", "task"]
 
@@ -113,10 +116,11 @@ def refuse_function(label: str, function: object) -> None:
         raise UsageError(f"{label}: {shown(function)} is decorated already; use one of @flow and @task, once")
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise UsageError(f"{label}: {_called(function)} yields; build a list and return it")
-    if RESERVED in _parameters(label, function):
-        raise UsageError(
-            f'{label}: {_called(function)} has a parameter "{RESERVED}", which the call itself takes; rename it'
-        )
+    for name in _parameters(label, function):
+        if name in RESERVED[label.removeprefix("@")]:
+            raise UsageError(
+                f'{label}: {_called(function)} has a parameter "{name}", which the call itself takes; rename it'
+            )
 
 
 def _parameters(label: str, function: Callable[..., Any]) -> Iterable[str]:
@@ -155,7 +159,9 @@ def _refuse_unreachable(label: str, function: Callable[..., Any]) -> None:
 def _pod(label: str, pod: object) -> Pod | None:
     if pod is None or isinstance(pod, Pod):
         return pod
-    raise UsageError(f'{label}: pod is {shown(pod)}, expected a Pod, such as pod=Pod(resources={{"nvidia.com/gpu": 1}})')
+    raise UsageError(
+        f'{label}: pod is {shown(pod)}, expected a Pod, such as pod=Pod(resources={{"nvidia.com/gpu": 1}})'
+    )
 
 
 def _limit(label: str, retries: object) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from functools import update_wrapper
 from types import MethodType
@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeVa
 
 from headrace.engine.description import Description
 from headrace.errors import UsageError
-from headrace.options import RESERVED, TaskOptions, checked, described
+from headrace.options import CALL_OPTIONS, TaskOptions, checked, described
 from headrace.states import State
 
 if TYPE_CHECKING:
-    from headrace.engine.futures import TaskFuture
+    from headrace.engine.futures import FutureList, TaskFuture
+    from headrace.engine.mapping import Mapped
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,49 +48,65 @@ class Task(Generic[P, R]):
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
     @overload
-    def __call__(self, *args: Any, return_state: Literal[True], **kwargs: Any) -> State[Any]: ...
+    def __call__(self, *args: Any, return_state: Literal[True], wait_for: Any = None, **kwargs: Any) -> State[Any]: ...
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         """
         Runs the task and returns what the function returns; a task with `async def` must be awaited.
 
-        With `return_state=True` the final state is returned instead, whatever the function raised.
+        With `return_state=True` the final state is returned instead, whatever the function raised. Futures among the
+        arguments are waited for, and so are those in `wait_for`.
         """
         from headrace.engine import execution  # noqa: PLC0415 - the engine is loaded by the first call
 
-        return_state = kwargs.pop(RESERVED, False)
+        asked = {name: kwargs.pop(name) for name in CALL_OPTIONS if name in kwargs} if kwargs else kwargs
         run = execution.call_on_loop if self.described.is_async else execution.call
-        execution.refuse_futures(self.described, args, kwargs)
-        return run(self.described, (args, kwargs), return_state=return_state)
+        return run(self.described, (args, kwargs), **asked)
 
     @overload
     def submit(self: Task[P, Coroutine[Any, Any, T]], *args: P.args, **kwargs: P.kwargs) -> TaskFuture[T]: ...
     @overload
     def submit(self, *args: P.args, **kwargs: P.kwargs) -> TaskFuture[R]: ...
-    def submit(self, *args: Any, **kwargs: Any) -> TaskFuture[Any]:
-        """Starts the task beside the flow, which goes on; ask the future for the outcome."""
-        from headrace.engine import execution  # noqa: PLC0415 - as above
-
-        execution.refuse_futures(self.described, args, kwargs)
-        return execution.submit(self.described, (args, kwargs))
-
-    def map(self, *inputs: Iterable[Any], **constants: Any) -> list[TaskFuture[Any]]:
+    @overload
+    def submit(self, *args: Any, wait_for: Any = None, **kwargs: Any) -> TaskFuture[Any]: ...
+    def submit(self, *args: Any, wait_for: Any = None, **kwargs: Any) -> TaskFuture[Any]:
         """
-        Submits the task once for each element of the inputs, which are walked side by side as zip() does.
+        Starts the task beside the flow, which goes on; ask the future for the outcome.
 
         Args:
-            inputs: One iterable for each positional argument; all of one length.
-            constants: The same for every call.
+            wait_for: Futures that must succeed first, as those among the arguments must, whose results are passed.
+        """
+        from headrace.engine import execution  # noqa: PLC0415 - as above
+
+        _refuse_return_state(self.name, kwargs)
+        return execution.submit(self.described, (args, kwargs), wait_for=wait_for)
+
+    @overload
+    def map(self, *args: Any, max_concurrency: int, wait_for: Any = None, **kwargs: Any) -> Mapped[Any]: ...
+    @overload
+    def map(self, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList[Any]: ...
+    def map(self, *args: Any, max_concurrency: int | None = None, wait_for: Any = None, **kwargs: Any) -> Any:
+        """
+        Submits the task once for each element of its arguments, which are walked side by side as zip() does.
+
+        Numbers, text and what unmapped() marks are the same for each call; a future is waited for and walked.
+
+        Args:
+            max_concurrency: How many may run at a time. With it the inputs are taken little by little, so that a
+                generator of a million does not fill the memory: iterate over what comes back. None: all at once.
+            wait_for: As for submit().
         Returns: The futures in the order of the inputs.
         """
-        if not inputs:
-            raise UsageError(
-                f'task "{self.name}": map() needs something to map over, such as {self.name}.map([1, 2, 3])'
-            )
-        try:
-            rows = list(zip(*inputs, strict=True))
-        except ValueError as error:
-            raise UsageError(f'task "{self.name}": map() walks its inputs side by side: {error}') from None
-        return [self.submit(*row, **constants) for row in rows]
+        from headrace.engine import execution  # noqa: PLC0415 - as above
+
+        _refuse_return_state(self.name, kwargs)
+        if max_concurrency is None:
+            return execution.submit_each(self.described, (args, kwargs), wait_for=wait_for)
+        return execution.map_bounded(self.described, (args, kwargs), max_concurrency=max_concurrency, wait_for=wait_for)
+
+
+def _refuse_return_state(name: str, kwargs: Mapping[str, Any]) -> None:
+    if "return_state" in kwargs:
+        raise UsageError(f'task "{name}": return_state is for calls; the state of a future is `future.wait()`')
 
 
 @overload

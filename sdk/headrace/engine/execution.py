@@ -7,7 +7,7 @@ Written once, over a Way; `call` and `call_on_loop` wrap it for functions with `
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -15,7 +15,9 @@ from typing import Any
 
 from headrace.engine import reporting
 from headrace.engine.description import Description
-from headrace.engine.futures import TaskFuture
+from headrace.engine.futures import FutureList, TaskFuture
+from headrace.engine.inputs import NOTHING, Inputs, inputs_of, resolved, value_of
+from headrace.engine.mapping import Mapped, bounded, rows_of
 from headrace.engine.prints import printing_to_log
 from headrace.engine.retries import NO_RETRIES
 from headrace.engine.scope import CURRENT, FlowRun, Run, TaskRun, current_flow_run, flow_run_name
@@ -29,32 +31,65 @@ from headrace.states import Ended, Retrying, State, Succeeded
 OpenRun = Callable[[int], Run]
 
 
-def call(of: Description, arguments: Arguments, *, return_state: bool) -> Any:
+def call(of: Description, arguments: Arguments, *, return_state: bool = False, wait_for: Any = None) -> Any:
     """What a function written with `def` returns, or its final state. Raises: what it raised."""
-    return delivered(run_to_end(final_state(of, arguments, BLOCKING)), return_state=return_state)
+    return delivered(run_to_end(final_state(of, arguments, BLOCKING, wait_for)), return_state=return_state)
 
 
-async def call_on_loop(of: Description, arguments: Arguments, *, return_state: bool) -> Any:
+async def call_on_loop(
+    of: Description, arguments: Arguments, *, return_state: bool = False, wait_for: Any = None
+) -> Any:
     """As `call`, for a function written with `async def`."""
-    return delivered(await final_state(of, arguments, ON_LOOP), return_state=return_state)
+    return delivered(await final_state(of, arguments, ON_LOOP, wait_for), return_state=return_state)
 
 
-def submit(of: Description, arguments: Arguments) -> TaskFuture[Any]:
+def submit(of: Description, arguments: Arguments, *, wait_for: Any = None) -> TaskFuture[Any]:
     """
-    Starts a task of the current flow beside it.
+    Starts a task of the current flow beside it, when the futures among its arguments and in `wait_for` have ended.
 
     Async tasks of an async flow share its event loop; all others get a thread.
-    Raises: UsageError: called outside a flow, or in a task.
+    Raises: UsageError: called outside a flow, or in a task; `wait_for` holds something else.
     """
-    flow_run = CURRENT.get()
-    if not isinstance(flow_run, FlowRun):
-        raise UsageError(_misplaced_submit(of, flow_run))
+    flow_run = _flow_run_for(of, "submit")
+    inputs = inputs_of(_label(of), arguments, wait_for)
     name = flow_run.next_task_run(of.name)
     of = placed(of)
     open_run = partial(TaskRun, of, name, flow_run)
     if of.is_async and flow_run.description.is_async:
-        return flow_run.workers.submit_to_loop(name, _attempts(arguments, ON_LOOP, open_run))
-    return flow_run.workers.submit(name, partial(_in_thread, of, arguments, open_run))
+        return flow_run.workers.submit_to_loop(name, _after(inputs, arguments, ON_LOOP, open_run))
+    work = partial(_in_thread, of, inputs, arguments, open_run)
+    return flow_run.workers.submit(name, work, after=inputs.futures)
+
+
+def submit_each(of: Description, arguments: Arguments, *, wait_for: Any = None) -> FutureList[Any]:
+    """
+    Submits a task of the current flow for each element of its arguments. The futures in the order of the inputs.
+
+    Raises: UsageError: as submit(); there is nothing to walk, or the inputs differ in length: then nothing was started.
+    """
+    _flow_run_for(of, "map")
+    rows = list(rows_of(_label(of), arguments))
+    return FutureList(submit(of, row, wait_for=wait_for) for row in rows)
+
+
+def map_bounded(of: Description, arguments: Arguments, *, max_concurrency: int, wait_for: Any = None) -> Mapped[Any]:
+    """As submit_each(), with at most so many at a time; the inputs are taken little by little."""
+    workers = _flow_run_for(of, "map").workers
+    mapped: Mapped[Any] = Mapped(
+        rows_of(_label(of), arguments),
+        lambda row: submit(of, row, wait_for=wait_for),
+        max_concurrency=bounded(_label(of), max_concurrency),
+        forget=workers.forget,
+    )
+    workers.mapped.append(mapped)
+    return mapped
+
+
+def _flow_run_for(of: Description, what: str) -> FlowRun:
+    flow_run = CURRENT.get()
+    if not isinstance(flow_run, FlowRun):
+        raise UsageError(_misplaced(of, flow_run, what))
+    return flow_run
 
 
 def delivered(state: State[Any], *, return_state: bool) -> Any:
@@ -64,15 +99,16 @@ def delivered(state: State[Any], *, return_state: bool) -> Any:
     return state.result()
 
 
-async def final_state(of: Description, arguments: Arguments, way: Way) -> State[Any]:
+async def final_state(of: Description, arguments: Arguments, way: Way, wait_for: Any = None) -> State[Any]:
     """The state in which a flow or task run ends, all its attempts made."""
     flow_run = current_flow_run()
+    inputs = inputs_of(_label(of), arguments, wait_for)
     if of.kind == "task":
         name = flow_run.next_task_run(of.name) if flow_run else f"{of.name}-0"
-        return await _attempts(arguments, way, partial(TaskRun, placed(of), name, flow_run))
+        return await _after(inputs, arguments, way, partial(TaskRun, placed(of), name, flow_run))
     if flow_run is None and not current_session().repeats_flows:
         of = replace(of, retries=NO_RETRIES)
-    return await _attempts(arguments, way, partial(FlowRun, of, flow_run_name(of, flow_run), flow_run))
+    return await _after(inputs, arguments, way, partial(FlowRun, of, flow_run_name(of, flow_run), flow_run))
 
 
 async def task_state(of: Description, arguments: Arguments, way: Way, *, name: str, around: Description) -> State[Any]:
@@ -85,6 +121,19 @@ def placed(of: Description) -> Description:
     """What runs here: a task with a pod of its own leaves a stand-in, where there is a place for such pods."""
     elsewhere = current_session().elsewhere
     return of if of.pod is None or elsewhere is None else elsewhere.stand_in(of)
+
+
+async def _after(inputs: Inputs, arguments: Arguments, way: Way, open_run: OpenRun) -> State[Any]:
+    """Waits for the futures, and makes the attempts with their results; none if one of them is in the way."""
+    if inputs is NOTHING:
+        return await _attempts(arguments, way, open_run)
+    await way.ended(inputs.futures)
+    run = open_run(1)
+    obstacle = inputs.obstacle(_what(run))
+    if obstacle is not None:
+        reporting.not_started(run, obstacle)
+        return obstacle
+    return await _attempts(resolved(arguments), way, open_run)
 
 
 async def _attempts(arguments: Arguments, way: Way, open_run: OpenRun) -> State[Any]:
@@ -111,6 +160,7 @@ async def _one_attempt(run: Run, arguments: Arguments, way: Way, attempt: int) -
                 data = await way.call(of.function, arguments)
                 if isinstance(run, FlowRun):
                     await _wait_for_submitted(run, way)
+                    data = value_of(data)
     except GeneratorExit:  # the coroutine is thrown away: nothing may be awaited, and nobody asks for a state
         raise
     except BaseException as error:  # noqa: BLE001 - every end of an attempt becomes a state
@@ -123,12 +173,12 @@ async def _one_attempt(run: Run, arguments: Arguments, way: Way, attempt: int) -
     return Succeeded(data=data)
 
 
-def _in_thread(of: Description, arguments: Arguments, open_run: OpenRun) -> State[Any]:
+def _in_thread(of: Description, inputs: Inputs, arguments: Arguments, open_run: OpenRun) -> State[Any]:
     if not of.is_async:
-        return run_to_end(_attempts(arguments, BLOCKING, open_run))
+        return run_to_end(_after(inputs, arguments, BLOCKING, open_run))
     import asyncio  # noqa: PLC0415 - 40 ms that a flow without `async` does not pay
 
-    return asyncio.run(_attempts(arguments, ON_LOOP, open_run))
+    return asyncio.run(_after(inputs, arguments, ON_LOOP, open_run))
 
 
 def _prints(run: Run) -> AbstractContextManager[None]:
@@ -139,7 +189,10 @@ def _prints(run: Run) -> AbstractContextManager[None]:
 async def _wait_for_submitted(run: FlowRun, way: Way) -> None:
     """A flow ends after its tasks. One that failed, and whose outcome nobody asked for, fails the flow."""
     workers = run.workers
-    await way.ended(workers.futures)
+    for mapped in workers.mapped:
+        while await mapped.fetched(way):
+            pass
+    await way.ended(tuple(workers.futures))
     workers.close()
     for future in workers.futures:
         if not future.seen:
@@ -152,7 +205,7 @@ async def _stop_submitted(run: FlowRun, way: Way, *, at_once: bool) -> None:
     if at_once:
         workers.stop()
     workers.close()
-    await way.ended(workers.futures, STOP_GRACE_S if at_once else None)
+    await way.ended(tuple(workers.futures), STOP_GRACE_S if at_once else None)
 
 
 def _misuse(of: Description, arguments: Arguments, error: BaseException) -> UsageError | None:
@@ -172,17 +225,11 @@ def _what(run: Run) -> str:
     return f'flow "{run.fields["flow"]}"' if isinstance(run, FlowRun) else f'task "{run.name}"'
 
 
-def _misplaced_submit(of: Description, run: Run | None) -> str:
+def _misplaced(of: Description, run: Run | None, what: str) -> str:
     if run is None:
-        return f'task "{of.name}": submit() belongs into a flow, which waits for it; call {of.name}(…) instead'
-    return f'task "{of.name}": submit() belongs into a flow; in task "{run.description.name}" call {of.name}(…) instead'
+        return f'task "{of.name}": {what}() belongs into a flow, which waits for it; call {of.name}(…) instead'
+    return f'task "{of.name}": {what}() belongs into a flow; in task "{run.description.name}" call {of.name}(…) instead'
 
 
-def refuse_futures(of: Description, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """Raises: UsageError: a future stands where its result belongs."""
-    for value in (*args, *kwargs.values()):
-        if type(value) is TaskFuture:
-            raise UsageError(
-                f'task "{of.name}": an argument is the future of {value.name}, not its result; '
-                f"pass `future.result()`, or `await future` in an `async def`"
-            )
+def _label(of: Description) -> str:
+    return f'{of.kind} "{of.name}"'

@@ -35,6 +35,13 @@ def started(run: Run, *, again: bool) -> None:
             logs.emit(logging.INFO, run, "task_kept_here", message)
 
 
+def not_started(run: Run, state: State[Any]) -> None:
+    """Tells that a run does not begin, as what it waits for did not succeed."""
+    logs.prepare()
+    if logs.LOGGER.isEnabledFor(logging.WARNING):
+        logs.emit(logging.WARNING, run, f"{run.description.kind}_not_started", state.message)
+
+
 def ended(run: Run, state: State[Any], *, attempt: int, duration_s: float) -> None:
     """Tells how an attempt ended, and counts the task run if that was its last."""
     if isinstance(run, TaskRun) and run.flow_run and state.is_final():

@@ -12,14 +12,15 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequenc
 from concurrent.futures import CancelledError
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from time import monotonic
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from headrace.engine.clock import Clock
-from headrace.engine.futures import TaskFuture
+from headrace.engine.futures import Endings, Notice, TaskFuture, refuse_blocking
 from headrace.engine.interruption import Expired, time_limit
 from headrace.errors import RunCancelled, TimedOut
 
 T = TypeVar("T")
+Waited = TaskFuture[Any] | Notice
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 
 
@@ -35,8 +36,12 @@ class Way(Protocol):
     async def sleep(self, clock: Clock, seconds: float) -> None:
         """Returns after that time."""
 
-    async def ended(self, futures: Sequence[TaskFuture[Any]], timeout_s: float | None = None) -> None:
-        """Returns when these submitted tasks have ended, however they did, or after that time."""
+    async def ended(self, futures: Sequence[Waited], timeout_s: float | None = None) -> None:
+        """
+        Returns when these have ended, however they did, or after that time.
+
+        Raises: UsageError: they need the event loop that this way would block.
+        """
 
 
 class Blocking:
@@ -56,11 +61,12 @@ class Blocking:
         """As promised by Way."""
         clock.sleep(seconds)
 
-    async def ended(self, futures: Sequence[TaskFuture[Any]], timeout_s: float | None = None) -> None:
+    async def ended(self, futures: Sequence[Waited], timeout_s: float | None = None) -> None:
         """As promised by Way."""
         until_s = None if timeout_s is None else monotonic() + timeout_s
         # One by one: concurrent.futures.wait() takes no notice of futures that were taken back before they began.
         for future in futures:
+            refuse_blocking(future)
             left_s = None if until_s is None else max(0.0, until_s - monotonic())
             with suppress(CancelledError, TimeoutError):
                 future.done.exception(left_s)
@@ -92,16 +98,33 @@ class OnLoop:
         """As promised by Way."""
         await clock.sleep_on_loop(seconds)
 
-    async def ended(self, futures: Sequence[TaskFuture[Any]], timeout_s: float | None = None) -> None:
+    async def ended(self, futures: Sequence[Waited], timeout_s: float | None = None) -> None:
         """As promised by Way."""
         import asyncio  # noqa: PLC0415 - as above
 
-        if futures:
-            await asyncio.wait([asyncio.wrap_future(future.done) for future in futures], timeout=timeout_s)
+        # Those that have ended are left out: waiting for nothing costs no turn of the loop.
+        running = [asyncio.wrap_future(future.done) for future in futures if not future.done.done()]
+        if running:
+            await asyncio.wait(running, timeout=timeout_s)
 
 
 BLOCKING = Blocking()
 ON_LOOP = OnLoop()
+
+
+class Until(NamedTuple):
+    """An instant on the monotonic clock, `timeout_s` after the waiting began."""
+
+    at_s: float
+    timeout_s: float
+
+
+async def next_ending(endings: Endings, way: Way, until: Until | None) -> None:
+    """Returns when one of the futures has ended. Raises: TimedOut: none has `until` then."""
+    notice = endings.notice()
+    await way.ended([notice], None if until is None else max(0.0, until.at_s - monotonic()))
+    if until is not None and not notice.done.done():
+        raise TimedOut("waiting for the next task run to end", until.timeout_s)
 
 
 def run_to_end(work: Coroutine[Any, Any, T]) -> T:

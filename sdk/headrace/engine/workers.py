@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from headrace.engine.futures import TaskFuture
@@ -16,6 +17,8 @@ from headrace.states import State
 if TYPE_CHECKING:
     import asyncio
 
+    from headrace.engine.mapping import Mapped
+
 THREADS = 32
 """Tasks that run at a time in threads: enough to wait for many servers, few enough for a small pod."""
 STOP_GRACE_S = 5.0
@@ -25,24 +28,30 @@ STOP_GRACE_S = 5.0
 class Workers:
     """The submitted tasks of one flow run."""
 
-    __slots__ = ("_lock", "_pool", "_running", "futures")
+    __slots__ = ("_lock", "_pool", "_running", "futures", "mapped")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._running: set[Interruptible] = set()
-        self.futures: list[TaskFuture[Any]] = []
+        self.futures: dict[TaskFuture[Any], None] = {}
         """In the order of submission."""
+        self.mapped: list[Mapped[Any]] = []
+        """Those whose inputs are taken little by little."""
 
-    def submit(self, name: str, work: Callable[[], State[Any]]) -> TaskFuture[Any]:
-        """Runs it in a thread, in a copy of the caller's context."""
+    def submit(
+        self, name: str, work: Callable[[], State[Any]], *, after: Iterable[TaskFuture[Any]] = ()
+    ) -> TaskFuture[Any]:
+        """Runs it in a thread when the tasks `after` which it comes have ended, in a copy of the caller's context."""
         done: Future[State[Any]] = Future()
         # Known before it begins: a signal in between must not leave a task that nobody stops or waits for.
         future = self._kept(TaskFuture(name, done, cancel=done.cancel))
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="headrace")
-        self._pool.submit(copy_context().run, self._carry_out, work, done)
+        start = partial(self._pool.submit, partial(copy_context().run, self._carry_out, work, done))
+        # A thread that waited for tasks which wait for a thread would wait for ever.
+        _when_ended(iter(after), lambda: done.cancelled() or start())
         return future
 
     def submit_to_loop(self, name: str, work: Coroutine[Any, Any, State[Any]]) -> TaskFuture[Any]:
@@ -56,7 +65,7 @@ class Workers:
 
     def stop(self) -> None:
         """Takes back what has not begun and breaks off what runs."""
-        for future in self.futures:
+        for future in tuple(self.futures):
             future.cancel()
         with self._lock:
             for stretch in self._running:
@@ -64,14 +73,18 @@ class Workers:
 
     def close(self) -> None:
         """Takes back what has not begun in a thread, and lets the threads go when they have ended their task."""
-        for future in self.futures:
+        for future in tuple(self.futures):
             if future.in_thread:
                 future.cancel()
         if self._pool:
             self._pool.shutdown(wait=False)
 
+    def forget(self, future: TaskFuture[Any]) -> None:
+        """Keeps one that has succeeded no longer: a million of them would fill the memory."""
+        self.futures.pop(future, None)
+
     def _kept(self, future: TaskFuture[Any]) -> TaskFuture[Any]:
-        self.futures.append(future)
+        self.futures[future] = None
         return future
 
     def _carry_out(self, work: Callable[[], State[Any]], done: Future[State[Any]]) -> None:
@@ -93,6 +106,14 @@ class Workers:
             finally:
                 with self._lock:
                     self._running.discard(stretch)
+
+
+def _when_ended(waiting: Iterator[TaskFuture[Any]], then: Callable[[], object]) -> None:
+    for future in waiting:
+        if not future.done.done():
+            future.done.add_done_callback(lambda _: _when_ended(waiting, then))
+            return
+    then()
 
 
 def _hand_over(ended: asyncio.Task[State[Any]], done: Future[State[Any]]) -> None:

@@ -32,10 +32,6 @@ def _submits():
     fails.submit()
 
 
-def _maps_nothing():
-    double.map()
-
-
 def _calling(of):
     def body():
         return of()
@@ -101,20 +97,6 @@ def test_submitted_coroutines_share_the_loop_of_an_async_flow():
 def test_a_coroutine_submitted_by_a_sync_flow_gets_a_loop_of_its_own():
     """In a thread."""
     assert run(lambda: double_on_loop.submit(4).result()) == 8
-
-
-def test_map_keeps_the_order():
-    """Positional arguments are walked side by side, keywords are the same for each."""
-    assert run(lambda: [f.result() for f in double.map(range(50), plus=1)]) == [2 * x + 1 for x in range(50)]
-    assert run(lambda: [f.result() for f in double.map([1, 2], [10, 20])]) == [12, 24]
-
-
-def test_map_needs_inputs_of_one_length():
-    """And some input at all."""
-    with pytest.raises(UsageError, match=r"map\(\) walks its inputs side by side: zip\(\) argument 2 is shorter"):
-        run(lambda: double.map([1, 2], [1]))
-    with pytest.raises(UsageError, match=r'task "double": map\(\) needs something to map over'):
-        run(_maps_nothing)
 
 
 def test_a_future_tells_its_state():
@@ -278,18 +260,6 @@ def test_a_type_error_of_the_task_itself_is_its_own():
     """Only the call is explained."""
     with pytest.raises(TypeError, match="unsupported operand"):
         task(name="adds")(lambda: 1 + "1")()
-
-
-def test_a_future_is_no_argument():
-    """Its result is."""
-
-    def body():
-        return double(double.submit(1))
-
-    with pytest.raises(
-        UsageError, match=re.escape("an argument is the future of double-0, not its result; pass `future.result()`")
-    ):
-        run(body)
 
 
 def test_submit_belongs_into_a_flow():
