@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from pydantic import ValidationError
@@ -318,7 +319,8 @@ class Intake:
         for limit in {*self.cache.limits, *(ObjectKey("", name) for name in self.gate.slots.limits())}:
             self._waker.add(WorkKey(Kind.LIMIT, limit))
         self._wake_pools()
-        self._wake_runs([*self.cache.runs, *{pod.run for pod in self.cache.pods.values()}])
+        self._wake_runs(self._in_order())
+        self._wake_runs(list({pod.run for pod in self.cache.pods.values()}))
 
     @property
     def history_is_complete(self) -> bool:
@@ -336,6 +338,15 @@ class Intake:
             self._waker.add(WorkKey(Kind.RETENTION, ObjectKey(owner.namespace, owner.deployment or "")))
             if owner.deployment:
                 self._waker.add(WorkKey(Kind.DEPLOYMENT, ObjectKey(owner.namespace, owner.deployment)))
+
+    def _in_order(self) -> list[ObjectKey]:
+        """Runs that are under way first: they free places. Then those that wait, as they stand in line."""
+        cache = self.cache
+
+        def turn(run: Run) -> tuple[bool, int, datetime, ObjectKey]:
+            return not cache.is_admitted(run), -cache.priority_of(run), run.due, run.key
+
+        return [run.key for run in sorted(cache.runs.values(), key=turn)]
 
     def _run_changed(self, key: ObjectKey, uid: str) -> None:
         """Its places may be free now; slots that it still holds though it is gone are given back by their limits."""

@@ -77,6 +77,10 @@ class Wakes:
         self._told.clear()
         return told
 
+    def in_order(self) -> list[str]:
+        """Kinds and names, the first one first."""
+        return [name for name, _ in self._told]
+
 
 def an_intake() -> tuple[Intake, Wakes]:
     wakes = Wakes()

@@ -118,6 +118,21 @@ def test_the_next_one_is_told_what_it_waits_for_and_woken_when_it_is_its_turn(ho
     assert house.told() == {"FlowRun r2"}
 
 
+def test_a_slot_whose_lease_is_not_made_yet_is_given_to_nobody() -> None:
+    """Nothing could be taken: runs wait for the Lease, and are not sent back and forth."""
+    house = House()
+    house.intake.limit_seen(cluster_scoped(LIMIT, slots=2))
+    house.intake.slot_seen(a_lease(0, 1))
+    house.runs("r1", "r2")
+    house.launch("r1")
+    blocked = house.ask("r2")
+    assert isinstance(blocked, Blocked)
+    assert blocked.reason is Reason.WAITING_FOR_LIMIT
+    house.told()
+    house.intake.slot_seen(a_lease(1, 1))
+    assert house.told() == {"FlowRun r2"}
+
+
 def test_a_launch_that_falls_through_gives_its_turn_to_the_next(house: House) -> None:
     house.launch("r1")
     house.ask("r2")

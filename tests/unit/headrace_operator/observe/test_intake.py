@@ -196,6 +196,25 @@ class TestStart:
         runs = {"FlowRun r1", "FlowRun r2", "FlowRun r3", "FlowRun orphan"}
         assert wakes.told() == {"Flow etl", "Deployment daily"} | runs
 
+    def test_those_under_way_come_first_then_those_that_wait_as_they_stand_in_line(self) -> None:
+        """Who is looked at first gets what is free."""
+        intake, wakes = an_intake()
+        for name, spec in (
+            ("a", {"scheduledTime": "2026-03-04T12:00:05Z"}),
+            ("b", {"scheduledTime": "2026-03-04T12:00:01Z"}),
+            ("c", {"priority": 3}),
+            ("d", {"status": under_way("d-1")}),
+        ):
+            intake.run_seen(run(name=name, flowRef={"name": "etl"}, **spec))
+        wakes.told()
+        intake.wake_everything()
+        assert [wake for wake in wakes.in_order() if wake.startswith("FlowRun")] == [
+            "FlowRun d",
+            "FlowRun c",
+            "FlowRun b",
+            "FlowRun a",
+        ]
+
     def test_every_owner_of_finished_runs_is_looked_at(self) -> None:
         """Its Deployment too, which tells of the last run."""
         intake, wakes = an_intake()
