@@ -4,6 +4,7 @@ from headrace import runtime, states
 from headrace.engine.marks import allow_failure, unmapped
 from headrace.engine.pods import Pod
 from headrace.engine.retries import Backoff
+from headrace.engine.tags import tags
 from headrace.errors import (
     ConcurrencyLost,
     EntrypointError,
@@ -51,6 +52,7 @@ __all__ = [
     "rate_limit",
     "runtime",
     "states",
+    "tags",
     "task",
     "unmapped",
     "wait",

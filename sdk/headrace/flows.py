@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property, update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, TypeVar, Unpack, overload
 
@@ -22,12 +23,14 @@ R = TypeVar("R")
 class Flow(Generic[P, R]):
     """A function that runs as a flow when it is called. Made by `@flow`; `fn` is the bare function."""
 
-    def __init__(self, function: Callable[P, R], description: Description, *, text: str, validates: bool) -> None:
+    def __init__(self, function: Callable[P, R], description: Description, options: Mapping[str, Any]) -> None:
         self.fn = function
-        self.described = description
-        self.description = text
+        self.described = replace(description, decorated=self)
+        self.options = options
+        """As its decorator got them."""
+        self.description: str = options.get("description", inspect.getdoc(function) or "")
         """What the flow is for, in its author's words; may be empty."""
-        self.validates = validates
+        self.validates = options.get("validate_parameters") is not False
         update_wrapper(self, function)
 
     @property
@@ -37,6 +40,14 @@ class Flow(Generic[P, R]):
 
     def __repr__(self) -> str:
         return f'<flow "{self.name}">'
+
+    def with_options(self, **options: Unpack[FlowOptions]) -> Flow[P, R]:
+        """
+        The same flow with these options in place of its own.
+
+        Raises: UsageError: an option cannot be one.
+        """
+        return _flow(self.fn, {**self.options, **options})
 
     @cached_property
     def parameters(self) -> Parameters:
@@ -97,11 +108,10 @@ def flow(function: Any = None, /, **options: Any) -> Any:
 
 def _flow(function: Callable[P, R], options: Mapping[str, Any]) -> Flow[P, R]:
     description = described("flow", function, options)
-    text = options.get("description", inspect.getdoc(function) or "")
     for parameter in inspect.signature(function).parameters.values():
         if parameter.kind in {parameter.VAR_POSITIONAL, parameter.POSITIONAL_ONLY}:
             raise UsageError(
                 f'@flow "{description.name}": "{parameter}" cannot be given by name, as a FlowRun gives its parameters; '
                 f"write {parameter.name} as an ordinary parameter{' that takes a list' if parameter.kind is parameter.VAR_POSITIONAL else ''}"
             )
-    return Flow(function, description, text=text, validates=options.get("validate_parameters") is not False)
+    return Flow(function, description, options)

@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from headrace.engine.description import Description
+from headrace.engine.hooks import Hook
 from headrace.engine.pods import Pod
 from headrace.engine.retries import Delay, Retries
+from headrace.engine.tags import checked_tags
 from headrace.errors import UsageError, shown
+from headrace.option_values import condition, hooks, refuse_coroutine_hooks, refuse_strange_fields, title
 
 CALL_OPTIONS = ("return_state", "wait_for")
 """Keywords that a call of a task takes for itself."""
@@ -17,6 +20,17 @@ RESERVED = {"flow": ("return_state",), "task": (*CALL_OPTIONS, "max_concurrency"
 """Names that parameters cannot have, as a call, submit() or map() takes them."""
 
 Kind = Literal["flow", "task"]
+HookOption = Hook | Sequence[Hook]
+
+MEANT = {
+    "retry": "retries",
+    "on_completion": "on_success",
+    "retry_condition_fn": "retry_if",
+    "retry_jitter_factor": "retry_delay_seconds=Backoff(…, jitter=…)",
+    "task_name": "name",
+    "flow_name": "name",
+}
+"""What options are called elsewhere."""
 
 
 class RunOptions(TypedDict, total=False):
@@ -32,11 +46,29 @@ class RunOptions(TypedDict, total=False):
     """Per attempt, more than 0. Absent: no bound."""
     log_prints: bool
     """Whether print() becomes a log line. Absent: as in the flow around it."""
+    tags: Iterable[str]
+    """Words that its runs are marked with in the log; tasks of a flow have its tags too. Absent: none."""
+    on_running: HookOption
+    """Called when an attempt begins, as all hooks with the Flow or Task, the run, and the state. Absent: nobody."""
+    on_retry: HookOption
+    """Called when an attempt failed and another follows."""
+    on_success: HookOption
+    """Called when the run succeeded."""
+    on_failure: HookOption
+    """Called when it failed, and no attempt is left."""
+    on_cancellation: HookOption
+    """Called when it was told to stop."""
+    on_crash: HookOption
+    """Called when something else than its code ended it."""
 
 
 class TaskOptions(RunOptions, total=False):
-    """Options of `@task(...)`: those that flows have too, and this one."""
+    """Options of `@task(...)`: those that flows have too, and these."""
 
+    retry_if: type[Exception] | Sequence[type[Exception]] | Callable[[Exception], bool]
+    """Which exceptions are tried again: classes, or a function of the exception. Absent: all."""
+    task_run_name: str | Callable[[Mapping[str, Any]], str]
+    """The title of a run, as text with {parameters} or a function of them. Absent: its name, such as "extract-0"."""
     pod: Pod
     """A pod of its own, in a cluster; elsewhere the task runs where it is called. Absent: none."""
 
@@ -46,6 +78,8 @@ class FlowOptions(RunOptions, total=False):
 
     validate_parameters: bool
     """Whether parameters are checked and coerced by the type hints. Absent: yes."""
+    flow_run_name: str | Callable[[Mapping[str, Any]], str]
+    """The title of a run, as text with {parameters} or a function of them. Absent: its name."""
     description: str
     """What the flow is for. Absent: the function's docstring."""
 
@@ -58,13 +92,17 @@ def described(kind: Kind, function: Callable[..., Any], options: Mapping[str, An
     """
     rules = checked(kind, options)
     refuse_function(f"@{kind}", function)
+    is_async = inspect.iscoroutinefunction(function)
+    if not is_async:
+        refuse_coroutine_hooks(f"@{kind}", rules["hooks"])
+    refuse_strange_fields(f"@{kind}", f"{kind}_run_name", rules["title"], function)
     if rules["pod"] is not None:
         _refuse_unreachable(f"@{kind}", function)
     return Description(
         kind=kind,
         name=_name(f"@{kind}", options.get("name", getattr(function, "__name__", ""))),
         function=function,
-        is_async=inspect.iscoroutinefunction(function),
+        is_async=is_async,
         **rules,
     )
 
@@ -84,8 +122,13 @@ def checked(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
         raise UsageError(f"{label}: description is {shown(options['description'])}, expected some text")
     return {
         "retries": Retries(
-            _limit(label, options.get("retries", 0)), _delay(label, options.get("retry_delay_seconds", 0))
+            _limit(label, options.get("retries", 0)),
+            _delay(label, options.get("retry_delay_seconds", 0)),
+            condition(label, options.get("retry_if")),
         ),
+        "hooks": hooks(label, options),
+        "title": title(label, f"{kind}_run_name", options.get(f"{kind}_run_name")),
+        "tags": checked_tags(label, options.get("tags", ())),
         "timeout_s": _timeout_s(label, options.get("timeout_seconds")),
         "log_prints": _flag(label, "log_prints", options.get("log_prints")),
         "pod": _pod(label, options.get("pod")),
@@ -99,9 +142,10 @@ def refuse_unknown(label: str, options: Iterable[str], known: type) -> None:
         if option not in names:
             import difflib  # noqa: PLC0415 - only a mistake needs it
 
-            near = difflib.get_close_matches(option, names, 1)
-            meant = f'did you mean "{near[0]}"? ' if near else ""
-            raise UsageError(f'{label}: unknown option "{option}"; {meant}options are {", ".join(names)}')
+            meant = MEANT.get(option, "")
+            near = [meant] if meant.partition("=")[0] in names else difflib.get_close_matches(option, names, 1)
+            advice = f'did you mean "{near[0]}"? ' if near else ""
+            raise UsageError(f'{label}: unknown option "{option}"; {advice}options are {", ".join(names)}')
 
 
 def refuse_function(label: str, function: object) -> None:

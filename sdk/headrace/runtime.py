@@ -25,6 +25,18 @@ class _FlowRun:
         return run.name if run else ""
 
     @property
+    def title(self) -> str:
+        """What people call the run: as flow_run_name says, else its name."""
+        run = _current_flow_run()
+        return run.title if run else ""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The words that the run is marked with."""
+        run = _current_flow_run()
+        return run.tags if run else ()
+
+    @property
     def flow_name(self) -> str:
         """Name of the flow: in a pod that of its Flow, on a laptop as its decorator gave it."""
         run = _current_flow_run()
@@ -70,6 +82,18 @@ class _TaskRun:
         """Of the task run, such as "extract-0"."""
         run = _current_task_run()
         return run.name if run else ""
+
+    @property
+    def title(self) -> str:
+        """What people call the run: as task_run_name says, else its name."""
+        run = _current_task_run()
+        return run.title if run else ""
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The words that the run is marked with, those of its flow included."""
+        run = _current_task_run()
+        return run.tags if run else ()
 
     @property
     def task_name(self) -> str:

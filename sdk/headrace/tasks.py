@@ -25,9 +25,11 @@ T = TypeVar("T")
 class Task(Generic[P, R]):
     """A function that runs as a task when it is called. Made by `@task`; `fn` is the bare function."""
 
-    def __init__(self, function: Callable[P, R], description: Description) -> None:
+    def __init__(self, function: Callable[P, R], description: Description, options: Mapping[str, Any]) -> None:
         self.fn = function
-        self.described = description
+        self.described = replace(description, decorated=self)
+        self.options = options
+        """As its decorator got them."""
         update_wrapper(self, function)
 
     @property
@@ -43,7 +45,15 @@ class Task(Generic[P, R]):
         if instance is None:
             return self
         method = MethodType(self.fn, instance)
-        return Task(method, replace(self.described, function=method))
+        return Task(method, replace(self.described, function=method), self.options)
+
+    def with_options(self, **options: Unpack[TaskOptions]) -> Task[P, R]:
+        """
+        The same task with these options in place of its own.
+
+        Raises: UsageError: an option cannot be one.
+        """
+        return _task(self.fn, {**self.options, **options})
 
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -120,6 +130,10 @@ def task(function: Any = None, /, **options: Any) -> Any:
     Raises: UsageError: the function or an option cannot be one.
     """
     if function is not None:
-        return Task(function, described("task", function, options))
+        return _task(function, options)
     checked("task", options)  # a wrong option is told where it is written
-    return lambda function: Task(function, described("task", function, options))
+    return lambda function: _task(function, options)
+
+
+def _task(function: Callable[P, R], options: Mapping[str, Any]) -> Task[P, R]:
+    return Task(function, described("task", function, options), options)

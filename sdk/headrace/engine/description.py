@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from headrace.engine.hooks import NO_HOOKS, Hooks
 from headrace.engine.pods import Pod
 from headrace.engine.retries import NO_RETRIES, Retries
+
+Title = str | Callable[[Mapping[str, Any]], str]
+"""A text with {parameters}, or a function of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +29,9 @@ class Description:
     """Whether print() becomes a log line. None: as in the flow around it; without one, no."""
     pod: Pod | None = None
     """The pod of its own that a task asks for. None: it runs where it is called."""
+    hooks: Hooks = NO_HOOKS
+    title: Title | None = None
+    """What a run is called, made from its parameters. None: as the run is named."""
+    tags: tuple[str, ...] = ()
+    decorated: Any = field(default=None, compare=False, repr=False)
+    """The Flow or Task that it describes, as hooks get it."""

@@ -16,6 +16,7 @@ from typing import Any
 from headrace.engine import reporting
 from headrace.engine.description import Description
 from headrace.engine.futures import FutureList, TaskFuture
+from headrace.engine.hooks import NO_HOOKS
 from headrace.engine.inputs import NOTHING, Inputs, inputs_of, resolved, value_of
 from headrace.engine.mapping import Mapped, bounded, rows_of
 from headrace.engine.prints import printing_to_log
@@ -23,10 +24,11 @@ from headrace.engine.retries import NO_RETRIES
 from headrace.engine.scope import CURRENT, FlowRun, Run, TaskRun, current_flow_run, flow_run_name
 from headrace.engine.session import current_session
 from headrace.engine.transitions import after_error
+from headrace.engine.turns import carry_out, entitle
 from headrace.engine.ways import BLOCKING, ON_LOOP, Arguments, Way, is_cancellation, run_to_end
 from headrace.engine.workers import STOP_GRACE_S
 from headrace.errors import TimedOut, UsageError
-from headrace.states import Ended, Retrying, State, Succeeded
+from headrace.states import Ended, Retrying, Running, State, Succeeded
 
 OpenRun = Callable[[int], Run]
 
@@ -128,7 +130,7 @@ async def _after(inputs: Inputs, arguments: Arguments, way: Way, open_run: OpenR
     if inputs is NOTHING:
         return await _attempts(arguments, way, open_run)
     await way.ended(inputs.futures)
-    run = open_run(1)
+    run = _opened(open_run, 1, arguments)
     obstacle = inputs.obstacle(_what(run))
     if obstacle is not None:
         reporting.not_started(run, obstacle)
@@ -140,15 +142,27 @@ async def _attempts(arguments: Arguments, way: Way, open_run: OpenRun) -> State[
     clock = current_session().clock
     attempt = 1
     while True:
-        run = open_run(attempt)
+        run = _opened(open_run, attempt, arguments)
         started_s = clock.now_s()
         reporting.started(run, again=attempt > 1)
+        hooks = run.description.hooks
+        if hooks is not NO_HOOKS:
+            await carry_out(hooks.on_running, run, Running(attempt=attempt))
         state = await _one_attempt(run, arguments, way, attempt)
         reporting.ended(run, state, attempt=attempt, duration_s=clock.now_s() - started_s)
+        if hooks is not NO_HOOKS:
+            await carry_out(hooks.after(reporting.shown_as(run, state)), run, state)
         if not isinstance(state, Retrying):
             return state
         await way.sleep(clock, state.delay_s)
         attempt += 1
+
+
+def _opened(open_run: OpenRun, attempt: int, arguments: Arguments) -> Run:
+    run = open_run(attempt)
+    run.arguments = arguments
+    entitle(run)
+    return run
 
 
 async def _one_attempt(run: Run, arguments: Arguments, way: Way, attempt: int) -> State[Any]:

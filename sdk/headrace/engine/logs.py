@@ -131,7 +131,7 @@ class Readable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line, and its traceback below it."""
         known = run_and_facts(record)
-        place = known.get("task_run") or known.get("flow_run") or record.name
+        place = known.get("run_title") or known.get("task_run") or known.get("flow_run") or record.name
         line = f"{self.formatTime(record)} {self._level(record)} {place:<20} {record.getMessage()}"
         return f"{line}\n{known['exception']}" if "exception" in known else line
 

@@ -46,7 +46,7 @@ def ended(run: Run, state: State[Any], *, attempt: int, duration_s: float) -> No
     """Tells how an attempt ended, and counts the task run if that was its last."""
     if isinstance(run, TaskRun) and run.flow_run and state.is_final():
         run.flow_run.tally.ended(run.name, state, attempts=attempt)
-    word, level = OUTCOMES[_shown_as(run, state)]
+    word, level = OUTCOMES[shown_as(run, state)]
     if not logs.LOGGER.isEnabledFor(level):
         return
     event = f"{run.description.kind}_{word}"
@@ -58,7 +58,7 @@ def ended(run: Run, state: State[Any], *, attempt: int, duration_s: float) -> No
     logs.emit(level, run, event, _told(state, word), **facts)
 
 
-def _shown_as(run: Run, state: State[Any]) -> type[State[Any]]:
+def shown_as(run: Run, state: State[Any]) -> type[State[Any]]:
     """A flow that asks for another attempt where the operator makes it has not failed in the eyes of its reader."""
     asks = isinstance(state, Failed) and isinstance(state.exception, RetryRun)
     return Retrying if asks and isinstance(run, FlowRun) and not run.session.repeats_flows else type(state)

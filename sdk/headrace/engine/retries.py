@@ -10,6 +10,10 @@ Delay = tuple[float, ...] | Callable[[int], float]
 """Seconds after the 1st, 2nd, … failure, the last one repeated; or a function of the number of failures, from 1."""
 
 
+Condition = Callable[[Exception], bool] | type[Exception] | tuple[type[Exception], ...]
+"""Exception classes, or a function that says yes or no to an exception."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Delays that grow: first x factor^(failures-1), at most `max_seconds`, moved at random by up to `jitter`."""
@@ -32,12 +36,22 @@ class Retries:
 
     limit: int = 0
     delay: Delay = (0.0,)
+    condition: Condition | None = None
+    """Which exceptions are followed by another attempt. None: all."""
 
     def delay_s(self, failures: int) -> float:
         """Seconds to wait after the `failures`-th failure, from 1; never negative."""
         if callable(self.delay):
             return max(0.0, float(self.delay(failures)))
         return self.delay[min(failures, len(self.delay)) - 1]
+
+    def wants(self, error: Exception) -> bool:
+        """Whether this exception is to be followed by another attempt."""
+        if self.condition is None:
+            return True
+        if isinstance(self.condition, type | tuple):
+            return isinstance(error, self.condition)
+        return bool(self.condition(error))
 
 
 NO_RETRIES = Retries()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping
 from contextvars import ContextVar
@@ -10,17 +11,53 @@ from typing import Any
 
 from headrace.engine.description import Description
 from headrace.engine.session import Session, Tally, current_session
+from headrace.engine.tags import TAGS
 from headrace.engine.workers import Workers
 
+Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+NO_ARGUMENTS: Arguments = ((), {})
 
-class FlowRun:
-    """One attempt of a flow run. `fields` is what its log lines say of it."""
 
-    __slots__ = ("attempt", "description", "fields", "name", "numbers", "parent", "session", "tally", "workers")
+class _Attempt:
+    """What an attempt of a flow run and one of a task run have in common."""
+
+    __slots__ = ("arguments", "attempt", "description", "fields", "name", "tags", "title")
 
     def __init__(self, description: Description, name: str, parent: FlowRun | None, attempt: int) -> None:
         self.description = description
         self.name = name
+        """Of the flow run, or of the task run in it, such as "extract-0"."""
+        self.title = name
+        """What people call it: its name, or what the option task_run_name or flow_run_name makes of its parameters."""
+        self.attempt = attempt
+        self.arguments = NO_ARGUMENTS
+        self.fields: Mapping[str, Any] = {}
+        """What its log lines say of it."""
+        around: tuple[str, ...] = parent.tags if parent else ()
+        tags = (*around, *TAGS.get(), *description.tags)
+        self.tags: tuple[str, ...] = tuple(dict.fromkeys(tags)) if tags else tags
+
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The arguments by the names of the parameters, defaults included; empty if they do not fit."""
+        try:
+            bound = inspect.signature(self.description.function).bind(*self.arguments[0], **self.arguments[1])
+        except TypeError:
+            return {}
+        bound.apply_defaults()
+        return bound.arguments
+
+    def _told(self, fields: dict[str, Any]) -> dict[str, Any]:
+        return {**fields, "tags": list(self.tags)} if self.tags else fields
+
+
+class FlowRun(_Attempt):
+    """One attempt of a flow run."""
+
+    __slots__ = ("numbers", "parent", "session", "tally", "workers")
+
+    def __init__(self, description: Description, name: str, parent: FlowRun | None, attempt: int) -> None:
+        super().__init__(description, name, parent, attempt)
         self.parent = parent
         self.session: Session = current_session()
         self.attempt = attempt if parent else self.session.attempt + attempt - 1
@@ -28,7 +65,7 @@ class FlowRun:
         self.workers = Workers()
         # In a pod, people know the flow by the name of its resource.
         known_as = description.name if parent else self.session.flow or description.name
-        self.fields: Mapping[str, Any] = {"flow": known_as, "flow_run": name}
+        self.fields = self._told({"flow": known_as, "flow_run": name})
         # Flows inside a flow number their tasks on: a name means one task run.
         self.numbers: dict[str, count[int]] = parent.numbers if parent else {}
 
@@ -45,18 +82,16 @@ class FlowRun:
         return f"{task}-{next(numbers)}"
 
 
-class TaskRun:
+class TaskRun(_Attempt):
     """One attempt of a task run. `flow_run` is None for a task that was called outside a flow."""
 
-    __slots__ = ("attempt", "description", "fields", "flow_run", "name")
+    __slots__ = ("flow_run",)
 
     def __init__(self, description: Description, name: str, flow_run: FlowRun | None, attempt: int) -> None:
-        self.description = description
-        self.name = name
-        self.attempt = attempt
+        super().__init__(description, name, flow_run, attempt)
         self.flow_run = flow_run
-        around = flow_run.fields if flow_run else {}
-        self.fields: Mapping[str, Any] = {**around, "task": description.name, "task_run": name}
+        around = {key: flow_run.fields[key] for key in ("flow", "flow_run")} if flow_run else {}
+        self.fields = self._told({**around, "task": description.name, "task_run": name})
 
 
 Run = FlowRun | TaskRun

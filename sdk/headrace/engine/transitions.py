@@ -7,6 +7,7 @@ What follows from the end of an attempt. Pure: the clock, the dice and the log a
     RetryRun, out of a flow                   Retrying           Failed
     RetryRun, out of a task; misuse           Failed             Failed
     sys.exit                                  Failed             Failed
+    what retry_if says no to                  Failed             Failed
     any other Exception, TimedOut included    Retrying           Failed
     any other BaseException                   Crashed            Crashed
 """
@@ -45,10 +46,15 @@ def after_error(error: BaseException, of: Description, *, attempt: int, cancelle
 
 
 def _retrying(error: Exception, of: Description, attempt: int) -> State[None]:
+    asked = "retry_if"
     try:
+        if not of.retries.wants(error):
+            message = f"{told(error)}; not tried again, as retry_if says no"
+            return Failed(message=message, exception=error, attempt=attempt)
+        asked = "retry_delay_seconds"
         delay_s = _delay_s(error, of.retries.delay_s, attempt)
     except Exception as broken:  # noqa: BLE001 - the author's function may raise anything
-        message = f"{told(error)}; not tried again, as retry_delay_seconds raised {told(broken)}"
+        message = f"{told(error)}; not tried again, as {asked} raised {told(broken)}"
         return Failed(message=message, exception=error, attempt=attempt)
     return Retrying(message=told(error), exception=error, attempt=attempt, delay_s=delay_s)
 

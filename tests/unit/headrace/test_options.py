@@ -33,6 +33,18 @@ def reserved(return_state):
     return return_state
 
 
+def waits(wait_for):
+    return wait_for
+
+
+def one(day):
+    return day
+
+
+async def notice(task, run, state):
+    return task, run, state
+
+
 class Thing:
     pass
 
@@ -61,6 +73,21 @@ MISUSES = {
     "log_prints as text": (lambda: flow(log_prints="yes")(ok), "log_prints is 'yes', expected True or False"),
     "validate_parameters as text": (lambda: flow(validate_parameters="no")(ok), "validate_parameters is 'no', expected True or False"),
     "description that is none": (lambda: flow(description=3)(ok), "description is 3, expected some text"),
+    "reserved by submit()": (lambda: task(waits), 'has a parameter "wait_for", which the call itself takes; rename it'),
+    "an option of Prefect": (lambda: task(retry_condition_fn=ok), 'unknown option "retry_condition_fn"; did you mean "retry_if"?'),
+    "retry_if that is no condition": (lambda: task(retry_if="ConnectionError"), "retry_if is 'ConnectionError', expected an exception class"),
+    "retry_if that takes nothing": (lambda: task(retry_if=ok), "or a function of the exception that returns True or False"),
+    "retry_if of an empty list": (lambda: task(retry_if=[]), "retry_if is [], expected an exception class"),
+    "retry_if on a flow": (lambda: flow(retry_if=OSError), '@flow: unknown option "retry_if"'),
+    "a hook that takes nothing": (lambda: flow(on_failure=ok), "@flow: on_failure has <function ok at"),
+    "what a hook takes": (lambda: task(name="x", on_retry=[3]), '@task "x": on_retry has 3, expected a function of three arguments, such as `def notify(task, run, state)`'),
+    "an async hook of a def": (lambda: task(on_success=notice)(ok), "on_success has notice, an `async def`, which a `def` cannot await; write it as a `def`"),
+    "tags as text": (lambda: task(tags="daily"), '@task: tags is \'daily\', expected a list of words, such as tags=["daily"]'),
+    "a tag that is none": (lambda: flow(tags=[3]), "@flow: tags has 3, expected a word"),
+    "a title of a strange parameter": (lambda: task(task_run_name="load {dya}")(one), 'task_run_name is "load {dya}", and {dya} is no parameter; there are: {day}'),
+    "a title that cannot be read": (lambda: flow(flow_run_name="load {day")(one), "flow_run_name is \"load {day\", which cannot be read: expected '}' before end of string"),
+    "a title that is none": (lambda: task(task_run_name=3), 'task_run_name is 3, expected a text such as "load-{day}", or a function of the parameters'),
+    "with_options": (lambda: task(ok).with_options(retries=-1), "@task: retries is -1"),
     "star parameters": (lambda: flow(star), '@flow "star": "*days" cannot be given by name'),
     "positional parameters": (lambda: flow(slash), '@flow "slash": "day" cannot be given by name'),
 }  # fmt: skip
@@ -90,3 +117,19 @@ def test_decorators_take_every_form():
         assert task(retries=1, retry_delay_seconds=delay)(ok)() == 1
     assert task(name="inc")(lambda x: x + 1)(1) == 2
     assert asyncio.iscoroutinefunction(ok) is False
+
+
+def test_with_options_changes_only_what_it_names():
+    """The task or flow itself stays as it is."""
+    for decorator in (flow, task):
+        first = (
+            decorator(name="first", retries=2, description="x")(ok)
+            if decorator is flow
+            else task(name="first", retries=2)(ok)
+        )
+        second = first.with_options(name="second", timeout_seconds=5)
+        assert (first.name, first.described.retries.limit, first.described.timeout_s) == ("first", 2, None)
+        assert (second.name, second.described.retries.limit, second.described.timeout_s) == ("second", 2, 5.0)
+        assert second() == 1
+        assert second.with_options(timeout_seconds=None).described.timeout_s is None
+    assert flow(description="x")(ok).with_options(retries=1).description == "x"
