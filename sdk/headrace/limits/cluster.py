@@ -32,6 +32,8 @@ RACE_PAUSE_S = 0.2
 """After a lost race, give or take half: the winner is done by then."""
 FIRST_BACKOFF_S, MAX_BACKOFF_S = 0.5, 10.0
 """After an API server that did not answer; doubled each time."""
+LONGEST_WAIT_S = 300.0
+"""For a start; the operator may have taken back what a clock that was wrong noted years ahead, or raised the rate."""
 UNREADY_S = 1.0
 """Until the operator has made the Leases of a limit that was applied just now."""
 OUTDATED = frozenset({404, 409})
@@ -207,7 +209,7 @@ class ClusterLimits:
         starts = slots.starts_of(lease)
         left_s = rate.seconds_until(starts, count, now_ms)
         if left_s:
-            return Wait(at_most_s=left_s + _jittered(RACE_PAUSE_S))
+            return Wait(at_most_s=min(left_s, LONGEST_WAIT_S) + _jittered(RACE_PAUSE_S))
         try:
             self._api.patch(self._path(slots.rate_name(limit)), slots.noting(lease, rate.noted(starts, count, now_ms)))
         except PodApiError as error:

@@ -12,7 +12,7 @@ from headrace import slots
 from headrace.engine.ways import run_to_end
 from headrace.errors import ConcurrencyLost, LimitUnusable, TimedOut
 from headrace.limits import cluster, view
-from headrace.limits.cluster import ClusterLimits, Place
+from headrace.limits.cluster import LONGEST_WAIT_S, ClusterLimits, Place
 from headrace.limits.demand import Demand, demanded
 from headrace.limits.ways import BLOCKING, ON_LOOP
 from headrace.podapi import PodApiError
@@ -308,6 +308,14 @@ def test_starts_keep_to_the_rate(api, limits, clock):
     clock.now_s += 10
     run_to_end(limits.start("api", 1, 0, BLOCKING))
     assert slots.starts_of(api.leases["api.rate"]) == (1_010_000,)
+
+
+def test_a_start_that_was_noted_years_ahead_is_looked_at_again(api, limits):
+    """By a clock that was wrong; the operator takes it back."""
+    api.rate("api", slots.Rate(1, 10))
+    api.leases["api.rate"]["metadata"]["annotations"][slots.STARTS_ANNOTATION] = "9" * 15
+    wait = limits._note_start("api", 1)
+    assert wait.at_most_s < 2 * LONGEST_WAIT_S
 
 
 def test_a_start_that_another_pod_overtook_is_decided_anew(api, limits, clock):
