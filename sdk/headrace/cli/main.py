@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import typer
 
-from headrace.cli import circuit, dev, failures, render, rerun, start
+from headrace.cli import circuit, dev, failures, migrate, render, rerun, start
 from headrace.cli import run as run_command
 from headrace.devcluster.errors import ClusterError
 from headrace.errors import HeadraceError
@@ -21,6 +21,7 @@ from headrace.kubeapi.errors import KubeError
 COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     run_command.register,
     render.register,
+    migrate.register,
     start.register,
     failures.register,
     rerun.register,

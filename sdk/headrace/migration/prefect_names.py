@@ -1,0 +1,183 @@
+"""What Prefect's names and options are called here, and what to do about those that have no counterpart."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import headrace
+from headrace.options import FlowOptions, TaskOptions
+
+SYMBOLS: Final[Mapping[str, str]] = {
+    "prefect": "headrace",
+    **dict.fromkeys(("prefect.flow", "prefect.flows.flow"), "headrace.flow"),
+    **dict.fromkeys(("prefect.task", "prefect.tasks.task"), "headrace.task"),
+    **dict.fromkeys(("prefect.Flow", "prefect.flows.Flow"), "headrace.Flow"),
+    **dict.fromkeys(("prefect.Task", "prefect.tasks.Task"), "headrace.Task"),
+    **dict.fromkeys(
+        ("prefect.get_run_logger", "prefect.logging.get_run_logger", "prefect.logging.loggers.get_run_logger"),
+        "headrace.get_run_logger",
+    ),
+    **dict.fromkeys(("prefect.unmapped", "prefect.utilities.annotations.unmapped"), "headrace.unmapped"),
+    **dict.fromkeys(("prefect.allow_failure", "prefect.utilities.annotations.allow_failure"), "headrace.allow_failure"),
+    **dict.fromkeys(("prefect.tags", "prefect.context.tags"), "headrace.tags"),
+    **dict.fromkeys(("prefect.State", "prefect.states.State", "prefect.client.schemas.State"), "headrace.State"),
+    "prefect.client.schemas.objects.State": "headrace.State",
+    "prefect.states": "headrace.states",
+    "prefect.tasks.exponential_backoff": "headrace.Backoff",
+    "prefect.futures.wait": "headrace.wait",
+    "prefect.futures.as_completed": "headrace.as_completed",
+    "prefect.concurrency.sync.concurrency": "headrace.concurrency",
+    "prefect.concurrency.asyncio.concurrency": "headrace.concurrency",
+    "prefect.concurrency.sync.rate_limit": "headrace.rate_limit",
+    "prefect.concurrency.asyncio.rate_limit": "headrace.rate_limit",
+    "prefect.runtime": "headrace.runtime",
+    "prefect.runtime.flow_run": "headrace.runtime.flow_run",
+    "prefect.runtime.task_run": "headrace.runtime.task_run",
+    "prefect.runtime.flow_run.scheduled_start_time": "headrace.runtime.flow_run.scheduled_time",
+    "prefect.runtime.flow_run.run_count": "headrace.runtime.flow_run.attempt",
+    "prefect.runtime.task_run.run_count": "headrace.runtime.task_run.attempt",
+    "prefect.runtime.deployment.name": "headrace.runtime.flow_run.deployment",
+    **{
+        f"prefect.runtime.{run}.{name}": f"headrace.runtime.{run}.{name}"
+        for run, names in {
+            "flow_run": ("id", "name", "flow_name", "parameters"),
+            "task_run": ("name", "task_name"),
+        }.items()
+        for name in names
+    },
+}
+"""Only what is here and means the same moves; `CHANGED` has what differs a little."""
+CHANGED: Final[Mapping[str, str]] = {
+    "prefect.runtime.flow_run.scheduled_start_time": "it is None for a run without a schedule",
+    "prefect.runtime.flow_run.id": "it is the UID of the FlowRun; empty on a laptop",
+    "prefect.runtime.flow_run.name": "it is the name of the FlowRun, in place of two words",
+    "prefect.runtime.flow_run.parameters": "it is empty for an ordinary call on a laptop",
+}
+ADVICE: Final[Mapping[str, str]] = {
+    "prefect.blocks": "keep credentials in a Secret: name it in spec.env of the Flow (valueFrom.secretKeyRef), read os.environ",
+    "prefect.variables": "keep variables in a ConfigMap: name it in spec.envFrom of the Flow, read os.environ",
+    "prefect.artifacts": "write it to a file or an object store, and log its URL with get_run_logger()",
+    "prefect.deployments": "create a FlowRun of the Deployment: `headrace start`, or the Kubernetes API",
+    "prefect.transactions": "undo in an `except` block of the flow what its tasks have done",
+    "prefect.events": "log a line with facts: get_run_logger().info(…, extra={…})",
+    "prefect.cache_policies": "results of tasks are not cached; keep what is dear in files, by a key of its inputs",
+    "prefect.results": "return results; large ones go to an object store, and their URL is returned",
+    "prefect.filesystems": "use the client of the storage, such as obstore",
+    "prefect.task_runners": "submitted tasks run in threads, or in pods of their own: @task(pod=Pod(…))",
+    "prefect.states": "return the value or raise an exception; headrace.states has Succeeded, Failed, Crashed, Cancelled",
+    "prefect.client": "ask the Kubernetes API for FlowRuns and Deployments",
+    "prefect.context": "headrace.runtime tells about the run",
+    "prefect.runtime": "headrace.runtime has flow_run and task_run; docs/flows.md lists what they tell",
+    "prefect.futures": "futures have result(), wait(), state and cancel(); leave the type away",
+    "prefect.schedules": "schedules are in the Deployment",
+    "prefect.docker": "build the image in your build",
+    "prefect.input": "pass the answer as a parameter of another run",
+    "prefect.flow_runs": "suspend a FlowRun by its spec.suspend; wait in the flow with time.sleep()",
+    "prefect.pause_flow_run": "suspend a FlowRun by its spec.suspend",
+    "prefect.suspend_flow_run": "suspend a FlowRun by its spec.suspend",
+    "prefect.serve": "Deployments start the runs; the operator serves them",
+    "prefect.deploy": "apply the Deployments with kubectl",
+    "prefect.exceptions": "catch the errors of headrace.errors",
+    "prefect": "there is no counterpart; write it without",
+}
+INTEGRATION: Final = "use the library that it wraps, such as boto3, with credentials from a Secret in spec.env"
+
+Kind = Literal["flow", "task"]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option of a decorator. `ours` is its name here, if there is one; `advice` says what to do where there is none."""
+
+    ours: str
+    advice: str = ""
+    changed: str = ""
+    """What differs where it is carried over."""
+    harmless: bool = False
+    """Whether nothing is missing without it."""
+
+
+_SAME = {name: Option(name) for name in ("name", "retries", "retry_delay_seconds", "timeout_seconds", "log_prints")}
+_HOOK = "look up in docs/flows.md what a hook is called with: it is not (flow, flow_run, state)"
+_NO_HOOK = "there are no such hooks; write it into the function, in try, except and finally"
+_CACHE = "results of tasks are not cached; keep what is dear in files or an object store, by a key of its inputs"
+_RESULT = "results are not kept for later; write what must last to an object store, and return its URL"
+_HOOKS = {
+    theirs: Option(ours, _NO_HOOK, _HOOK)
+    for theirs, ours in {"on_completion": "on_success", "on_failure": "on_failure", "on_running": "on_running"}.items()
+}
+_SHARED = {
+    **_SAME,
+    **_HOOKS,
+    "version": Option("", "each content of a Flow has a revision", harmless=True),
+    "cache_result_in_memory": Option("", "results are in memory while somebody holds them", harmless=True),
+    "persist_result": Option("persist_result", _RESULT),
+    "result_storage": Option("", _RESULT),
+    "result_serializer": Option("", _RESULT),
+}
+OPTIONS: Final[Mapping[Kind, Mapping[str, Option]]] = {
+    "flow": {
+        **_SHARED,
+        "description": Option("description"),
+        "validate_parameters": Option("validate_parameters"),
+        "flow_run_name": Option("flow_run_name", "runs are named after their Deployment, schedule and time"),
+        "task_runner": Option("", "submitted tasks run in threads, at most 32 at a time", harmless=True),
+        "on_cancellation": Option("on_cancellation", _NO_HOOK, _HOOK),
+        "on_crashed": Option("on_crash", _NO_HOOK, _HOOK),
+    },
+    "task": {
+        **_SHARED,
+        "description": Option("", "its docstring says what a task is for", harmless=True),
+        "tags": Option("tags", "hold a slot of a ConcurrencyLimit where a limit goes by the tag: with concurrency(…)"),
+        "task_run_name": Option("task_run_name", "task runs are named after their task, with a number"),
+        "cache_policy": Option("", _CACHE),
+        "cache_key_fn": Option("", _CACHE),
+        "cache_expiration": Option("", _CACHE),
+        "refresh_cache": Option("", _CACHE),
+        "result_storage_key": Option("", _RESULT),
+        "retry_condition_fn": Option("", "catch in the function what is not to be tried again"),
+        "on_rollback": Option("", "undo in an `except` block of the flow what the task has done"),
+        "on_commit": Option("", "do at the end of the flow what is to follow its tasks"),
+        "viz_return_value": Option("", "nothing draws the flow from it", harmless=True),
+        "asset_deps": Option("", "log what is read and written: get_run_logger().info(…, extra={…})"),
+    },
+}
+
+
+def known_options(kind: Kind) -> frozenset[str]:
+    """The options that our decorator takes."""
+    return frozenset(inspect.get_annotations(FlowOptions if kind == "flow" else TaskOptions))
+
+
+def offered(ours: str) -> bool:
+    """Whether our package has what the dotted name says, such as "headrace.runtime.flow_run"."""
+    first, *rest = ours.split(".")[1:] or [""]
+    if not first:
+        return True
+    if first not in headrace.__all__:
+        return False
+    found = getattr(headrace, first)
+    for name in rest:
+        holder = found if inspect.ismodule(found) else type(found)
+        if not hasattr(holder, name):
+            return False
+        found = getattr(holder, name)
+    return True
+
+
+def counterpart(theirs: str) -> str | None:
+    """Our dotted name for Prefect's, if it moves."""
+    ours = SYMBOLS.get(theirs)
+    return ours if ours is not None and offered(ours) else None
+
+
+def advice_for(theirs: str) -> str:
+    """What to do about a name of Prefect that does not move."""
+    if theirs.partition(".")[0] != "prefect":
+        return INTEGRATION
+    parts = theirs.split(".")
+    nearest = (".".join(parts[:length]) for length in range(len(parts), 0, -1))
+    return next(ADVICE[each] for each in nearest if each in ADVICE)

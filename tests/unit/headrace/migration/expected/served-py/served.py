@@ -1,0 +1,36 @@
+import asyncio
+from datetime import timedelta
+
+import headrace
+from headrace import flow, task
+from prefect.blocks.system import Secret
+from headrace import wait, runtime
+from prefect.states import Completed
+from prefect_aws import S3Bucket
+
+
+# headrace migrate: task_run_name="copy-{key}" is left behind: task runs are named after their task, with a number
+@task()
+def copy(key):
+    token = Secret.load("api-token").get()
+    return token, headrace.runtime.flow_run.scheduled_time
+
+
+# headrace migrate: on_failure=[lambda flow, run, state: print(state)] is left behind: there are no such hooks; write it into the function, in try, except and finally
+@flow()
+def backup(keys: list[str] = ["a"]):
+    wait([copy.submit(key) for key in keys], timeout_seconds=5)
+    state = copy(keys[0], return_state=True)
+    if state.is_completed():
+        return Completed(message=runtime.flow_run.deployment)
+    S3Bucket.load("backups")
+
+
+@headrace.flow
+async def tidy(days: int):
+    await asyncio.sleep(0)
+
+
+if __name__ == "__main__":
+    backup(**{"keys": ["a", "b"]})
+    pass
