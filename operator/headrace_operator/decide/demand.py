@@ -16,7 +16,7 @@ from headrace_operator.decide.placement import (
 )
 from headrace_operator.decide.quantities import Amounts
 from headrace_operator.decide.queueing.terms import Demand, Slots
-from headrace_operator.decide.snapshot import ResolvedFlow, Snapshot
+from headrace_operator.decide.snapshot import ObjectKey, ResolvedFlow, Snapshot
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Surroundings:
         limits: Every ConcurrencyLimit that can be read.
         pools: Every WorkPool.
         held: Slots that the run holds by Lease, by limit.
+        parents: Of a remote task: the run that waits for it, and whoever waits for that one.
     """
 
     limits: tuple[LimitView, ...]
@@ -52,6 +53,7 @@ class Surroundings:
     tenant: Tenant
     held: Mapping[str, int]
     labels: Mapping[str, str]
+    parents: tuple[ObjectKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,7 @@ def wish_of(seen: Snapshot, flow: ResolvedFlow, around: Surroundings, *, priorit
         # The parent of a task counts for both: it could not go on while its task waits for its own place.
         counts=not seen.admitted and seen.run.task is None,
         preempts=bool(seen.deployment and seen.deployment.spec.preemption is Preemption.LOWER_PRIORITY),
+        parents=around.parents,
     )
     return Wish(demand, tuple(sorted(wanted.items())))
 

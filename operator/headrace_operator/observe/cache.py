@@ -290,10 +290,18 @@ class Cache:
         if run.priority is not None:
             return run.priority
         if run.task is not None:
-            parent = self.runs.get(ObjectKey(run.key.namespace, run.task.parent.name))
-            return 0 if parent is None or parent.uid != run.task.parent.uid else self.priority_of(parent)
+            return next((self.priority_of(parent) for parent in self.parents_of(run)), 0)
         deployment = self._deployment_of(run)
         return deployment.spec.priority if deployment and deployment.spec else 0
+
+    def parents_of(self, run: Run) -> Iterator[Run]:
+        """Of a remote task: the run that waits for it, then whoever waits for that one, as far as they are held."""
+        while run.task is not None:
+            parent = self.runs.get(ObjectKey(run.key.namespace, run.task.parent.name))
+            if parent is None or parent.uid != run.task.parent.uid:
+                return
+            yield parent
+            run = parent
 
     def reindex_deployment(self, deployment: ObjectKey) -> None:
         """Its priority may have changed: sort its runs anew."""

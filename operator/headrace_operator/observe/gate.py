@@ -73,6 +73,7 @@ class Gate:
             tenant=Tenant(run.key.namespace, namespace.labels if namespace else {}),
             held=self._held_slots(run),
             labels=self._cache.labels_of(run),
+            parents=tuple(parent.key for parent in self._cache.parents_of(run)),
         )
 
     def has_pools(self) -> bool:

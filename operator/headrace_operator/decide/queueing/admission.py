@@ -6,6 +6,9 @@ The order: higher priority; runs that keep something while they wait; the smalle
 Who is short of something, and stands behind nobody for it, closes it to all behind, and reserves what else it
 needs and could have. So what comes free gathers for it, and a run that needs much is not starved by runs that need
 little. Who stands behind somebody closes and reserves nothing: its turn comes. What can never be met closes nothing.
+
+What it is short of may be held by a run that waits itself, for a retry or for a remote task. That one comes to its end
+only if nothing is kept from it: then the claim holds for those alone that keep nothing while they wait.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from heapq import heapify, heappop, heappush
 
-from headrace_operator.decide.queueing.books import Books
+from headrace_operator.decide.queueing.books import Books, group_of
 from headrace_operator.decide.queueing.lines import Line, Lines
 from headrace_operator.decide.queueing.preemption import still_missing, victims
 from headrace_operator.decide.queueing.reasons import (
@@ -25,7 +28,7 @@ from headrace_operator.decide.queueing.reasons import (
     pools_not_found,
     waits_for,
 )
-from headrace_operator.decide.queueing.resources import Amount, Need, Needs, PoolNeeds, Resource
+from headrace_operator.decide.queueing.resources import Amount, Need, Needs, PoolNeeds, Resource, slots_of
 from headrace_operator.decide.queueing.terms import Admission, Grant
 from headrace_operator.decide.snapshot import Blocked, ObjectKey
 
@@ -72,6 +75,14 @@ class Stop:
 
 
 @dataclass(slots=True)
+class Claims:
+    """What those in line have closed to all behind, and what they have reserved."""
+
+    closed: set[Resource] = field(default_factory=set)
+    reserved: Missing = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Pass:
     """One pass; used once. `looked_at` counts the demands that were looked at."""
 
@@ -79,8 +90,9 @@ class Pass:
     lines: Lines
     now: datetime
     looked_at: int = 0
-    _closed: set[Resource] = field(default_factory=set)
-    _reserved: Missing = field(default_factory=dict)
+    _for_all: Claims = field(default_factory=Claims)
+    _for_new: Claims = field(default_factory=Claims)
+    _held_by_waiting: set[Resource] | None = None
     _grants: list[Grant] = field(default_factory=list)
     _blocked: list[tuple[ObjectKey, Blocked]] = field(default_factory=list)
     _preempt: list[ObjectKey] = field(default_factory=list)
@@ -113,6 +125,8 @@ class Pass:
         if isinstance(found, Room):
             self.lines.remove(head.run)
             self._grants.append(self.books.grant(head, found.pool))
+            if line.keeps:
+                self._held_by_waiting = None
             return True
         line.blocked = found.why
         self._blocked.append((head.run, found.why))
@@ -152,16 +166,16 @@ class Pass:
 
     def _at_own(self, line: Line) -> Stop | None:
         """What only its own team can free: nobody else needs it, so nothing is closed for it."""
-        missing = self._missing(line.needs.own)
+        missing = self._missing(line, line.needs.own)
         return self._stop(line, next(iter(missing))) if missing else None
 
     def _at_rates(self, line: Line) -> Stop | None:
         """What time frees. Starts under its other rates are kept for it, nothing else."""
         rates = line.needs.rates
-        behind = self._first_closed(rates)
+        behind = self._first_closed(line, rates)
         if behind is not None:
             return self._stop(line, behind)
-        missing = self._missing(rates)
+        missing = self._missing(line, rates)
         if not missing:
             return None
         stop = self._stop(line, next(iter(missing)))
@@ -171,14 +185,14 @@ class Pass:
     def _at_shared(self, line: Line, ways: list[PoolNeeds]) -> Room | Stop:
         """Room for it among all, or what it is short of."""
         slots = line.needs.slots
-        open_ways = [way for way in ways if self._first_closed(way.needs) is None]
-        behind = self._first_closed(slots)
+        open_ways = [way for way in ways if self._first_closed(line, way.needs) is None]
+        behind = self._first_closed(line, slots)
         if behind is None and not open_ways:
-            behind = self._first_closed(ways[0].needs)
+            behind = self._first_closed(line, ways[0].needs)
         if behind is not None:
             return self._stop(line, behind)
-        missing = self._missing(slots)
-        shortages = [Shortage(way.pool, missing, self._missing(way.needs)) for way in open_ways]
+        missing = self._missing(line, slots)
+        shortages = [Shortage(way.pool, missing, self._missing(line, way.needs)) for way in open_ways]
         with_room = next((index for index, shortage in enumerate(shortages) if not shortage.room), None)
         if with_room is not None and not missing:
             return Room(open_ways[with_room].pool)
@@ -193,14 +207,21 @@ class Pass:
         )
         return Stop(self._why(line, next(iter(shortages[0].missing))), shortages=tuple(shortages))
 
-    def _first_closed(self, needs: Needs) -> Resource | None:
-        return next((resource for resource, _ in needs if resource in self._closed), None)
+    def _claims_on(self, line: Line) -> tuple[Claims, ...]:
+        return (self._for_all,) if line.keeps else (self._for_all, self._for_new)
 
-    def _missing(self, needs: Iterable[Need]) -> Missing:
+    def _first_closed(self, line: Line, needs: Needs) -> Resource | None:
+        claims = self._claims_on(line)
+        return next((resource for resource, _ in needs if any(resource in each.closed for each in claims)), None)
+
+    def _reserved(self, line: Line, resource: Resource) -> Amount:
+        return sum((each.reserved.get(resource, 0) for each in self._claims_on(line)), 0)
+
+    def _missing(self, line: Line, needs: Iterable[Need]) -> Missing:
         """How much more would have to be free, of what there is too little."""
         left = ((resource, amount, self.books.free(resource, self.now)) for resource, amount in needs)
         lacking = {
-            resource: amount + self._reserved.get(resource, 0) - free
+            resource: amount + self._reserved(line, resource) - free
             for resource, amount, free in left
             if free is not None
         }
@@ -208,18 +229,25 @@ class Pass:
 
     def _keep_place(self, missing: list[Missing], needs: Iterable[Need]) -> None:
         """Close what is missing to all behind, reserve the rest of these needs."""
+        claims = self._for_new if any(map(self._is_held_by_waiting, missing)) else self._for_all
         for short in missing:
-            self._closed.update(short)
+            claims.closed.update(short)
         for resource, amount in needs:
-            if resource not in self._closed:
-                self._reserved[resource] = self._reserved.get(resource, 0) + amount
+            if resource not in claims.closed:
+                claims.reserved[resource] = claims.reserved.get(resource, 0) + amount
+
+    def _is_held_by_waiting(self, missing: Missing) -> bool:
+        if self._held_by_waiting is None:
+            owned = {slots_of(limit) for line in self.lines for limit, _ in line.common.owned}
+            self._held_by_waiting = owned | self.books.held_by(self.lines.waiting_holders())
+        return not self._held_by_waiting.isdisjoint(map(group_of, missing))
 
     def _stop(self, line: Line, resource: Resource) -> Stop:
         aside = again = None
         if resource.kind in {"deployment", "quota"} and self._exhausted(resource):
             aside = resource
         if resource.kind == "rate":
-            again = self._opens_at(resource)
+            again = self._opens_at(line, resource)
         return Stop(self._why(line, resource), aside, again)
 
     def _exhausted(self, resource: Resource) -> bool:
@@ -227,10 +255,10 @@ class Pass:
         free = self.books.accounts.free(resource)
         return free is not None and free <= 0
 
-    def _opens_at(self, rate: Resource) -> datetime | None:
+    def _opens_at(self, line: Line, rate: Resource) -> datetime | None:
         limit = str(rate.owner)
         terms = self.books.limits[limit].rate
-        needed = 1 + int(self._reserved.get(rate, 0))
+        needed = 1 + int(self._reserved(line, rate))
         return None if terms is None else self.books.starts_of(limit).opens_at(terms, self.now, needed)
 
     def _why(self, line: Line, resource: Resource) -> Blocked:

@@ -7,7 +7,7 @@ what it was given, or gives it back; what is told of the run meanwhile does not 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -146,12 +146,16 @@ class Books:
 
     def occupants(self, missing: Mapping[Resource, Amount]) -> Iterator[Occupant]:
         """The active runs that hold any of these."""
-        groups = dict.fromkeys(_group(resource) for resource in missing)
+        groups = dict.fromkeys(group_of(resource) for resource in missing)
         runs = dict.fromkeys(run for group in groups for run in self._occupants.get(group, ()))
         for run in runs:
             held = self.holdings[run]
             leaving = held.leaving or run in self._sent_away
             yield Occupant(run, held.priority, held.since, leaving, self._would_leave(run, held))
+
+    def held_by(self, runs: Iterable[ObjectKey]) -> set[Resource]:
+        """What any of these runs hold of slots and of pools, each pool as the runs in it."""
+        return {group for run in runs if run in self.holdings for group in _groups(self.holdings[run])}
 
     def _would_leave(self, run: ObjectKey, held: Holding) -> dict[Resource, Amount]:
         holder = run_holder(run, held.uid)
@@ -205,6 +209,6 @@ def _groups(holding: Holding) -> list[Resource]:
     return limits if holding.pool is None else [*limits, runs_in(holding.pool)]
 
 
-def _group(resource: Resource) -> Resource:
+def group_of(resource: Resource) -> Resource:
     """Requests are held by the runs of the pool."""
     return Resource("runs", resource.owner) if resource.kind == "requests" else resource

@@ -10,6 +10,7 @@ is more of that: it holds nothing back in the meantime.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -93,6 +94,7 @@ class Lines:
         self._line_of: dict[ObjectKey, tuple[Line, Demand]] = {}
         self._aside: dict[Resource, list[Line]] = {}
         self._awake: dict[Common, Line] = {}
+        self._waiting_holders: Counter[ObjectKey] = Counter()
 
     def __contains__(self, run: ObjectKey) -> bool:
         return run in self._line_of
@@ -110,6 +112,10 @@ class Lines:
         found = self._line_of.get(run)
         return None if found is None else found[0]
 
+    def waiting_holders(self) -> Iterable[ObjectKey]:
+        """The runs that keep something while they wait, or wait for a task that does."""
+        return self._waiting_holders.keys()
+
     def awake(self) -> list[Line]:
         """The lines that a pass must look at."""
         return list(self._awake.values())
@@ -124,14 +130,19 @@ class Lines:
         line = self._lines.get(common) or self._open(common)
         line.add(demand)
         self._line_of[demand.run] = (line, demand)
+        self._waiting_holders.update(_holders(line, demand))
         return True
 
     def remove(self, run: ObjectKey) -> bool:
         """Have the run wait no longer. Returns whether it did."""
-        line, _ = self._line_of.pop(run, (None, None))
-        if line is None:
+        line, demand = self._line_of.pop(run, (None, None))
+        if line is None or demand is None:
             return False
         line.remove(run)
+        for holder in _holders(line, demand):
+            self._waiting_holders[holder] -= 1
+            if not self._waiting_holders[holder]:
+                del self._waiting_holders[holder]
         if not line:
             self._close(line)
         return True
@@ -164,7 +175,11 @@ _ANY_AGE = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def _without_age(demand: Demand) -> Demand:
-    return replace(demand, run=ObjectKey(demand.run.namespace, ""), uid="", due=_ANY_AGE)
+    return replace(demand, run=ObjectKey(demand.run.namespace, ""), uid="", due=_ANY_AGE, parents=())
+
+
+def _holders(line: Line, demand: Demand) -> tuple[ObjectKey, ...]:
+    return (demand.run, *demand.parents) if line.keeps else ()
 
 
 def _lacking(common: Common) -> Slots:

@@ -59,6 +59,7 @@ class Demand:
         pools_problem: Why none fits.
         counts: It adds an active run to its namespace; False for a retry, which counts already and goes before new runs.
         preempts: Its deployment lets it send away runs of lower priority.
+        parents: Of a remote task: the run that waits for it, and whoever waits for that one.
     """
 
     run: ObjectKey
@@ -73,6 +74,7 @@ class Demand:
     requests: Amounts = ()
     counts: bool = True
     preempts: bool = False
+    parents: tuple[ObjectKey, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

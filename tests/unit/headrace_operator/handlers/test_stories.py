@@ -216,3 +216,20 @@ async def test_a_start_that_a_wrong_clock_noted_holds_nobody_back_for_years(oper
     assert operator.reason("a") == "WaitingForRate"
     await operator.goes_on(2)
     assert operator.pods() == ["a-1"]
+
+
+async def test_a_retry_gets_a_place_though_a_more_urgent_run_waits_for_the_slot_that_it_holds(
+    operator: Operator,
+) -> None:
+    """The urgent one had reserved the place: each would wait for the other."""
+    operator.everywhere(CONCURRENCY_LIMITS, "db", slots=1)
+    operator.everywhere(WORK_POOLS, "only", capacity={"runs": 1})
+    await flow(operator, limits=[{"name": "db"}], retries={"limit": 3, "delaySeconds": 1000})
+    operator.runs("a")
+    await operator.goes_on()
+    await operator.pod_is("a-1", ended(1))
+    operator.runs("b", priority=9)
+    await operator.goes_on()
+    assert operator.reason("b") == "WaitingForLimit"
+    await operator.goes_on(2000)
+    assert operator.pods() == ["a-1", "a-2"]

@@ -437,9 +437,20 @@ class Histories(RuleBasedStateMachine):
         assert all(self.board.is_waiting(run) for run in self.world.waiting)
 
     def teardown(self) -> None:
-        """When all that is held comes free again and again, everybody who can be met is let in."""
+        """
+        When those who wait for nothing end, again and again, every retry is let in, though others wait for what it
+        holds; and everybody who can be met, when all that is held comes free.
+        """
+        self._all_end(lambda run: run not in self.world.waiting)
+        assert all(demand.counts or self.world.hopeless(demand) for demand in self.world.waiting.values())
+        self._all_end(lambda _: True)
+        assert not self.world.granted
+        for demand in self.world.waiting.values():
+            assert self.world.hopeless(demand) or self._closed_by_its_own(demand)
+
+    def _all_end(self, ends: Callable[[ObjectKey], bool]) -> None:
         for _ in range(3 * len(self.world.waiting) + 3 * len(self.world.granted) + 10):
-            for run in [*self.world.holdings, *self.world.granted]:
+            for run in filter(ends, [*self.world.holdings, *self.world.granted]):
                 self._end_for_good(run)
             self.tasks_end()
             self.slots_of_ended_runs_come_free()
@@ -449,9 +460,6 @@ class Histories(RuleBasedStateMachine):
             if not admission.grants and admission.look_again_at is not None:
                 assert admission.look_again_at > self.world.now
                 self.world.now = admission.look_again_at
-        assert not self.world.granted
-        for demand in self.world.waiting.values():
-            assert self.world.hopeless(demand) or self._closed_by_its_own(demand)
 
     def _end_for_good(self, run: ObjectKey) -> None:
         demand = self.world.waiting.pop(run, None)
@@ -499,7 +507,7 @@ STEPS: tuple[Step, ...] = (
 
 def a_history(chance: Random) -> None:
     history = Histories()
-    for _ in range(20):
+    for _ in range(16):
         ready = [step for step in STEPS if step[1](history)]
         (_, _, act), *_ = chance.choices(ready, weights=[weight for weight, _, _ in ready])
         act(history, chance)

@@ -149,13 +149,26 @@ class World:
 
     def rank(self, demand: Demand, uses: Uses) -> tuple[int, bool, float, datetime, ObjectKey]:
         """Smaller goes first."""
-        keeps = not demand.counts or any(self.owned(demand, limit) for limit, _ in demand.limits)
+        keeps = self.keeps(demand)
         asked: list[Thing] = [("slots", limit) for limit, _ in demand.limits]
         asked += [thing for pool in demand.pools or () for thing in _in_pool(pool, demand)]
         namespace = demand.run.namespace
         parts = [float(uses[namespace, thing] / size) for thing in asked if (size := self.size(thing))]
         share = max(parts, default=0.0) / self.weights.get(namespace, 1.0)
         return -demand.priority, not keeps, share, demand.due, demand.run
+
+    def keeps(self, demand: Demand) -> bool:
+        """Whether it holds something while it waits."""
+        return not demand.counts or any(self.owned(demand, limit) for limit, _ in demand.limits)
+
+    def held_by_waiting(self, waiting: Iterable[Demand]) -> set[Thing]:
+        """Slots, and pools, that are held by those who wait for more, or for a task."""
+        keepers = [demand for demand in waiting if self.keeps(demand)]
+        owned = {("slots", limit) for demand in keepers for limit, _ in demand.limits if self.owned(demand, limit)}
+        runs = [run for demand in keepers for run in (demand.run, *demand.parents)]
+        held = [self.holdings[run] for run in runs if run in self.holdings]
+        slots = {("slots", limit) for holding in held for limit, _ in holding.limits}
+        return owned | slots | {("runs", holding.pool) for holding in held if holding.pool is not None}
 
     def in_order(self, demands: Iterable[Demand]) -> tuple[list[Demand], Uses]:
         """Who goes first now, and the use that this rests on."""
@@ -171,17 +184,27 @@ class World:
     def admit(self) -> list[tuple[ObjectKey, str | None]]:
         """Who is let in, in order; this world is left as it was."""
         trial = replace(self, granted=dict(self.granted), to_start=dict(self.to_start))
-        closed: set[Thing] = set()
-        kept: Counter[Thing] = Counter()
+        claims = _Claims(), _Claims()
         given: list[tuple[ObjectKey, str | None]] = []
         left, uses = trial.in_order(self.waiting.values())
+        refused: list[Demand] = []
         while left:
             demand = left.pop(0)
-            for pool in _Look(trial, demand, uses, closed, kept).outcome():
+            stuck = trial.held_by_waiting([demand, *left, *refused])
+            pools = _Look(trial, demand, uses, *claims, stuck).outcome()
+            if not pools:
+                refused.append(demand)
+            for pool in pools:
                 trial.give(demand, pool)
                 given.append((demand.run, pool))
                 left, uses = trial.in_order(left)
         return given
+
+
+@dataclass
+class _Claims:
+    closed: set[Thing] = field(default_factory=set)
+    kept: Counter[Thing] = field(default_factory=Counter)
 
 
 @dataclass
@@ -191,8 +214,19 @@ class _Look:
     world: World
     demand: Demand
     uses: Uses
-    closed: set[Thing]
-    kept: Counter[Thing]
+    for_all: _Claims
+    for_new: _Claims
+    stuck: set[Thing]
+
+    @property
+    def closed(self) -> set[Thing]:
+        """To this one."""
+        return self.for_all.closed | (set() if self.world.keeps(self.demand) else self.for_new.closed)
+
+    @property
+    def kept(self) -> Counter[Thing]:
+        """From this one."""
+        return self.for_all.kept + (Counter() if self.world.keeps(self.demand) else self.for_new.kept)
 
     def outcome(self) -> list[str | None]:
         """The pool where it may start, None standing for anywhere; empty if it must wait."""
@@ -244,9 +278,11 @@ class _Look:
 
     def wait(self, short: set[Thing], needs: Counter[Thing]) -> None:
         """First in line for these."""
-        self.closed |= short
-        for thing in needs.keys() - short:
-            self.kept[thing] += needs[thing]
+        groups = {("runs", thing[1]) if thing[0] == "requests" else thing for thing in short}
+        claims = self.for_new if groups & self.stuck else self.for_all
+        claims.closed |= short
+        for thing in needs.keys() - claims.closed:
+            claims.kept[thing] += needs[thing]
 
 
 def _use(
