@@ -183,7 +183,9 @@ class Board:
         if granted is not None and granted[1].uid == demand.uid:
             return
         self._changed |= granted is not None and self._books.forgo(demand.run)
-        self._changed |= self._lines.put(demand, self._owned(demand))
+        came = demand.run not in self._lines
+        if self._lines.put(demand, self._owned(demand)):
+            self._changed |= not (came and self._stands_behind(demand.run))
 
     def withdraw(self, run: ObjectKey) -> None:
         """The run waits no longer."""
@@ -246,6 +248,11 @@ class Board:
     def active_of(self, deployment: ObjectKey) -> int:
         """Active runs of this Deployment."""
         return int(self._books.accounts.used(deployment_slot(deployment)))
+
+    def _stands_behind(self, run: ObjectKey) -> bool:
+        """Whether a pass comes to the same with and without the run: the head of its line must wait, and it with that."""
+        line = self._lines.line_of(run)
+        return line is not None and line.blocked is not None and not line.keeps and line.head().run != run
 
     def _owned(self, demand: Demand) -> Slots:
         """Slots that the run has Leases of beyond what it is charged with: it need not wait for these."""

@@ -582,6 +582,20 @@ def test_an_idle_pass_looks_at_nobody() -> None:
     )
 
 
+def test_who_joins_a_line_that_waits_causes_no_pass() -> None:
+    """Nor do the thousands after it; who comes before its head does."""
+    board = a_board()
+    board.hold(key("a"), a_holding("a", limits=(("db", 1),)))
+    board.enrol(a_demand("x", due=5, limits=(("db", 3),)))
+    board.admit(NOON)
+    before = board.looked_at
+    board.enrol(a_demand("behind", due=6, limits=(("db", 3),)))
+    assert (granted(board.admit(NOON)), board.looked_at) == ([], before)
+    assert board.explain(key("behind")) == board.explain(key("x"))
+    board.enrol(a_demand("ahead", due=4, limits=(("db", 3),)))
+    assert [run.name for run, _ in board.admit(NOON).blocked] == ["ahead"]
+
+
 def test_lines_that_wait_for_their_own_deployment_cost_nothing_until_it_has_a_slot() -> None:
     """Five hundred full deployments are not looked at for each run that ends elsewhere."""
     board = a_board()
