@@ -34,6 +34,10 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     if launch is None:
         if isinstance(seen.turn, Turn):  # its launch had no answer, made no pod, and is not wanted any more
             await _give_up_turn(context, seen)
+        if context.board.is_waiting(key) and not seen.admitted:
+            # An operator before us died while it took this run's slots one by one. Two runs with a part each
+            # would wait for each other.
+            await context.applier.give_back(seen)
         return await _perform(context, seen, decision)
     # Before anything is awaited: from now on it counts as active, whatever becomes of the launch.
     context.gate.charge(key, launch.attempt, launch.turn)

@@ -233,3 +233,25 @@ async def test_a_retry_gets_a_place_though_a_more_urgent_run_waits_for_the_slot_
     assert operator.reason("b") == "WaitingForLimit"
     await operator.goes_on(2000)
     assert operator.pods() == ["a-1", "a-2"]
+
+
+async def test_runs_that_a_dead_operator_left_with_a_part_of_their_slots_each_do_not_wait_for_each_other(
+    operator: Operator,
+) -> None:
+    """What is not all is given back; then they go one after the other."""
+    operator.everywhere(CONCURRENCY_LIMITS, "db", slots=2)
+    await flow(operator, limits=[{"name": "db", "slots": 2}])
+    uids = {"a": "uid-of-a", "b": "uid-of-b"}
+    for index, (name, uid) in enumerate(uids.items()):
+        lease = operator.cluster.find(LEASES, "headrace-system", f"db.slot-{index}")
+        assert lease is not None
+        holder = f"run/{NAMESPACE}/{name}/{uid}"
+        await operator.cluster.patch(LEASES, "headrace-system", f"db.slot-{index}", slots.taking(lease, holder, NOW))
+    operator.hear(LEASES)
+    for name, uid in uids.items():
+        operator.apply(FLOW_RUNS, name, {"flowRef": {"name": "etl"}}, uid=uid)
+    await operator.goes_on()
+    assert len(operator.pods()) == 1
+    await operator.pod_is(operator.pods()[0], ended(0))
+    await operator.goes_on()
+    assert operator.pods() == ["a-1", "b-1"]
