@@ -235,25 +235,29 @@ class Gate:
         """Its Leases say something else about who holds them, or when runs were started."""
         record = self._cache.limits.get(ObjectKey("", limit))
         if record is not None and record.spec is not None:
-            self._tell_limit(limit, record.spec)
+            news = self._tell_limit(limit, record.spec)
         else:
-            self.board.set_leases(limit, self.slots.holders(limit))
+            news = self.board.set_leases(limit, self.slots.holders(limit))
         rate = self.slots.rate_of(limit)
         self.board.set_starts(limit, rate.starts if rate else ())
-        for holder in self.slots.holders(limit):
+        for holder in news:
             run = run_of(holder)
-            if run is not None and run in self._cache.runs:
+            if run in self._cache.runs and any(slot.limit == limit for slot in self.slots.held_by(holder)):
                 self.run_changed(run)
         self._tell_counts(limits=(limit,))
         self._pass_soon()
 
-    def _tell_limit(self, name: str, spec: ConcurrencyLimitSpec) -> None:
-        """What has no Lease yet cannot be had: a run that was granted it would come back with nothing, at once and again."""
+    def _tell_limit(self, name: str, spec: ConcurrencyLimitSpec) -> set[str]:
+        """
+        Of whose slots there is news.
+
+        What has no Lease yet cannot be had: a run that was granted it would come back with nothing, at once and again.
+        """
         rate = spec.rate
         starts = rate.count if rate and self.slots.rate_of(name) else 0
         self.board.set_limit(name, LimitTerms(spec.slots, Rate(starts, float(rate.per_seconds)) if rate else None))
         missing = max(0, (spec.slots or 0) - len(self.slots.of(name)))
-        self.board.set_leases(name, {**self.slots.holders(name), NOT_MADE: missing})
+        return self.board.set_leases(name, {**self.slots.holders(name), NOT_MADE: missing})
 
     def _lives(self, run: ObjectKey, uid: str) -> bool:
         return any(pod.run_uid == uid and is_live(pod) for pod in self._cache.pods_of(run))

@@ -125,17 +125,19 @@ class Board:
 
     # Who has it
 
-    def set_leases(self, limit: str, holders: Holders) -> None:
+    def set_leases(self, limit: str, holders: Holders) -> set[str]:
         """
-        Who holds slots of the limit, by its Leases, all of them.
+        Who holds slots of the limit, by its Leases, all of them. Returns the holders of whom this says something new.
 
         A run that is also charged on the board counts once, with the larger figure.
         """
-        for holder in self._books.slots.tell_leases(limit, holders):
+        news = self._books.slots.tell_leases(limit, holders)
+        for holder in news:
             self._changed = True
             run = run_of(holder)
             if run is not None:
                 self._file_anew(run)
+        return news
 
     def set_starts(self, limit: str, starts: tuple[datetime, ...]) -> None:
         """The starts under the limit's rate that are stored, all of them within its window."""
