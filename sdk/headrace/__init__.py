@@ -4,6 +4,7 @@ from headrace import runtime, states
 from headrace.engine.marks import allow_failure, unmapped
 from headrace.engine.pods import Pod
 from headrace.engine.retries import Backoff
+from headrace.engine.runners import Processes, Threads
 from headrace.engine.tags import tags
 from headrace.errors import (
     ConcurrencyLost,
@@ -12,6 +13,7 @@ from headrace.errors import (
     LimitUnusable,
     NoSuchResult,
     ParameterError,
+    ProcessFailed,
     RemoteTaskFailed,
     ResultsError,
     RetryRun,
@@ -36,12 +38,15 @@ __all__ = [
     "NoSuchResult",
     "ParameterError",
     "Pod",
+    "ProcessFailed",
+    "Processes",
     "RemoteTaskFailed",
     "ResultsError",
     "RetryRun",
     "RunCancelled",
     "State",
     "Task",
+    "Threads",
     "TimedOut",
     "UsageError",
     "allow_failure",

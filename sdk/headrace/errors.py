@@ -9,6 +9,7 @@ Errors of the SDK.
     ├── LimitUnusable       a ConcurrencyLimit is not there, is too small, or may not be used from here
     ├── ConcurrencyLost     a block of code lost a slot that it held
     ├── RemoteTaskFailed    a task with a pod of its own ended without an exception that could be raised here
+    ├── ProcessFailed       the process of a task ended, or its outcome cannot be sent back
     ├── ResultsError        the result storage cannot be reached, refuses, or holds something else
     │   └── NoSuchResult    nothing is there
     └── RetryRun            raised by authors: end this attempt and start the run again
@@ -170,6 +171,22 @@ class RemoteTaskFailed(HeadraceError):
     def __str__(self) -> str:
         log = f"kubectl logs -n {self.namespace} -l headrace.dev/flow-run={self.run} --tail=-1"
         return f'task "{self.task}": FlowRun {self.namespace}/{self.run} ended as {self.reason}: {self.message}; its log: {log}'
+
+
+class ProcessFailed(HeadraceError):
+    """
+    The process of a task ended, or what the task returned or raised cannot be sent back from it.
+
+    Attributes: `what` is the task run, `problem` what happened and what to do.
+    """
+
+    def __init__(self, what: str, problem: str) -> None:
+        super().__init__(what, problem)
+        self.what = what
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.what}: {self.problem}"
 
 
 class ResultsError(HeadraceError):

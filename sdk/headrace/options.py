@@ -10,6 +10,7 @@ from headrace.engine.description import Description
 from headrace.engine.hooks import Hook
 from headrace.engine.pods import Pod
 from headrace.engine.retries import Delay, Retries
+from headrace.engine.runners import THREADS, Runner
 from headrace.engine.tags import checked_tags
 from headrace.errors import UsageError, shown
 from headrace.option_values import condition, hooks, refuse_coroutine_hooks, refuse_strange_fields, title
@@ -78,6 +79,8 @@ class FlowOptions(RunOptions, total=False):
 
     validate_parameters: bool
     """Whether parameters are checked and coerced by the type hints. Absent: yes."""
+    task_runner: Runner
+    """Where its submitted tasks run: Threads(max_workers=…) or Processes(max_workers=…). Absent: Threads()."""
     flow_run_name: str | Callable[[Mapping[str, Any]], str]
     """The title of a run, as text with {parameters} or a function of them. Absent: its name."""
     description: str
@@ -126,6 +129,7 @@ def checked(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
             _delay(label, options.get("retry_delay_seconds", 0)),
             condition(label, options.get("retry_if")),
         ),
+        "runner": _runner(label, options.get("task_runner", THREADS)),
         "hooks": hooks(label, options),
         "title": title(label, f"{kind}_run_name", options.get(f"{kind}_run_name")),
         "tags": checked_tags(label, options.get("tags", ())),
@@ -205,6 +209,14 @@ def _pod(label: str, pod: object) -> Pod | None:
         return pod
     raise UsageError(
         f'{label}: pod is {shown(pod)}, expected a Pod, such as pod=Pod(resources={{"nvidia.com/gpu": 1}})'
+    )
+
+
+def _runner(label: str, runner: object) -> Runner:
+    if isinstance(runner, Runner):
+        return runner
+    raise UsageError(
+        f"{label}: task_runner is {shown(runner)}, expected Threads(max_workers=8) or Processes(max_workers=2)"
     )
 
 

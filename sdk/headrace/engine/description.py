@@ -9,6 +9,7 @@ from typing import Any, Literal
 from headrace.engine.hooks import NO_HOOKS, Hooks
 from headrace.engine.pods import Pod
 from headrace.engine.retries import NO_RETRIES, Retries
+from headrace.engine.runners import THREADS, Runner
 
 Title = str | Callable[[Mapping[str, Any]], str]
 """A text with {parameters}, or a function of them."""
@@ -29,6 +30,8 @@ class Description:
     """Whether print() becomes a log line. None: as in the flow around it; without one, no."""
     pod: Pod | None = None
     """The pod of its own that a task asks for. None: it runs where it is called."""
+    runner: Runner = THREADS
+    """Where the submitted tasks of a flow run."""
     hooks: Hooks = NO_HOOKS
     title: Title | None = None
     """What a run is called, made from its parameters. None: as the run is named."""

@@ -55,11 +55,13 @@ def submit(of: Description, arguments: Arguments, *, wait_for: Any = None) -> Ta
     flow_run = _flow_run_for(of, "submit")
     inputs = inputs_of(_label(of), arguments, wait_for)
     name = flow_run.next_task_run(of.name)
-    of = placed(of)
+    of, asked = placed(of), of
     open_run = partial(TaskRun, of, name, flow_run)
     if of.is_async and flow_run.description.is_async:
         return flow_run.workers.submit_to_loop(name, _after(inputs, arguments, ON_LOOP, open_run))
-    work = partial(_in_thread, of, inputs, arguments, open_run)
+    # What stands in for a task in a pod of its own only waits: no process has to.
+    way = ON_LOOP if of.is_async else flow_run.workers.way() if of is asked else BLOCKING
+    work = partial(_in_thread, inputs, arguments, way, open_run)
     return flow_run.workers.submit(name, work, after=inputs.futures)
 
 
@@ -187,12 +189,12 @@ async def _one_attempt(run: Run, arguments: Arguments, way: Way, attempt: int) -
     return Succeeded(data=data)
 
 
-def _in_thread(of: Description, inputs: Inputs, arguments: Arguments, open_run: OpenRun) -> State[Any]:
-    if not of.is_async:
-        return run_to_end(_after(inputs, arguments, BLOCKING, open_run))
+def _in_thread(inputs: Inputs, arguments: Arguments, way: Way, open_run: OpenRun) -> State[Any]:
+    if way is not ON_LOOP:
+        return run_to_end(_after(inputs, arguments, way, open_run))
     import asyncio  # noqa: PLC0415 - 40 ms that a flow without `async` does not pay
 
-    return asyncio.run(_after(inputs, arguments, ON_LOOP, open_run))
+    return asyncio.run(_after(inputs, arguments, way, open_run))
 
 
 def _prints(run: Run) -> AbstractContextManager[None]:

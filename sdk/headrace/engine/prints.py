@@ -52,6 +52,11 @@ def printing_to_log(*, wanted: bool) -> Iterator[None]:
         _WANTED.reset(token)
 
 
+def wanted() -> bool:
+    """Whether what the running code prints becomes log lines."""
+    return _WANTED.get()
+
+
 def _print_or_log(*values: object, file: Any = None, **options: Any) -> None:
     if not _WANTED.get() or file not in {None, sys.stdout}:
         _print(*values, file=file, **options)

@@ -62,7 +62,7 @@ class FlowRun(_Attempt):
         self.session: Session = current_session()
         self.attempt = attempt if parent else self.session.attempt + attempt - 1
         self.tally: Tally = self.session.tally
-        self.workers = Workers()
+        self.workers = Workers(description.runner)
         # In a pod, people know the flow by the name of its resource.
         known_as = description.name if parent else self.session.flow or description.name
         self.fields = self._told({"flow": known_as, "flow_run": name})

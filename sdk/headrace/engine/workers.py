@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.engine.futures import TaskFuture
 from headrace.engine.interruption import Interruptible
+from headrace.engine.runners import Runner, Threads
+from headrace.engine.ways import BLOCKING, Way
 from headrace.errors import RunCancelled
 from headrace.states import State
 
@@ -18,9 +21,8 @@ if TYPE_CHECKING:
     import asyncio
 
     from headrace.engine.mapping import Mapped
+    from headrace.engine.processes.crew import Crew
 
-THREADS = 32
-"""Tasks that run at a time in threads: enough to wait for many servers, few enough for a small pod."""
 STOP_GRACE_S = 5.0
 """How long a cancelled flow waits for its threads; a call that blocks in C may take longer than that."""
 
@@ -28,9 +30,11 @@ STOP_GRACE_S = 5.0
 class Workers:
     """The submitted tasks of one flow run."""
 
-    __slots__ = ("_lock", "_pool", "_running", "futures", "mapped")
+    __slots__ = ("_crew", "_lock", "_pool", "_runner", "_running", "futures", "mapped")
 
-    def __init__(self) -> None:
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self._crew: Crew | None = None
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         self._running: set[Interruptible] = set()
@@ -38,6 +42,17 @@ class Workers:
         """In the order of submission."""
         self.mapped: list[Mapped[Any]] = []
         """Those whose inputs are taken little by little."""
+
+    def way(self) -> Way:
+        """How a function with `def` is called from a thread: there, or in a process."""
+        if isinstance(self._runner, Threads):
+            return BLOCKING
+        from headrace.engine.processes.crew import Crew  # noqa: PLC0415 - multiprocessing is for those who use it
+
+        with self._lock:
+            if self._crew is None:
+                self._crew = Crew()
+            return self._crew
 
     def submit(
         self, name: str, work: Callable[[], State[Any]], *, after: Iterable[TaskFuture[Any]] = ()
@@ -48,7 +63,7 @@ class Workers:
         future = self._kept(TaskFuture(name, done, cancel=done.cancel))
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="headrace")
+                self._pool = ThreadPoolExecutor(_at_a_time(self._runner), thread_name_prefix="headrace")
         start = partial(self._pool.submit, partial(copy_context().run, self._carry_out, work, done))
         # A thread that waited for tasks which wait for a thread would wait for ever.
         _when_ended(iter(after), lambda: done.cancelled() or start())
@@ -78,6 +93,8 @@ class Workers:
                 future.cancel()
         if self._pool:
             self._pool.shutdown(wait=False)
+        if self._crew:
+            self._crew.close()
 
     def forget(self, future: TaskFuture[Any]) -> None:
         """Keeps one that has succeeded no longer: a million of them would fill the memory."""
@@ -106,6 +123,13 @@ class Workers:
             finally:
                 with self._lock:
                     self._running.discard(stretch)
+
+
+def _at_a_time(runner: Runner) -> int:
+    """Threads; with processes each waits for one."""
+    if runner.max_workers is not None:
+        return runner.max_workers
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _when_ended(waiting: Iterator[TaskFuture[Any]], then: Callable[[], object]) -> None:

@@ -88,9 +88,8 @@ def test_every_state_after_an_attempt_has_a_hook():
 
     for error in (None, ValueError("no"), RunCancelled(), BaseException()):
         work = task(name="step", retries=1, **dict.fromkeys(TURNS, note))(ends(*[error] * 2 if error else ()))
-        with using(a_session()):
-            with suppress(BaseException):
-                work()
+        with using(a_session()), suppress(BaseException):
+            work()
     assert set(seen) == {Running, Retrying, Succeeded, Failed, Cancelled, Crashed}
     assert seen[Succeeded].data == "done"
     assert seen[Failed].message == "ValueError: no"

@@ -1,0 +1,158 @@
+"""
+In the flow's process: sends errands to processes, one at a time to each, and waits for what comes of them.
+
+Whoever waits may be interrupted, by a timeout or a cancellation: then the process is killed, and so is the task.
+"""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import pickle
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from headrace.engine import logs, prints
+from headrace.engine.processes.errands import Surroundings, packed
+from headrace.engine.processes.worker import LOG, RAISED, RETURNED, serve
+from headrace.engine.scope import CURRENT, TaskRun
+from headrace.engine.session import current_session
+from headrace.engine.ways import Arguments, Blocking
+from headrace.errors import ProcessFailed
+
+SLICE_S = 0.05
+"""A thread that is to be broken off learns it at its next bytecode, so it must not wait in one piece."""
+
+ASKED = ("flow_run", "flow_run_uid", "flow", "namespace", "deployment", "attempt", "scheduled_time", "parameters")
+"""What `headrace.runtime` tells of a session."""
+
+
+class Crew(Blocking):
+    """The way of tasks in processes: a call is made in one of them, all else happens in the thread that waits."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
+        self._closed = False
+
+    async def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
+        """As promised by Way. Raises: ProcessFailed: the process ended, or its outcome cannot be sent."""
+        run = CURRENT.get()
+        assert isinstance(run, TaskRun)
+        label = f'task "{run.name}"'
+        parcel = packed(label, function, arguments, _surroundings(run))
+        worker = self._borrowed()
+        try:
+            message = worker.outcome(parcel)
+        except BaseException:
+            worker.kill()
+            raise
+        self._give_back(worker)
+        if message is None:
+            raise ProcessFailed(label, _end_of(worker.exit_code()))
+        return _delivered(label, message)
+
+    def close(self) -> None:
+        """Ends the processes; those that work end with their errand."""
+        with self._lock:
+            self._closed = True
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.kill()
+
+    def _borrowed(self) -> _Worker:
+        with self._lock:
+            return self._idle.pop() if self._idle else _Worker()
+
+    def _give_back(self, worker: _Worker) -> None:
+        with self._lock:
+            if worker.alive and not self._closed:
+                self._idle.append(worker)
+                return
+        worker.kill()
+
+
+class _Worker:
+    def __init__(self) -> None:
+        # A fork would copy locks that other threads hold.
+        context = multiprocessing.get_context("spawn")
+        self._connection, there = context.Pipe()
+        self._process = context.Process(target=serve, args=(there,), name="headrace-task", daemon=True)
+        self._process.start()
+        there.close()
+        self.alive = True
+
+    def outcome(self, parcel: bytes) -> tuple[Any, ...] | None:
+        """The message that ends the errand; None if the process ended first."""
+        try:
+            self._connection.send_bytes(parcel)
+            while True:
+                while not self._connection.poll(SLICE_S):
+                    pass
+                message: tuple[Any, ...] = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our own process
+                if message[0] != LOG:
+                    return message
+                _log(*message[1:])
+        except (EOFError, OSError):
+            self.alive = False
+            return None
+
+    def exit_code(self) -> int | None:
+        """As of multiprocessing: negative for a signal."""
+        self._process.join(1)
+        return self._process.exitcode
+
+    def kill(self) -> None:
+        self.alive = False
+        self._process.kill()
+        self._process.join()
+        self._connection.close()
+
+
+def _surroundings(run: TaskRun) -> Surroundings:
+    flow_run = run.flow_run
+    session = current_session()
+    return Surroundings(
+        session={name: getattr(session, name) for name in ASKED},
+        flow=flow_run.description.name if flow_run else "",
+        flow_run=flow_run.name if flow_run else "",
+        task=run.description.name,
+        task_run=run.name,
+        attempt=run.attempt,
+        tags=run.tags,
+        title=run.title,
+        fields=dict(run.fields),
+        prints=prints.wanted(),
+        levels=(logging.getLogger().level, logs.LOGGER.getEffectiveLevel()),
+    )
+
+
+def _log(level: int, logger: str, message: str, facts: Mapping[str, Any]) -> None:
+    """A record of the process, as if it had been written here."""
+    of = logging.getLogger(logger)
+    record = of.makeRecord(logger, level, "", 0, message, (), None)
+    record.__dict__.update({"event": "log", **facts})
+    of.handle(record)
+
+
+def _delivered(label: str, message: tuple[Any, ...]) -> Any:
+    if message[0] == RETURNED:
+        return message[1]
+    if message[0] == RAISED:
+        error: BaseException = message[1]
+        error.add_note(f"raised in the process of {label}:\n{message[2]}")
+        raise error
+    failed = ProcessFailed(label, message[1])
+    if message[2]:
+        failed.add_note(f"raised in the process of {label}:\n{message[2]}")
+    raise failed
+
+
+def _end_of(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"its process ended by itself, with exit code {exit_code}"
+    name = signal.Signals(-exit_code).name
+    memory = "; the kernel does that where memory ends: give it less data, or more memory" if name == "SIGKILL" else ""
+    return f"its process was ended by {name}{memory}"

@@ -1,0 +1,110 @@
+"""
+In the process: does one errand after the other, and sends back log lines and the outcome.
+
+It ends with its parent, however that ends: a task must not go on when nobody waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import signal
+import threading
+import traceback
+from dataclasses import replace
+from multiprocessing import parent_process
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from headrace.engine import logs
+from headrace.engine.description import Description
+from headrace.engine.prints import printing_to_log
+from headrace.engine.processes.errands import Errand, Named, Surroundings, dumped
+from headrace.engine.scope import CURRENT, FlowRun, TaskRun
+from headrace.engine.session import Session, using
+from headrace.engine.transitions import told
+
+LOG, RETURNED, RAISED, LOST = "log", "returned", "raised", "lost"
+"""What a message to the parent is: a log line; the outcome: a value, an exception, or one that cannot be sent."""
+
+
+def serve(connection: Connection[Any, Any]) -> None:
+    """Runs errands until the parent closes the connection."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which says when to stop
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    logging.getLogger().addHandler(_ToParent(connection))
+    while True:
+        try:
+            parcel = connection.recv_bytes()
+        except EOFError:
+            return
+        connection.send_bytes(_outcome(parcel))
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+class _ToParent(logging.Handler):
+    """Sends log records; what cannot be sent goes as text."""
+
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        super().__init__()
+        self._connection = connection
+
+    def emit(self, record: logging.LogRecord) -> None:
+        facts = logs.run_and_facts(record)
+        try:
+            parcel = dumped((LOG, record.levelno, record.name, record.getMessage(), facts))
+        except Exception:  # noqa: BLE001 - a fact may be anything
+            text = {key: str(value) for key, value in facts.items()}
+            parcel = dumped((LOG, record.levelno, record.name, record.getMessage(), text))
+        self._connection.send_bytes(parcel)  # under the handler's lock: one line at a time
+
+
+def _outcome(parcel: bytes) -> bytes:
+    try:
+        errand: Errand = pickle.loads(parcel)  # noqa: S301 - from the parent, which runs the same code
+        value = _value(errand)
+    except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+        trace = traceback.format_exc()
+        return _sendable_error(error, trace)
+    try:
+        return dumped((RETURNED, value))
+    except Exception as error:  # noqa: BLE001 - what a task returns may be anything
+        return dumped((LOST, f"what it returned cannot be sent back ({told(error)}); return plain data", ""))
+
+
+def _sendable_error(error: BaseException, trace: str) -> bytes:
+    try:
+        parcel = dumped((RAISED, error, trace))
+        pickle.loads(parcel)  # noqa: S301 - our own; many exceptions can be sent and not be received
+    except Exception:  # noqa: BLE001 - what a task raises may be anything
+        return dumped((LOST, told(error), trace))
+    return parcel
+
+
+def _value(errand: Errand) -> Any:
+    around = errand.surroundings
+    logging.getLogger().setLevel(around.levels[0])
+    logs.LOGGER.setLevel(around.levels[1])
+    function = errand.function.found() if isinstance(errand.function, Named) else errand.function
+    with using(Session(**around.session)), printing_to_log(wanted=around.prints):
+        token = CURRENT.set(_run(around))
+        try:
+            return function(*errand.args, **errand.kwargs)
+        finally:
+            CURRENT.reset(token)
+
+
+def _run(around: Surroundings) -> TaskRun:
+    """The run as the code in it sees it."""
+    flow = Description(kind="flow", name=around.flow, function=_run, is_async=False)
+    flow_run = FlowRun(flow, around.flow_run, None, 1)
+    run = TaskRun(replace(flow, kind="task", name=around.task), around.task_run, flow_run, around.attempt)
+    run.tags, run.title, run.fields = around.tags, around.title, around.fields
+    return run
