@@ -91,7 +91,8 @@ def wish_of(seen: Snapshot, flow: ResolvedFlow, around: Surroundings, *, priorit
         due=seen.run.due,
         priority=priority,
         deployment=seen.deployment.key if seen.deployment and not seen.admitted else None,
-        limits=_lacking(wanted, around.held),
+        # What a run that is not admitted has by Lease, an operator before us took for it: the board knows of it.
+        limits=_lacking(wanted, around.held if seen.admitted else {}),
         rates=rates,
         pools=found.pools,
         pools_problem=found.problem,
