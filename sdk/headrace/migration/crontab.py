@@ -26,7 +26,8 @@ STAND_IN_IMAGE: Final = "debian:stable-slim"
 VARIABLE: Final = re.compile(r"^([A-Za-z_]\w*)\s*=\s*(.*)$")
 JOB: Final = re.compile(r"^-?(@\w+|(?:\S+\s+){4}\S+)\s+(.+)$")
 USER: Final = re.compile(r"^([a-z_][a-z0-9_-]*)\s+(.+)$")
-SYSTEM_USERS: Final = {"root", "www-data", "nobody", "daemon", "postgres", "mysql", "backup"}
+SYSTEM_USERS: Final = {"root", "www-data", "nobody"}
+"""Users that are named like no program."""
 SYSTEM_HEADER: Final = re.compile(r"^#.*\buser(-name)?\s+command\b", re.MULTILINE)
 PLAIN_WORDS: Final = {"sudo", "nice", "ionice", "nohup", "exec", "time", "env", "timeout", "flock", "cd", "sh", "bash"}
 """Words that say nothing about what a command is for."""

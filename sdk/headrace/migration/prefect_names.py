@@ -101,8 +101,10 @@ class Option:
 
 
 _SAME = {name: Option(name) for name in ("name", "retries", "retry_delay_seconds", "timeout_seconds", "log_prints")}
-_HOOK = "look up in docs/flows.md what a hook is called with: it is not (flow, flow_run, state)"
+_HOOK = "the run and the state that it is called with have other fields: docs/flows.md tells which"
+_TITLE = "it is the title of a run in its log, and not its name; a function gets the parameters"
 _NO_HOOK = "there are no such hooks; write it into the function, in try, except and finally"
+_TAG_LIMIT = "where a limit goes by a tag, hold a slot of a ConcurrencyLimit: with concurrency(…)"
 _CACHE = "results of tasks are not cached; keep what is dear in files or an object store, by a key of its inputs"
 _RESULT = "results are not kept for later; write what must last to an object store, and return its URL"
 _HOOKS = {
@@ -123,7 +125,7 @@ OPTIONS: Final[Mapping[Kind, Mapping[str, Option]]] = {
         **_SHARED,
         "description": Option("description"),
         "validate_parameters": Option("validate_parameters"),
-        "flow_run_name": Option("flow_run_name", "runs are named after their Deployment, schedule and time"),
+        "flow_run_name": Option("flow_run_name", "runs are named after their Deployment, schedule and time", _TITLE),
         "task_runner": Option("", "submitted tasks run in threads, at most 32 at a time", harmless=True),
         "on_cancellation": Option("on_cancellation", _NO_HOOK, _HOOK),
         "on_crashed": Option("on_crash", _NO_HOOK, _HOOK),
@@ -131,14 +133,14 @@ OPTIONS: Final[Mapping[Kind, Mapping[str, Option]]] = {
     "task": {
         **_SHARED,
         "description": Option("", "its docstring says what a task is for", harmless=True),
-        "tags": Option("tags", "hold a slot of a ConcurrencyLimit where a limit goes by the tag: with concurrency(…)"),
-        "task_run_name": Option("task_run_name", "task runs are named after their task, with a number"),
+        "tags": Option("tags", _TAG_LIMIT, f"tags mark the lines of a log; {_TAG_LIMIT}"),
+        "task_run_name": Option("task_run_name", "task runs are named after their task, with a number", _TITLE),
         "cache_policy": Option("", _CACHE),
         "cache_key_fn": Option("", _CACHE),
         "cache_expiration": Option("", _CACHE),
         "refresh_cache": Option("", _CACHE),
         "result_storage_key": Option("", _RESULT),
-        "retry_condition_fn": Option("", "catch in the function what is not to be tried again"),
+        "retry_condition_fn": Option("", "write retry_if: classes of exceptions, or a function of the exception"),
         "on_rollback": Option("", "undo in an `except` block of the flow what the task has done"),
         "on_commit": Option("", "do at the end of the flow what is to follow its tasks"),
         "viz_return_value": Option("", "nothing draws the flow from it", harmless=True),

@@ -57,7 +57,7 @@ def _text(path: Path) -> str:
     if path.is_dir():
         raise MigrationError(str(path), 0, "", f"it is a folder; name its files, such as {path}/*.py")
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8-sig")  # line ends stay as they are
     except OSError as error:
         raise MigrationError(
             str(path), 0, "", f"it cannot be read ({error.strerror}); name a file that is there"

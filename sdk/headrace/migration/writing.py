@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 from headrace.migration.errors import MigrationError
@@ -53,6 +54,7 @@ def _write(place: Path, text: str) -> None:
         beside.write_bytes(text.encode())
         beside.replace(place)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):  # what could not be made need not go
+            beside.unlink()
         problem = f"it cannot be written ({error.strerror}); give --to another folder"
         raise MigrationError(str(place), 0, "", problem) from None

@@ -27,7 +27,7 @@ def migrated_text(folder: Path, name: str, text: str, **options: str) -> Migrate
     """What comes of one source with this text."""
     place = folder / name
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(text)
+    place.write_bytes(text.encode())
     with chdir(folder):
         return migrate([Path(name)], Options(**options))[0]
 

@@ -9,15 +9,13 @@ from prefect.states import Completed
 from prefect_aws import S3Bucket
 
 
-# headrace migrate: task_run_name="copy-{key}" is left behind: task runs are named after their task, with a number
-@task()
+@task(task_run_name="copy-{key}")
 def copy(key):
     token = Secret.load("api-token").get()
     return token, headrace.runtime.flow_run.scheduled_time
 
 
-# headrace migrate: on_failure=[lambda flow, run, state: print(state)] is left behind: there are no such hooks; write it into the function, in try, except and finally
-@flow()
+@flow(on_failure=[lambda flow, run, state: print(state)])
 def backup(keys: list[str] = ["a"]):
     wait([copy.submit(key) for key in keys], timeout_seconds=5)
     state = copy(keys[0], return_state=True)
