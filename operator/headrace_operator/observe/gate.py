@@ -198,7 +198,7 @@ class Gate:
         """Its quota, its weight or its labels may be others."""
         record = self._cache.namespaces.get(ObjectKey("", name))
         if record is None:
-            self.board.set_namespace(name)
+            self.board.drop_namespace(name)
         else:
             self.board.set_namespace(name, quota=record.quota, weight=record.weight)
         self._pass_soon()
