@@ -9,11 +9,9 @@ from zoneinfo import available_timezones
 
 from pydantic import ValidationError
 
-from headrace.api import deployment, flow
+from headrace.api import concurrencylimit, deployment, flow, workpool
 from headrace.api.common import CustomResource
-from headrace.api.concurrencylimit import ConcurrencyLimit
 from headrace.api.cronshape import LINE, MACRO, field_pattern
-from headrace.api.workpool import WorkPool
 from headrace.errors import shown
 from headrace.migration.errors import MigrationError
 from headrace.migration.report import Notes
@@ -21,8 +19,14 @@ from headrace.migration.report import Notes
 KINDS: Final[Mapping[str, type[CustomResource]]] = {
     "Flow": flow.Flow,
     "Deployment": deployment.Deployment,
-    "WorkPool": WorkPool,
-    "ConcurrencyLimit": ConcurrencyLimit,
+    "WorkPool": workpool.WorkPool,
+    "ConcurrencyLimit": concurrencylimit.ConcurrencyLimit,
+}
+NAME_LIMITS: Final = {
+    "Flow": flow.MAX_NAME,
+    "Deployment": deployment.MAX_NAME,
+    "WorkPool": workpool.MAX_NAME,
+    "ConcurrencyLimit": concurrencylimit.MAX_NAME,
 }
 API_VERSION: Final = "headrace.dev/v1alpha1"
 
@@ -46,10 +50,29 @@ def checked(raw: Mapping[str, Any], notes: Notes, line: int) -> dict[str, Any]:
         field = ".".join(str(part) for part in first["loc"])
         problem = f"{name} would get {shown(first['input'])}: {first['msg']}; change it in the source"
         raise MigrationError(notes.source, line, field, problem) from None
-    for schedule in api["spec"].get("schedules", ()):
-        for problem in schedule_problems(schedule):
-            raise MigrationError(notes.source, line, f"{name}, schedule {schedule['name']}", problem)
+    for field, problem in _problems(api):
+        raise MigrationError(notes.source, line, f"{name}, {field}", problem)
     return api
+
+
+def _problems(api: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What only the API server checks, as far as a source can bring it about; each with its field."""
+    name, spec = api["metadata"]["name"], api["spec"]
+    if len(name) > NAME_LIMITS[api["kind"]]:
+        yield (
+            "metadata.name",
+            f"it has {len(name)} characters, expected {NAME_LIMITS[api['kind']]} at most; name it shorter",
+        )
+    entrypoint = spec.get("entrypoint", "")
+    if entrypoint and not re.search(flow.ENTRYPOINT, entrypoint):
+        yield "spec.entrypoint", f'it is "{entrypoint}", expected module:function or file.py:function; rename the file'
+    for schedule in spec.get("schedules", ()):
+        if len(name) + len(schedule["name"]) > deployment.MAX_BOTH_NAMES:
+            yield (
+                "spec.schedules",
+                f'the name "{schedule["name"]}" is too long beside its own; name one of them shorter',
+            )
+        yield from ((f"schedule {schedule['name']}", problem) for problem in schedule_problems(schedule))
 
 
 def schedule_problems(schedule: Mapping[str, Any]) -> Iterator[str]:

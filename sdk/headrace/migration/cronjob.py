@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from headrace.api.deployment import MAX_BOTH_NAMES
 from headrace.api.deployment import MAX_NAME as MAX_DEPLOYMENT
 from headrace.api.flow import MAX_NAME as MAX_FLOW
 from headrace.api.keys import FLOW_CONTAINER
@@ -104,7 +105,8 @@ def _both(case: Case, names: Names, namespace: str) -> list[dict[str, Any]]:
         return []
     where = str(case.at("metadata", "namespace") or namespace)
     flow = names.take(case.name, "Flow", where, MAX_FLOW)
-    deployment = names.take(case.name, "Deployment", where, MAX_DEPLOYMENT)
+    limit = min(MAX_DEPLOYMENT, MAX_BOTH_NAMES - len(schedule["name"]))
+    deployment = names.take(case.name, "Deployment", where, limit)
     for kind, name in (("Flow", flow), ("Deployment", deployment)):
         if name != case.name:
             text = f'the {kind} is named "{name}", as names are unique DNS labels of limited length'

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 
@@ -72,6 +72,28 @@ class _Uses(ast.NodeVisitor):
     bound: dict[str, Import]
     found: list[Use] = field(default_factory=list)
 
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        self._visit_function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> None:
+        self._visit_function(node)
+
+    def visit_Lambda(self, node: ast.Lambda) -> None:
+        self.visit(node.args)
+        self._visit_inside([node.body], _parameters(node.args))
+
+    def _visit_function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> None:
+        for outside in (*node.decorator_list, node.args, *([node.returns] if node.returns else [])):
+            self.visit(outside)
+        self._visit_inside(node.body, _parameters(node.args) | _assigned(node.body))
+
+    def _visit_inside(self, body: Sequence[ast.AST], own: set[str]) -> None:
+        """A name of the function's own, such as the `flow` that a hook is called with, is not Prefect's."""
+        around, self.bound = self.bound, {name: each for name, each in self.bound.items() if name not in own}
+        for node in body:
+            self.visit(node)
+        self.bound = around
+
     def visit_Attribute(self, node: ast.Attribute) -> None:
         if not self._take(node):
             self.generic_visit(node)
@@ -86,6 +108,24 @@ class _Uses(ast.NodeVisitor):
             return False
         self.found.append(Use(node, ".".join([by.theirs, *chain[1]]), by))
         return True
+
+
+def _parameters(arguments: ast.arguments) -> set[str]:
+    every = [*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg]
+    return {each.arg for each in every if each is not None}
+
+
+def _assigned(body: Sequence[ast.AST]) -> set[str]:
+    """Names that a function binds itself, and so are its own throughout; not those of functions in it."""
+    found: set[str] = set()
+    waiting = [*body]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | ast.ClassDef | ast.ListComp):
+            waiting += ast.iter_child_nodes(node)
+    return found
 
 
 def prefixes(theirs: str) -> Iterator[tuple[str, str]]:

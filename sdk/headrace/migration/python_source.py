@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from headrace.api.flow import MAX_CODE
 from headrace.errors import UsageError
 from headrace.migration.calls import rewrite_calls
 from headrace.migration.checking import checked, manifest
@@ -116,10 +117,14 @@ def code_of(path: Path, function: str, case: Case) -> Code | None:
         )
     spec = {**found.spec, **({"apiAccess": "Enabled"} if main.module.limits else {})}
     try:
-        return Code(found.name, spec, _siblings(path))
+        files = _siblings(path)
     except UsageError as error:
         case.left("entrypoint", f"its code cannot go into the Flow: {error}")
         return Code(found.name, spec)
+    if sum(map(len, files.values())) > MAX_CODE:
+        case.left("entrypoint", f"its code has more than {MAX_CODE} characters; put it into an image")
+        return Code(found.name, spec)
+    return Code(found.name, spec, files)
 
 
 def _siblings(path: Path) -> dict[str, str]:

@@ -127,6 +127,13 @@ def test_what_the_api_server_would_refuse_is_an_error_with_its_line(migrated):
         migrated((f"{POD}.containers.0.image", 5))
 
 
+def test_a_long_name_leaves_room_for_that_of_the_schedule(migrated):
+    """The names of runs hold both."""
+    found = migrated(("metadata.name", "a" * 52), ("spec.schedule", "@every 1h"))
+    deployment = manifests_of(found, "Deployment")[0]
+    assert len(deployment["metadata"]["name"]) + len(deployment["spec"]["schedules"][0]["name"]) == 47
+
+
 def test_a_cronjob_without_a_name_is_an_error(migrated):
     """No name can be made for it."""
     with pytest.raises(MigrationError, match=r"metadata.name: it is None, expected a name"):

@@ -91,6 +91,16 @@ CASES = {
         "from prefect import task\n@task\ndef f(): ...\nfor x in [f.submit()]: ...\nxs = f.map([1])\nxs.result(timeout=3)",
         "from headrace import task\n@task\ndef f(): ...\nfor x in [f.submit()]: ...\nxs = f.map([1])\nxs.result(timeout_seconds=3)",
     ),
+    "names of a function's own": (
+        (
+            "from prefect import flow\nfrom prefect.runtime import flow_run\ndef h(flow, flow_run, state): flow.x, flow_run.y\n"
+            "g = lambda flow: flow.z\ndef k():\n    flow_run = 1\n    return flow_run.bit_length()\nflow_run.name"
+        ),
+        (
+            "from headrace import flow\nfrom headrace.runtime import flow_run\ndef h(flow, flow_run, state): flow.x, flow_run.y\n"
+            "g = lambda flow: flow.z\ndef k():\n    flow_run = 1\n    return flow_run.bit_length()\nflow_run.name"
+        ),
+    ),
     "what is not Prefect's": (
         "from concurrent.futures import Future\ndef f(task: Future): return task.result(timeout=3)",
         "from concurrent.futures import Future\ndef f(task: Future): return task.result(timeout=3)",
@@ -224,6 +234,14 @@ def test_code_goes_inline_with_the_modules_beside_it(tmp_path):
         "etl.py": "from headrace import flow\nfrom rows import rows\n\n@flow\ndef main(): rows()\n",
         "rows.py": "from headrace import task\n\n@task\ndef rows(): ...\n",
     }
+
+
+def test_code_that_is_too_long_for_a_flow_needs_an_image(tmp_path):
+    """The manifest would be refused."""
+    (tmp_path / "etl.py").write_text("from prefect import flow\n@flow\ndef main(): ...\n" + "# x\n" * 100_000)
+    found = migrated_text(tmp_path, "prefect.yaml", "deployments:\n- {name: etl, entrypoint: etl.py:main}\n")
+    assert "source" not in manifests_of(found, "Flow")[0]["spec"]
+    assert any("put it into an image" in each for each in texts(found, Outcome.LEFT))
 
 
 def test_what_is_no_python_is_refused_with_its_line(tmp_path):

@@ -95,6 +95,7 @@ def test_what_cannot_be_carried_over_is_left_behind(migrated, extra, advice):
         ("deployments:\n- 5\n", r"prefect.yaml:1: deployments\[0\]: it is 5, expected a mapping"),
         ("deployments: [\n", r"prefect.yaml:2: no YAML: .*; correct the file"),
         (one("  concurrency_limit: many\n"), r'spec.concurrency.limit: Deployment "etl" would get \'many\''),
+        ("deployments:\n- {name: x, entrypoint: 'a b.py:f'}\n", 'Flow "f", spec.entrypoint: it is "a b.py:f"'),
         ("name: x\n", "neither a prefect.yaml"),
         ("- 1\n", "neither a prefect.yaml"),
     ],
