@@ -17,8 +17,8 @@ from headrace_operator.observe.flow_run import Orphans
 
 log = structlog.get_logger()
 
-SLOTS_RETRY_S = 0.2
-"""A slot was lost to a task: the board knows by then, and has the run wait, or finds it another one."""
+ASK_AGAIN_S = 0.2
+"""A turn was lost, such as a slot to a task: the board knows by then, and has the run wait, or finds it another one."""
 
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:
@@ -39,6 +39,9 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
             # would wait for each other.
             await context.applier.give_back(seen)
         return await _perform(context, seen, decision)
+    if launch.turn.pool is not None and context.gate.pool(launch.turn.pool) is None:  # it went since the launch began
+        await _give_up_turn(context, seen)
+        return ASK_AGAIN_S
     # Before anything is awaited: from now on it counts as active, whatever becomes of the launch.
     context.gate.charge(key, launch.attempt, launch.turn)
     return await _launch(context, seen, decision)
@@ -71,7 +74,7 @@ async def _launch(context: Context, seen: Snapshot, decision: Decision) -> float
         return await _perform(context, seen, decision)
     except SlotsTakenError:
         await _give_up_turn(context, seen)
-        return SLOTS_RETRY_S
+        return ASK_AGAIN_S
     except PodRefusedError as error:
         refusal = pod_refused(seen, error.message, final=error.final, now=context.clock())
     except PodNameTakenError as error:

@@ -255,3 +255,19 @@ async def test_runs_that_a_dead_operator_left_with_a_part_of_their_slots_each_do
     await operator.pod_is(operator.pods()[0], ended(0))
     await operator.goes_on()
     assert operator.pods() == ["a-1", "b-1"]
+
+
+async def test_a_run_whose_pool_went_while_its_launch_failed_goes_to_another(operator: Operator) -> None:
+    """And not to whatever node takes a pod that names none."""
+    for name in ("a-pool", "b-pool"):
+        operator.everywhere(WORK_POOLS, name)
+    await flow(operator)
+    operator.cluster.fail_next("create", PODS, Unreachable(0, "Unreachable", "refused"))
+    operator.runs("a")
+    await operator.rests()
+    pool = operator.cluster.find(WORK_POOLS, "", "a-pool")
+    assert pool is not None
+    await operator.cluster.delete(WORK_POOLS, "", "a-pool", uid=pool["metadata"]["uid"])
+    await operator.goes_on()
+    (pod,) = operator.cluster.all(PODS)
+    assert pod["metadata"]["labels"]["headrace.dev/pool"] == "b-pool"
