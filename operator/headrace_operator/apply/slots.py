@@ -81,7 +81,7 @@ async def take_slots(
     Raises: ApiError: what was taken is kept; the next call goes on with it.
     """
     taking_now = _Taking(cluster, store, now)
-    before = {slot.key for slot in store.held_by(holder)}
+    before = {slot.key for slot in store.held_by(holder) if not store.is_doubted(slot)}
     if await taking_now.take_all(sorted(limits), sorted(rates), holder):
         return True
     for slot in store.held_by(holder):

@@ -232,6 +232,17 @@ class TestRelease:
         with pytest.raises(Invalid):
             await shop.cluster.patch(LEASES, SYSTEM, "db.slot-0", late)
 
+    async def test_one_that_was_perhaps_given_back_goes_again_if_there_are_too_few(self) -> None:
+        """Who waits holds nothing of what it was giving back."""
+        shop = Shop({"db": 2})
+        await take(shop, {"db": 1})
+        await take(shop, {"db": 1}, holder=OTHER)
+        with pytest.raises(Unreachable):
+            await release_slots(Faulty(shop.cluster, 0, "unheard"), shop.store, ME)
+
+        assert not await take(shop, {"db": 2})
+        assert shop.holders("db") == ["", OTHER]
+
     async def test_a_slot_that_was_not_given_back_after_all_is_made_sure_of(self) -> None:
         """The request never arrived, or arrives later: then it finds another holding."""
         shop = Shop({"db": 1})
