@@ -10,6 +10,7 @@ import headrace
 from headrace.migration.edits import Edit, without_arguments
 from headrace.migration.modules import Decorated, Module
 from headrace.migration.names import dns_name
+from headrace.migration.prefect_names import counterpart
 
 LIMITS: Final = {"concurrency": "slots", "rate_limit": "count"}
 STATE_QUESTIONS: Final = {
@@ -31,6 +32,7 @@ def rewrite_calls(module: Module) -> None:
     for node in ast.walk(module.tree):
         if isinstance(node, ast.Call) and not module.is_settled(node):
             _limit(module, node)
+            _made_by_hand(module, node)
             _outcome(module, node, futures, on_loop)
             _waiting(module, node)
         if isinstance(node, ast.Attribute) and not module.is_settled(node):
@@ -105,6 +107,14 @@ def _rename_timeout(module: Module, node: ast.Call) -> None:
         if keyword.arg == "timeout":
             start = module.text.start(keyword)
             module.edits.append(Edit(start, start + len("timeout"), "timeout_seconds"))
+
+
+def _made_by_hand(module: Module, node: ast.Call) -> None:
+    """`with Flow("etl"):`, as Prefect 1 had it."""
+    ours = counterpart(module.named(node.func))
+    if ours in {"headrace.Flow", "headrace.Task"}:
+        text = f"write it as a function below @{ours.rpartition('.')[2].lower()}"
+        module.notes.left(node.lineno, module.text.of(node), text)
 
 
 def _limit(module: Module, node: ast.Call) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import math
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -70,7 +71,7 @@ def _kept(module: Module, keyword: ast.keyword, kind: Kind, label: str) -> bool:
             module.edits.append(Edit(start, start + len(name), option.ours))
         return True
     written = " ".join(module.text.of(keyword).split())
-    if option.harmless or _says_nothing(keyword):
+    if option.harmless or _says_nothing(keyword) or _runs_in_threads(keyword):
         module.notes.changed(keyword.lineno, f"{label}: {written}", option.advice)
     else:
         module.notes.left(keyword.lineno, f"{label}: {written}", option.advice)
@@ -80,6 +81,13 @@ def _kept(module: Module, keyword: ast.keyword, kind: Kind, label: str) -> bool:
 
 def _says_nothing(keyword: ast.keyword) -> bool:
     return isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+
+
+def _runs_in_threads(keyword: ast.keyword) -> bool:
+    """Task runners whose tasks run in this process, as all do here."""
+    return keyword.arg == "task_runner" and bool(
+        re.search("ThreadPool|Concurrent|Sequential", ast.unparse(keyword.value))
+    )
 
 
 def _comment_line(module: Module, keyword: ast.keyword) -> int:

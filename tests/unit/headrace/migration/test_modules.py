@@ -131,6 +131,16 @@ LEFT = {
         2,
         "there is no counterpart",
     ),
+    "a flow of Prefect 1": (
+        "from prefect import Flow\nwith Flow('etl') as f: ...",
+        2,
+        "write it as a function below @flow",
+    ),
+    "a runner elsewhere": (
+        "from prefect import flow\nfrom prefect_dask import DaskTaskRunner\n@flow(task_runner=DaskTaskRunner())\ndef f(): ...",
+        3,
+        "submitted tasks run in threads",
+    ),
     "a generator": ("from prefect import task\n@task\ndef f():\n    yield 1", 3, "it yields"),
     "a flow of any arguments": (
         "from prefect import flow\n@flow\ndef f(*args): ...",
@@ -177,6 +187,21 @@ def test_what_has_no_counterpart_is_told_with_its_line(rewritten, text, line, ad
     """And with what to write."""
     told = texts(rewritten(text + "\n")[1], Outcome.LEFT)
     assert any(each.startswith(f"{line} ") and advice in each for each in told), told
+
+
+def test_a_runner_of_threads_goes_without_a_loss(rewritten):
+    """All tasks run so here; what it was imported for goes with it."""
+    text, found = rewritten(
+        """
+        from prefect import flow
+        from prefect.task_runners import ConcurrentTaskRunner
+
+        @flow(task_runner=ConcurrentTaskRunner())
+        def f(): ...
+        """
+    )
+    assert found.of(Outcome.LEFT) == []
+    assert text == "from headrace import flow\n\n@flow()\ndef f(): ...\n"
 
 
 def test_an_option_that_is_left_behind_leaves_a_comment(rewritten):
