@@ -34,9 +34,9 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     if launch is None:
         if isinstance(seen.turn, Turn):  # its launch had no answer, made no pod, and is not wanted any more
             await _give_up_turn(context, seen)
-        if context.board.is_waiting(key) and not seen.admitted:
-            # An operator before us died while it took this run's slots one by one. Two runs with a part each
-            # would wait for each other.
+        elif not seen.admitted:
+            # Slots that an operator before us took one by one until it died, or whose answer was lost. Two runs with a
+            # part each would wait for each other, and one that is suspended now would keep them.
             await context.applier.give_back(seen)
         return await _perform(context, seen, decision)
     if launch.turn.pool is not None and context.gate.pool(launch.turn.pool) is None:  # it went since the launch began

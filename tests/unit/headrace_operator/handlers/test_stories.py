@@ -271,3 +271,18 @@ async def test_a_run_whose_pool_went_while_its_launch_failed_goes_to_another(ope
     await operator.goes_on()
     (pod,) = operator.cluster.all(PODS)
     assert pod["metadata"]["labels"]["headrace.dev/pool"] == "b-pool"
+
+
+async def test_a_run_that_is_suspended_keeps_no_slot_that_was_taken_for_its_start(operator: Operator) -> None:
+    """The operator before this one died between slot and pod."""
+    operator.everywhere(CONCURRENCY_LIMITS, "db", slots=1)
+    await flow(operator, limits=[{"name": "db"}])
+    lease = operator.cluster.find(LEASES, "headrace-system", "db.slot-0")
+    assert lease is not None
+    holder = f"run/{NAMESPACE}/a/uid-of-a"
+    await operator.cluster.patch(LEASES, "headrace-system", "db.slot-0", slots.taking(lease, holder, NOW))
+    operator.apply(FLOW_RUNS, "a", {"flowRef": {"name": "etl"}, "suspend": True}, uid="uid-of-a")
+    operator.runs("b")
+    await operator.goes_on()
+    assert operator.reason("a") == "Suspended"
+    assert operator.pods() == ["b-1"]
