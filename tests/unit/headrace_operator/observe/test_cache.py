@@ -253,7 +253,6 @@ class TestSlots:
         cache.reindex_deployment(DAILY)
         assert [cache.place(cache.runs[key(name)]).ahead for name in ("a", "b")] == [0, 1]
 
-
     def test_a_task_has_the_priority_of_the_run_that_waits_for_it(self) -> None:
         """However deep; one whose parent is gone has none."""
         cache = a_cache(a_run(name="parent"))
