@@ -39,8 +39,8 @@ from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import FINISHED
 
 RUNS = int(os.environ.get("HEADRACE_STORM_RUNS", "2000"))
-WITHIN_S = 900.0
-"""For a machine that does other work too; on 2 free cores it is a third of it."""
+WITHIN_S = 60 + 0.7 * RUNS
+"""For 2 cores that others use too; where they are free it takes a quarter of it."""
 LEASE_S = 5.0
 """Renewals pass the bad network too: with a shorter one, most changes of the leader would be its doing, not the storm's."""
 HOME = "headrace-system"
@@ -85,6 +85,7 @@ NEEDS: Mapping[str, Mapping[str, int]] = {
     "broken": {"db": 1},
 }
 """Slots (or a start) that a run of each Flow needs. `elastic` names no limit: its runs are picked by their labels."""
+KINDS = ("plain", "load", "calls", "join", "plain", "load", "elastic", "join", "plain", "load", "calls", "wide")
 POOLS: Mapping[str, dict[str, Any]] = {
     "small": {"capacity": {"runs": 8}, "pricing": {"perHour": 0.1}},
     "middle": {"capacity": {"runs": 12}, "pricing": {"perHour": 0.2}},
@@ -118,9 +119,9 @@ def planned(number: int) -> Planned:
     """The run of this number; the kinds of runs take turns."""
     team = TEAMS[number % 2]
     name = f"run-{number}"
-    flow = "broken" if number % 50 == 49 else ("plain", "load", "join", "wide", "calls", "elastic")[number // 2 % 6]
+    flow = "broken" if number % 50 == 49 else KINDS[number // len(TEAMS) % len(KINDS)]
     if flow == "plain":
-        deployment = tuple(DEPLOYMENTS)[number // 12 % len(DEPLOYMENTS)]
+        deployment = tuple(DEPLOYMENTS)[number // 8 % len(DEPLOYMENTS)]
         return Planned(team, name, flow, {"deploymentRef": {"name": deployment}})
     labels = {"storm": "elastic"} if flow == "elastic" else {}
     return Planned(team, name, flow, {"flowRef": {"name": flow}, "priority": number % 3}, labels)
@@ -163,7 +164,7 @@ async def admin(own_plane: Plane) -> AsyncIterator[KubeClient]:
         yield client
 
 
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(WITHIN_S + 300)
 async def test_nothing_is_exceeded_doubled_or_lost_in_a_storm(
     own_plane: Plane, admin: KubeClient, tmp_path: Path
 ) -> None:
@@ -172,8 +173,7 @@ async def test_nothing_is_exceeded_doubled_or_lost_in_a_storm(
     runs = [planned(number) for number in range(RUNS)]
     async with AsyncExitStack() as stack:
         await prepare(admin)
-        for team in TEAMS:
-            await stack.enter_async_context(Puppet(admin, team, play))
+        puppets = [await stack.enter_async_context(Puppet(admin, team, play)) for team in TEAMS]
         await admin.patch(NODE_PATH, {"metadata": {"labels": dict.fromkeys(map(pool_label, POOLS), "yes")}})
         proxy = await stack.enter_async_context(ProxyProcess(own_plane.kubeconfig, tmp_path, FAULTS))
         replicas = Replicas(
@@ -182,7 +182,7 @@ async def test_nothing_is_exceeded_doubled_or_lost_in_a_storm(
         stack.callback(tell_logs, replicas)
         stack.callback(replicas.kill)
         replicas.start()
-        turmoil = Turmoil(replicas, admin, seed=4)
+        turmoil = Turmoil(replicas, admin, lambda: sum(len(puppet.started) for puppet in puppets), seed=4)
         async with meanwhile(turmoil.supervise()):
             async with meanwhile(turmoil.rage(), resize(admin)):
                 await run_all(admin, runs, began)

@@ -8,7 +8,8 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from headrace.kubeapi.client import KubeClient
@@ -22,6 +23,7 @@ from tests.cluster.support.waiting import eventually
 LEASE_S = 3.0
 """Short, so that tests need not wait; a leader that hears nothing for half of it ends."""
 RESTARTED_AFTER_S = 0.5
+IDLE_S = 20.0
 
 
 class Replicas:
@@ -98,10 +100,12 @@ class Turmoil:
     """
     Kills replicas and starts them again, or stops them for longer than their lease and lets them loose again.
 
-    A blow falls a few seconds after somebody leads, on the leader or on another one.
+    A blow falls a few seconds after a leader has got something done, on the leader or on another one; on a slow machine nothing
+    would ever get done otherwise.
 
     Args:
-        after_s: The shortest and the longest time that somebody leads undisturbed.
+        done: How much was done so far.
+        after_s: The shortest and the longest time until the next blow.
         down_s: The longest time that a killed one is away.
         stops: The share of blows that stop a replica instead of killing it.
     """
@@ -110,6 +114,7 @@ class Turmoil:
         self,
         replicas: Replicas,
         client: KubeClient,
+        done: Callable[[], int],
         *,
         seed: int = 1,
         after_s: tuple[float, float] = (2.0, 8.0),
@@ -121,6 +126,7 @@ class Turmoil:
         self._down: set[str] = set()
         self._replicas = replicas
         self._client = client
+        self._done = done
         self._dice = random.Random(seed)
         self._after_s = after_s
         self._down_s = down_s
@@ -129,7 +135,9 @@ class Turmoil:
     async def rage(self) -> None:
         """For ever; cancel it."""
         while True:
+            before = self._done()
             await self._replicas.until_led(self._client)
+            await self._until_more_than(before)
             await asyncio.sleep(self._dice.uniform(*self._after_s))
             name = self._dice.choice(sorted(self._replicas.processes))
             who = "leader" if name == await self._replicas.leader(self._client) else "other"
@@ -145,6 +153,11 @@ class Turmoil:
         while True:
             await asyncio.sleep(RESTARTED_AFTER_S)
             self._replicas.start(besides=self._down)
+
+    async def _until_more_than(self, before: int) -> None:
+        """At the end nothing more is to be done, and the blows go on."""
+        with suppress(AssertionError):
+            await eventually(lambda: self._done() > before, within_s=IDLE_S)
 
     async def _kill(self, name: str) -> None:
         self._down.add(name)
