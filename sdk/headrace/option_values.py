@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import string
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -72,6 +71,8 @@ def refuse_strange_fields(label: str, option: str, template: Title | None, funct
 
 
 def _fields(label: str, option: str, template: str) -> Iterator[str]:
+    import string  # noqa: PLC0415 - only a title needs it
+
     try:
         for _, field, _, _ in string.Formatter().parse(template):
             if field is not None:

@@ -7,10 +7,11 @@ Outside of a run, names are empty, attempts are 0, and times are None.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from headrace.engine.scope import FlowRun, TaskRun
     from headrace.engine.session import Session
 

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any
 
 from headrace.engine import reporting
+from headrace.engine.calls import Call, refuse_unawaited
 from headrace.engine.description import Description
 from headrace.engine.futures import FutureList, TaskFuture
 from headrace.engine.hooks import NO_HOOKS
@@ -30,6 +31,9 @@ from headrace.engine.workers import STOP_GRACE_S
 from headrace.errors import TimedOut, UsageError
 from headrace.states import Ended, Retrying, Running, State, Succeeded
 
+MAX_DEPTH = 30
+"""Runs inside each other: they fit into Python's own limit, whose RecursionError says nothing to anybody."""
+
 OpenRun = Callable[[int], Run]
 
 
@@ -38,10 +42,12 @@ def call(of: Description, arguments: Arguments, *, return_state: bool = False, w
     return delivered(run_to_end(final_state(of, arguments, BLOCKING, wait_for)), return_state=return_state)
 
 
-async def call_on_loop(
-    of: Description, arguments: Arguments, *, return_state: bool = False, wait_for: Any = None
-) -> Any:
-    """As `call`, for a function written with `async def`."""
+def call_on_loop(of: Description, arguments: Arguments, *, return_state: bool = False, wait_for: Any = None) -> Call:
+    """As `call`, for a function written with `async def`, when it is awaited."""
+    return Call(of, partial(_on_loop, of, arguments, return_state=return_state, wait_for=wait_for))
+
+
+async def _on_loop(of: Description, arguments: Arguments, *, return_state: bool, wait_for: Any) -> Any:
     return delivered(await final_state(of, arguments, ON_LOOP, wait_for), return_state=return_state)
 
 
@@ -163,6 +169,11 @@ async def _attempts(arguments: Arguments, way: Way, open_run: OpenRun) -> State[
 def _opened(open_run: OpenRun, attempt: int, arguments: Arguments) -> Run:
     run = open_run(attempt)
     run.arguments = arguments
+    if run.depth > MAX_DEPTH:
+        raise UsageError(
+            f"{_label(run.description)}: {MAX_DEPTH} flows and tasks run inside each other; if it calls itself, write a "
+            f"loop, or call {run.description.name}.fn(…) where no run of its own is needed"
+        )
     entitle(run)
     return run
 
@@ -175,6 +186,7 @@ async def _one_attempt(run: Run, arguments: Arguments, way: Way, attempt: int) -
             async with nullcontext() if of.timeout_s is None else way.limit(of.timeout_s, _what(run)):
                 data = await way.call(of.function, arguments)
                 if isinstance(run, FlowRun):
+                    refuse_unawaited(run, data)
                     await _wait_for_submitted(run, way)
                     data = value_of(data)
     except GeneratorExit:  # the coroutine is thrown away: nothing may be awaited, and nobody asks for a state

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from headrace.engine.calls import Call, told_unawaited
 from headrace.engine.futures import FutureList, TaskFuture
 from headrace.engine.marks import FailureAllowed, Unmapped
 from headrace.errors import UsageError, shown
@@ -19,7 +20,7 @@ from headrace.states import Ended, State
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 Replaced = Callable[[Any], Any]
 
-MARKED = frozenset((TaskFuture, FailureAllowed, Unmapped))
+MARKED = frozenset((TaskFuture, FailureAllowed, Unmapped, Call))
 COLLECTIONS = frozenset((list, tuple, set, frozenset, dict, FutureList))
 
 
@@ -93,6 +94,8 @@ def _item_value(item: Any) -> Any:
 def _marked_value(value: Any) -> Any:
     if isinstance(value, TaskFuture):
         return value.state.result()
+    if isinstance(value, Call):
+        raise UsageError(told_unawaited(value.of, is_async=True))
     if isinstance(value, Unmapped):
         return value_of(value.value)
     if isinstance(value.value, TaskFuture):
@@ -127,6 +130,8 @@ def _among(values: Iterable[Any]) -> Iterator[tuple[TaskFuture[Any], bool]]:
 def _marked(value: Any) -> Iterator[tuple[TaskFuture[Any], bool]]:
     if isinstance(value, TaskFuture):
         yield value, False
+    elif isinstance(value, Call):
+        raise UsageError(f"{told_unawaited(value.of, is_async=True)}: it is an argument, and its result belongs there")
     else:
         allowed = isinstance(value, FailureAllowed)
         yield from ((future, allowed or may_fail) for future, may_fail in _among((value.value,)))

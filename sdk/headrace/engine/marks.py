@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
-class Unmapped:
+class _Mark:
+    """A dataclass would cost every import of headrace a millisecond."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class Unmapped(_Mark):
     """An argument that is the same for every call of a map()."""
 
-    value: Any
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FailureAllowed:
+class FailureAllowed(_Mark):
     """A future, or a list of them, whose failure does not keep a task from running."""
 
-    value: Any
+    __slots__ = ()
 
 
 def unmapped(value: Any) -> Any:

@@ -21,7 +21,7 @@ NO_ARGUMENTS: Arguments = ((), {})
 class _Attempt:
     """What an attempt of a flow run and one of a task run have in common."""
 
-    __slots__ = ("arguments", "attempt", "description", "fields", "name", "tags", "title")
+    __slots__ = ("arguments", "attempt", "depth", "description", "fields", "name", "tags", "title")
 
     def __init__(self, description: Description, name: str, parent: FlowRun | None, attempt: int) -> None:
         self.description = description
@@ -31,6 +31,9 @@ class _Attempt:
         """What people call it: its name, or what the option task_run_name or flow_run_name makes of its parameters."""
         self.attempt = attempt
         self.arguments = NO_ARGUMENTS
+        inside = CURRENT.get()
+        self.depth: int = inside.depth + 1 if inside else 1
+        """How many runs there are inside each other, this one included."""
         self.fields: Mapping[str, Any] = {}
         """What its log lines say of it."""
         around: tuple[str, ...] = parent.tags if parent else ()
@@ -54,7 +57,7 @@ class _Attempt:
 class FlowRun(_Attempt):
     """One attempt of a flow run."""
 
-    __slots__ = ("numbers", "parent", "session", "tally", "workers")
+    __slots__ = ("numbers", "parent", "session", "tally", "unawaited", "workers")
 
     def __init__(self, description: Description, name: str, parent: FlowRun | None, attempt: int) -> None:
         super().__init__(description, name, parent, attempt)
@@ -62,6 +65,8 @@ class FlowRun(_Attempt):
         self.session: Session = current_session()
         self.attempt = attempt if parent else self.session.attempt + attempt - 1
         self.tally: Tally = self.session.tally
+        self.unawaited: list[Description] = []
+        """Those with `async def` that were called and thrown away."""
         self.workers = Workers(description.runner)
         # In a pod, people know the flow by the name of its resource.
         known_as = description.name if parent else self.session.flow or description.name

@@ -7,7 +7,18 @@ import pytest
 
 import headrace
 
-LATER = ("asyncio", "concurrent", "json", "logging", "pydantic", "headrace.engine.execution", "kubernetes", "yaml")
+LATER = (
+    "asyncio",
+    "concurrent",
+    "datetime",
+    "json",
+    "logging",
+    "multiprocessing",
+    "pydantic",
+    "headrace.engine.execution",
+    "kubernetes",
+    "yaml",
+)
 
 
 @pytest.mark.parametrize("module", LATER)

@@ -286,3 +286,72 @@ def test_a_method_can_be_a_task():
     assert Table().load(3) == ("orders", 3)
     assert run(lambda: Table().load.submit(3).result()) == ("orders", 3)
     assert repr(Table.load) == '<task "load">'
+
+
+def _drops():
+    async def body():
+        double_on_loop(1)
+
+    return body
+
+
+def _returns():
+    async def body():
+        return double_on_loop(1)
+
+    return body
+
+
+def _passes():
+    async def body():
+        return double(double_on_loop(1))
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (_drops(), 'task "double_on_loop" was called and never awaited, so that it did not run; write `await double_on_loop(…)`'),
+        (_returns(), "was called and never awaited"),
+        (_passes(), "it is an argument, and its result belongs there"),
+        (lambda: double_on_loop(1) and None, "write `double_on_loop.submit(…).result()`, or make the flow an `async def`"),
+        (lambda: double_on_loop(1), "write `double_on_loop.submit(…).result()`"),
+    ],
+)  # fmt: skip
+def test_a_call_that_is_never_awaited_fails_the_flow(body, says):
+    """Which would else succeed without it."""
+    with pytest.raises(UsageError, match=re.escape(says)):
+        run(body)
+
+
+def test_outside_of_a_flow_it_is_a_warning():
+    """Nothing has run."""
+    with pytest.warns(RuntimeWarning, match=r'task "double_on_loop" was called and never awaited: nothing has run'):
+        double_on_loop(1)
+
+
+def test_a_call_is_a_coroutine_for_asyncio():
+    """To gather, to make a task of, to close."""
+
+    async def body():
+        double_on_loop(9).close()
+        made = asyncio.create_task(double_on_loop(3))
+        dropped = asyncio.create_task(double_on_loop(4))
+        dropped.cancel()
+        return [*await asyncio.gather(double_on_loop(1), double_on_loop(2)), await made]
+
+    assert run(body) == [2, 4, 6]
+    assert asyncio.run(double_on_loop(5)) == 10
+
+
+@pytest.mark.parametrize("decorate", [flow, task])
+def test_recursion_says_what_to_write(decorate):
+    """In place of a RecursionError from the depths of the engine."""
+
+    @decorate(retries=3)
+    def again():
+        return again()
+
+    with pytest.raises(UsageError, match=r"30 flows and tasks run inside each other; if it calls itself, write a loop"):
+        again()
