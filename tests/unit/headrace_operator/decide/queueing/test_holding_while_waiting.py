@@ -112,3 +112,13 @@ def test_a_retry_that_has_left_the_line_is_as_good_as_any_active_run(
     if leaves:
         board.withdraw(key("a"))
     assert granted(board.admit(NOON)) == through
+
+
+def test_a_retry_that_joins_others_lets_them_through_if_somebody_waits_for_it(board: Board) -> None:
+    """It stands in line behind one that holds nothing, and that one stood behind who waits for it."""
+    for name, holds in (("a", {"limits": DB}), ("c", {})):
+        board.hold(key(name), a_holding(name, **holds))
+    enrol(board, a_demand("b", **URGENT), a_demand("c", **RETRY))
+    assert granted(board.admit(NOON)) == []
+    enrol(board, a_demand("a", due=1, **RETRY))
+    assert granted(board.admit(NOON)) == ["c"]
