@@ -31,9 +31,9 @@ from headrace.api.concurrencylimit import (
     RateSpec,
     SlotHolder,
 )
-from headrace.api.conditions import Condition, ConditionType, Reason
+from headrace.api.conditions import ConditionType, Reason
 from headrace.slots import PodHolder, Rate, RunHolder, parse_holder
-from headrace_operator.decide.conditions import condition, with_condition
+from headrace_operator.decide.conditions import condition, stored, with_condition
 from headrace_operator.decide.leases import RateLease, Slot, milliseconds
 from headrace_operator.decide.snapshot import ConditionView
 
@@ -248,7 +248,7 @@ def _status(seen: LimitSnapshot, now: datetime) -> ConcurrencyLimitStatus:
         active=len(held),
         waiting=seen.waiting,
         holders=tuple(_told(slot) for slot in held[:MAX_HOLDERS_LISTED]),
-        conditions=tuple(_condition(view) for view in conditions),
+        conditions=tuple(stored(view) for view in conditions),
     )
 
 
@@ -290,16 +290,3 @@ def _readiness(seen: LimitSnapshot, held: int) -> tuple[Reason, str]:
             "more slots are held than spec.slots; nobody gets one until enough are given back, see status.holders",
         )
     return Reason.READY, "no more slots are held than there are"
-
-
-def _condition(view: ConditionView) -> Condition:
-    return Condition.model_validate(
-        {
-            "type": view.type,
-            "status": view.status,
-            "observedGeneration": view.observed_generation,
-            "lastTransitionTime": view.last_transition_time,
-            "reason": view.reason,
-            "message": view.message,
-        }
-    )

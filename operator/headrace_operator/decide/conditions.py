@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from headrace.api.conditions import ConditionType, Reason
+from headrace.api.conditions import Condition, ConditionType, Reason
 from headrace_operator.decide.snapshot import ConditionView
 
 MESSAGE_LIMIT = 1024
@@ -37,3 +37,15 @@ def find_condition(conditions: tuple[ConditionView, ...], type_: ConditionType) 
 def shortened(message: str) -> str:
     """The message, cut to what a status may hold."""
     return message if len(message) <= MESSAGE_LIMIT else message[: MESSAGE_LIMIT - 1] + "…"
+
+
+def stored(view: ConditionView) -> Condition:
+    """The condition as it stands in a status."""
+    return Condition(
+        type=view.type,
+        status="True" if view.status == "True" else "False" if view.status == "False" else "Unknown",
+        observed_generation=view.observed_generation,
+        last_transition_time=view.last_transition_time,
+        reason=view.reason,
+        message=view.message,
+    )

@@ -7,12 +7,11 @@ the same times again, and meets the runs that it made: their names derive from s
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from headrace.api.conditions import Condition, ConditionType, Phase, Reason
+from headrace.api.conditions import ConditionType, Phase, Reason
 from headrace.api.deployment import (
     MAX_ACTIVE_LISTED,
     ActiveRun,
@@ -25,7 +24,7 @@ from headrace.api.deployment import (
 )
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.circuit import CircuitDecision, advance, circuit_condition
-from headrace_operator.decide.conditions import condition, with_condition
+from headrace_operator.decide.conditions import condition, stored, with_condition
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.schedule import Owner, Plan, PlannedRun, plan
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey
@@ -215,7 +214,7 @@ def _status(
 ) -> DeploymentStatus:
     return DeploymentStatus(
         observed_generation=seen.generation,
-        conditions=tuple(_condition(condition) for condition in conditions),
+        conditions=tuple(stored(condition) for condition in conditions),
         active=seen.active[:MAX_ACTIVE_LISTED],
         active_count=seen.active_count,
         queued_count=seen.queued_count,
@@ -238,15 +237,3 @@ def _last_run(seen: DeploymentSnapshot) -> LastRun | None:
     if ended is None or (seen.last_known is not None and seen.last_known.time >= ended.finished_at):
         return seen.last_known
     return LastRun(name=ended.key.name, phase=Phase(ended.phase), reason=ended.reason or None, time=ended.finished_at)
-
-
-def _condition(view: ConditionView) -> Condition:
-    fields: Mapping[str, Any] = {
-        "type": view.type,
-        "status": view.status,
-        "observed_generation": view.observed_generation,
-        "last_transition_time": view.last_transition_time,
-        "reason": view.reason,
-        "message": view.message,
-    }
-    return Condition(**fields)

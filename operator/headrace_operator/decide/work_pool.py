@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from headrace.api.conditions import Condition, ConditionType, Reason
+from headrace.api.conditions import ConditionType, Reason
 from headrace.api.workpool import NodeCount, WorkPoolSpec, WorkPoolStatus
-from headrace_operator.decide.conditions import with_condition
+from headrace_operator.decide.conditions import stored, with_condition
 from headrace_operator.decide.placement import pool_of
 from headrace_operator.decide.quantities import Amounts, format_amount
 from headrace_operator.decide.snapshot import ConditionView
@@ -46,7 +46,7 @@ def pool_status(seen: PoolSnapshot, now: datetime) -> WorkPoolStatus:
         queued=seen.queued,
         requested={name: format_amount(name, amount) for name, amount in seen.requested[:MOST_RESOURCES]},
         nodes=seen.nodes,
-        conditions=tuple(_condition(view) for view in with_condition(seen.conditions, _ready(seen, now))),
+        conditions=tuple(stored(view) for view in with_condition(seen.conditions, _ready(seen, now))),
     )
 
 
@@ -76,16 +76,3 @@ def _advice(what: str, spec: WorkPoolSpec) -> str:
     labels = ",".join(f"{key}={value}" for key, value in sorted(spec.node_selector.items()))
     nodes = f"kubectl get nodes -l {labels}" if labels else "kubectl get nodes"
     return f"{what} with the labels of spec.nodeSelector; unless an autoscaler adds one, look at: {nodes}"
-
-
-def _condition(view: ConditionView) -> Condition:
-    return Condition.model_validate(
-        {
-            "type": view.type,
-            "status": view.status,
-            "observedGeneration": view.observed_generation,
-            "lastTransitionTime": view.last_transition_time,
-            "reason": view.reason,
-            "message": view.message,
-        }
-    )
