@@ -11,7 +11,7 @@ from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Context
 from headrace_operator.kube.resources import FLOWS
 from headrace_operator.manifests.patches import status_changes
-from headrace_operator.observe.cache import FlowRecord
+from headrace_operator.observe.records import FlowRecord
 from headrace_operator.observe.usage import lessons_of
 
 SETTLED_AFTER_S = 2.0

@@ -13,7 +13,7 @@ from headrace_operator.kube.resources import CONFIG_MAPS, CONTROLLER_REVISIONS, 
 from headrace_operator.manifests.patches import status_changes
 from headrace_operator.manifests.revision import code_config_map, controller_revision, revision_name, revision_of
 from headrace_operator.manifests.run_status import render_condition
-from headrace_operator.observe.cache import FlowRecord
+from headrace_operator.observe.records import FlowRecord
 
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:

@@ -11,9 +11,9 @@ from headrace_operator.decide.retention import Keep, retire
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.resources import FLOW_RUNS
-from headrace_operator.observe.cache import DeploymentRecord
 from headrace_operator.observe.history import Owner
 from headrace_operator.observe.intake import owner_of
+from headrace_operator.observe.records import DeploymentRecord
 
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:

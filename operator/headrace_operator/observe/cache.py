@@ -12,78 +12,17 @@ Three rules keep it true:
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from datetime import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
-from headrace.api.conditions import ConditionType
-from headrace.api.deployment import Circuit, DeploymentSpec
-from headrace.api.flow import FlowSpec, LearntSize
-from headrace_operator.decide.conditions import find_condition
 from headrace_operator.decide.run_status import is_back_in_line
-from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Place, Pod, Run, Turn
+from headrace_operator.decide.snapshot import ObjectKey, Place, Pod, Run, Turn
 from headrace_operator.observe.ledger import Ledger, Standing
 from headrace_operator.observe.nodes import NodeRecord
-from headrace_operator.observe.parse import instant
-from headrace_operator.observe.records import LimitRecord, NamespaceRecord, PoolRecord
+from headrace_operator.observe.records import DeploymentRecord, FlowRecord, LimitRecord, NamespaceRecord, PoolRecord
 
 REMEMBERED_GONE = 8192
-
-
-@dataclass(frozen=True, slots=True)
-class FlowRecord:
-    """
-    A Flow. `spec` is None and `problem` says why where it cannot be used; `revision` is the one that its status
-    tells, which exists as a ControllerRevision; `obj` is the object without managedFields.
-    """
-
-    key: ObjectKey
-    uid: str
-    version: int
-    generation: int
-    spec: FlowSpec | None
-    problem: str | None
-    revision: str | None
-    ready_generation: int | None
-    conditions: tuple[ConditionView, ...]
-    obj: dict[str, Any]
-    learnt: LearntSize | None = None
-
-    @property
-    def refusal(self) -> str | None:
-        """Why no run can be started from it, as its condition Ready tells; None if runs can."""
-        ready = find_condition(self.conditions, ConditionType.READY)
-        return ready.message if ready is not None and ready.status == "False" else None
-
-
-@dataclass(frozen=True, slots=True)
-class DeploymentRecord:
-    """
-    A Deployment. `spec` is None and `problem` says why where it cannot be used; `status` is as in the API, `circuit`
-    a part of it; `circuit_reset` is the annotation that closes the circuit.
-    """
-
-    key: ObjectKey
-    uid: str
-    version: int
-    generation: int
-    created: datetime
-    deleting: bool
-    spec: DeploymentSpec | None
-    problem: str | None
-    conditions: tuple[ConditionView, ...]
-    status: dict[str, Any]
-    circuit: Circuit | None = None
-    circuit_reset: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def scheduled_until(self) -> dict[str, datetime | None]:
-        """The last time that is noted as decided, by the schedule's name; None for a schedule without one yet."""
-        new: dict[str, datetime | None] = {schedule.name: None for schedule in self.spec.schedules} if self.spec else {}
-        noted = self.status.get("schedules") or ()
-        return new | {memory["name"]: instant(memory.get("lastScheduledTime")) for memory in noted}
 
 
 Record = FlowRecord | DeploymentRecord | Run | Pod | LimitRecord | PoolRecord | NamespaceRecord | NodeRecord

@@ -12,8 +12,9 @@ from headrace_operator.decide.circuit import circuit_limit
 from headrace_operator.decide.deployment import DeploymentSnapshot
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey
-from headrace_operator.observe.cache import Cache, DeploymentRecord
+from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.history import History, Owner
+from headrace_operator.observe.records import DeploymentRecord
 
 
 def circuit_allows(record: DeploymentRecord, history: History) -> int | None:

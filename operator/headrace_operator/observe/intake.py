@@ -11,11 +11,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
-from pydantic import ValidationError
-
-from headrace.api.deployment import Deployment, OnConflict
-from headrace.api.flow import Flow
-from headrace.api.keys import CIRCUIT_RESET_ANNOTATION
+from headrace.api.deployment import OnConflict
 from headrace_operator.decide.circuit import FAILURES
 from headrace_operator.decide.queueing.slots import run_holder
 from headrace_operator.decide.retention import FinishedRun
@@ -33,24 +29,23 @@ from headrace_operator.kube.resources import (
     WORK_POOLS,
     Resource,
 )
-from headrace_operator.observe.cache import Cache, DeploymentRecord, FlowRecord
+from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.claims import Claims
 from headrace_operator.observe.departures import Departure
 from headrace_operator.observe.gate import Gate
 from headrace_operator.observe.history import History, Owner
 from headrace_operator.observe.nodes import node_record
 from headrace_operator.observe.parse import (
-    EPOCH,
-    circuit_from,
-    conditions_from,
-    instant,
-    learnt_from,
-    object_key,
     pod_from,
     run_from,
-    version_of,
 )
-from headrace_operator.observe.records import limit_record, namespace_record, pool_record, tell
+from headrace_operator.observe.records import (
+    deployment_record,
+    flow_record,
+    limit_record,
+    namespace_record,
+    pool_record,
+)
 from headrace_operator.observe.slots import Slots
 from headrace_operator.observe.task_runs import TaskRuns
 from headrace_operator.observe.usage import sized_flow
@@ -407,53 +402,3 @@ class Intake:
 def owner_of(key: ObjectKey) -> Owner:
     """The owner that a RETENTION key names: an empty name is that of runs without a Deployment."""
     return Owner(key.namespace, key.name or None)
-
-
-def flow_record(obj: dict[str, Any]) -> FlowRecord:
-    """A Flow as it is held; one that breaks its model is held with its problem."""
-    obj["metadata"].pop("managedFields", None)
-    status = obj.get("status") or {}
-    spec, problem = None, None
-    try:
-        spec = Flow.model_validate(obj).spec
-    except ValidationError as error:
-        problem = tell(error)
-    return FlowRecord(
-        key=object_key(obj),
-        uid=obj["metadata"]["uid"],
-        version=version_of(obj),
-        generation=int(obj["metadata"].get("generation") or 0),
-        spec=spec,
-        problem=problem,
-        revision=status.get("revision"),
-        ready_generation=status.get("observedGeneration"),
-        conditions=conditions_from(status),
-        learnt=learnt_from(status),
-        obj=obj,
-    )
-
-
-def deployment_record(obj: dict[str, Any]) -> DeploymentRecord:
-    """A Deployment as it is held; one that breaks its model is held with its problem."""
-    metadata = obj["metadata"]
-    status = obj.get("status") or {}
-    spec, problem = None, None
-    try:
-        spec = Deployment.model_validate({**obj, "status": None}).spec
-    except ValidationError as error:
-        problem = tell(error)
-    return DeploymentRecord(
-        key=object_key(obj),
-        uid=metadata["uid"],
-        version=version_of(obj),
-        generation=int(metadata.get("generation") or 0),
-        created=instant(metadata.get("creationTimestamp")) or EPOCH,
-        deleting=metadata.get("deletionTimestamp") is not None,
-        spec=spec,
-        problem=problem,
-        conditions=conditions_from(status),
-        status=status,
-        circuit=circuit_from(status),
-        circuit_reset=(metadata.get("annotations") or {}).get(CIRCUIT_RESET_ANNOTATION),
-        labels=metadata.get("labels") or {},
-    )

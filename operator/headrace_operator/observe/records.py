@@ -1,18 +1,87 @@
-"""Cluster-scoped objects as they are held: WorkPools, ConcurrencyLimits and Namespaces."""
+"""Objects of ours as they are held, and the Namespaces that they are in; runs and pods are in decide/snapshot.py."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 
 from headrace.api import keys
 from headrace.api.concurrencylimit import ConcurrencyLimit, ConcurrencyLimitSpec
+from headrace.api.conditions import ConditionType
+from headrace.api.deployment import Circuit, Deployment, DeploymentSpec
+from headrace.api.flow import Flow, FlowSpec, LearntSize
+from headrace.api.keys import CIRCUIT_RESET_ANNOTATION
 from headrace.api.workpool import WorkPool, WorkPoolSpec
+from headrace_operator.decide.conditions import find_condition
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey
-from headrace_operator.observe.parse import conditions_from, object_key, version_of
+from headrace_operator.observe.parse import (
+    EPOCH,
+    circuit_from,
+    conditions_from,
+    instant,
+    learnt_from,
+    object_key,
+    version_of,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRecord:
+    """
+    A Flow. `spec` is None and `problem` says why where it cannot be used; `revision` is the one that its status
+    tells, which exists as a ControllerRevision; `obj` is the object without managedFields.
+    """
+
+    key: ObjectKey
+    uid: str
+    version: int
+    generation: int
+    spec: FlowSpec | None
+    problem: str | None
+    revision: str | None
+    ready_generation: int | None
+    conditions: tuple[ConditionView, ...]
+    obj: dict[str, Any]
+    learnt: LearntSize | None = None
+
+    @property
+    def refusal(self) -> str | None:
+        """Why no run can be started from it, as its condition Ready tells; None if runs can."""
+        ready = find_condition(self.conditions, ConditionType.READY)
+        return ready.message if ready is not None and ready.status == "False" else None
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentRecord:
+    """
+    A Deployment. `spec` is None and `problem` says why where it cannot be used; `status` is as in the API, `circuit`
+    a part of it; `circuit_reset` is the annotation that closes the circuit.
+    """
+
+    key: ObjectKey
+    uid: str
+    version: int
+    generation: int
+    created: datetime
+    deleting: bool
+    spec: DeploymentSpec | None
+    problem: str | None
+    conditions: tuple[ConditionView, ...]
+    status: dict[str, Any]
+    circuit: Circuit | None = None
+    circuit_reset: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def scheduled_until(self) -> dict[str, datetime | None]:
+        """The last time that is noted as decided, by the schedule's name; None for a schedule without one yet."""
+        new: dict[str, datetime | None] = {schedule.name: None for schedule in self.spec.schedules} if self.spec else {}
+        noted = self.status.get("schedules") or ()
+        return new | {memory["name"]: instant(memory.get("lastScheduledTime")) for memory in noted}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +129,56 @@ class NamespaceRecord:
     labels: Mapping[str, str]
     quota: int | None
     weight: float
+
+
+def flow_record(obj: dict[str, Any]) -> FlowRecord:
+    """A Flow as it is held; one that breaks its model is held with its problem."""
+    obj["metadata"].pop("managedFields", None)
+    status = obj.get("status") or {}
+    spec, problem = None, None
+    try:
+        spec = Flow.model_validate(obj).spec
+    except ValidationError as error:
+        problem = tell(error)
+    return FlowRecord(
+        key=object_key(obj),
+        uid=obj["metadata"]["uid"],
+        version=version_of(obj),
+        generation=int(obj["metadata"].get("generation") or 0),
+        spec=spec,
+        problem=problem,
+        revision=status.get("revision"),
+        ready_generation=status.get("observedGeneration"),
+        conditions=conditions_from(status),
+        learnt=learnt_from(status),
+        obj=obj,
+    )
+
+
+def deployment_record(obj: dict[str, Any]) -> DeploymentRecord:
+    """A Deployment as it is held; one that breaks its model is held with its problem."""
+    metadata = obj["metadata"]
+    status = obj.get("status") or {}
+    spec, problem = None, None
+    try:
+        spec = Deployment.model_validate({**obj, "status": None}).spec
+    except ValidationError as error:
+        problem = tell(error)
+    return DeploymentRecord(
+        key=object_key(obj),
+        uid=metadata["uid"],
+        version=version_of(obj),
+        generation=int(metadata.get("generation") or 0),
+        created=instant(metadata.get("creationTimestamp")) or EPOCH,
+        deleting=metadata.get("deletionTimestamp") is not None,
+        spec=spec,
+        problem=problem,
+        conditions=conditions_from(status),
+        status=status,
+        circuit=circuit_from(status),
+        circuit_reset=(metadata.get("annotations") or {}).get(CIRCUIT_RESET_ANNOTATION),
+        labels=metadata.get("labels") or {},
+    )
 
 
 def limit_record(obj: dict[str, Any]) -> LimitRecord:

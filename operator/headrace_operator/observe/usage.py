@@ -9,7 +9,8 @@ from headrace.api.flow import MAX_SAMPLES
 from headrace_operator.decide.autosize import FinishedUsage, Lesson, usage_of
 from headrace_operator.decide.sizing import base_resources, infrastructure_policy
 from headrace_operator.decide.snapshot import DeploymentView, ObjectKey, ResolvedFlow, Run
-from headrace_operator.observe.cache import Cache, FlowRecord
+from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.records import FlowRecord
 
 
 class Source(NamedTuple):

@@ -9,8 +9,8 @@ import pytest
 
 from headrace_operator.decide.snapshot import Place, Pod, Run, RunStatus, Turn
 from headrace_operator.observe.cache import REMEMBERED_GONE, Cache, Gone
-from headrace_operator.observe.intake import deployment_record, flow_record
 from headrace_operator.observe.parse import pod_from, run_from
+from headrace_operator.observe.records import deployment_record, flow_record
 from tests.builders import NOW, a_pod_object, ended, running
 from tests.unit.headrace_operator.observe import objects
 from tests.unit.headrace_operator.observe.objects import finished, key, under_way

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from headrace_operator.observe.intake import Intake, deployment_record, flow_record, owner_of
+from headrace_operator.observe.intake import Intake, owner_of
+from headrace_operator.observe.records import deployment_record, flow_record
 from tests.builders import NOW, a_pod_object, ended, running
 from tests.unit.headrace_operator.observe.objects import (
     Wakes,

@@ -9,8 +9,8 @@ import pytest
 
 from headrace.api.flow import MAX_SAMPLES
 from headrace_operator.decide.snapshot import Run
-from headrace_operator.observe.intake import deployment_record, flow_record
 from headrace_operator.observe.parse import run_from
+from headrace_operator.observe.records import deployment_record, flow_record
 from headrace_operator.observe.usage import Source, Usages, lessons_of, sized_flow
 from tests.builders import NAMESPACE, NOW, stamp
 from tests.unit.headrace_operator.observe.objects import an_intake, deployment, flow, key, metadata, run
