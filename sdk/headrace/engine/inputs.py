@@ -23,6 +23,9 @@ Replaced = Callable[[Any], Any]
 MARKED = frozenset((TaskFuture, FailureAllowed, Unmapped, Call))
 COLLECTIONS = frozenset((list, tuple, set, frozenset, dict, FutureList))
 
+HOLDERS = MARKED | COLLECTIONS
+"""Types of arguments that may be or hold a future: most calls have none."""
+
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
@@ -60,6 +63,8 @@ def inputs_of(label: str, arguments: Arguments, wait_for: Any) -> Inputs:
 
     Raises: UsageError: `wait_for` is something else than futures.
     """
+    if wait_for is None and HOLDERS.isdisjoint(map(type, (*arguments[0], *arguments[1].values()))):
+        return NOTHING
     found = [*_among(arguments[0]), *_among(arguments[1].values()), *_waited_for(label, wait_for)]
     if not found and not any(type(value) in MARKED for value in (*arguments[0], *arguments[1].values())):
         return NOTHING

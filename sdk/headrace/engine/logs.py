@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import sys
+import threading
 import time
 from collections.abc import Mapping, MutableMapping
 from typing import IO, Any, Final
@@ -21,6 +22,7 @@ LOGGER: Final = logging.getLogger("headrace.run")
 LEVEL_ENV: Final = "HEADRACE_LOG_LEVEL"
 FORMAT_ENV: Final = "HEADRACE_LOG_FORMAT"
 
+_TEMPLATE: Final = vars(LOGGER.makeRecord(LOGGER.name, logging.INFO, "", 0, "", (), None))
 _STANDARD: Final = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"))
 _RUN_KEYS: Final = ("event", "flow", "flow_run", "task", "task_run")
 _COLOURS: Final = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "31;1"}
@@ -28,9 +30,30 @@ _COLOURS: Final = {"debug": "2", "info": "36", "warning": "33", "error": "31", "
 
 def emit(level: int, run: Run, event: str, message: str, **facts: Any) -> None:
     """Writes one event of the engine; the caller has asked whether the level is wanted."""
-    record = LOGGER.makeRecord(LOGGER.name, level, "", 0, message, (), None)
+    record = _record(level, message)
     record.__dict__.update(run.fields, event=event, **facts)
     LOGGER.handle(record)
+
+
+def _record(level: int, message: str) -> logging.LogRecord:
+    """A record of ours. The standard one asks for much that no line tells, such as the source file."""
+    if logging.getLogRecordFactory() is not logging.LogRecord:
+        return LOGGER.makeRecord(LOGGER.name, level, "", 0, message, (), None)
+    record = logging.LogRecord.__new__(logging.LogRecord)
+    now_s = time.time()
+    record.__dict__.update(
+        _TEMPLATE,
+        levelno=level,
+        levelname=logging.getLevelName(level),
+        msg=message,
+        created=now_s,
+        msecs=now_s % 1 * 1000,
+        relativeCreated=_TEMPLATE["relativeCreated"] + (now_s - _TEMPLATE["created"]) * 1000,
+        process=os.getpid(),
+        thread=threading.get_ident(),
+        threadName=threading.current_thread().name,
+    )
+    return record
 
 
 def run_logger() -> RunLogger:
