@@ -18,7 +18,7 @@ from headrace.migration.cronlines import translated
 from headrace.migration.errors import MigrationError
 from headrace.migration.names import Names
 from headrace.migration.report import Migrated, Notes, Output
-from headrace.migration.yamlfiles import line_of, plain
+from headrace.migration.yamlfiles import line_of, plain, refuse_other_shapes
 
 SCHEDULE: Final = "cron"
 IN_FLOW: Final = ("image", "imagePullPolicy", "command", "args", "env", "envFrom", "resources")
@@ -76,14 +76,33 @@ def migrated(path: Path, documents: Sequence[Any], *, names: Names, namespace: s
         if kind != "CronJob":
             notes.left(line_of(document), f"kind {kind}", "only CronJobs are migrated; apply it as it is")
             continue
+        _refuse_shapes(document, notes)
         manifests += _both(Case(document, _name(document, notes), notes), names, namespace)
     output = Output(f"{path.stem}.headrace.yaml", tuple(manifests))
     return Migrated(str(path), "CronJobs", (output,) if manifests else (), tuple(notes.found))
 
 
+def _refuse_shapes(document: Mapping[str, Any], notes: Notes) -> None:
+    """Raises: MigrationError: a part of the CronJob that is read is no mapping or list."""
+    source = notes.source
+    refuse_other_shapes(document, {"metadata": "mapping", "spec": "mapping"}, source, "")
+    refuse_other_shapes(
+        document.get("metadata") or {}, dict.fromkeys(("labels", "annotations"), "mapping"), source, "metadata"
+    )
+    case = Case(document, "", notes)
+    for length in range(1, len(POD)):
+        refuse_other_shapes(case.at(*POD[:length]) or {}, {POD[length]: "mapping"}, source, ".".join(POD[:length]))
+    refuse_other_shapes(case.at(*JOB, "template") or {}, {"metadata": "mapping"}, source, "template")
+    refuse_other_shapes(case.at(*POD) or {}, {"containers": "list of mappings"}, source, ".".join(POD))
+    for container in case.at(*POD, "containers") or []:
+        refuse_other_shapes(container, {"resources": "mapping"}, source, "containers")
+        amounts = {"requests": "mapping", "limits": "mapping"}
+        refuse_other_shapes(container.get("resources") or {}, amounts, source, "resources")
+
+
 def _flat(documents: Sequence[Any]) -> Iterator[Any]:
     for document in documents:
-        if isinstance(document, Mapping) and document.get("kind") in {"List", "CronJobList"}:
+        if isinstance(document, Mapping) and document.get("kind") in ("List", "CronJobList"):
             yield from document.get("items") or []
         else:
             yield document
@@ -91,7 +110,7 @@ def _flat(documents: Sequence[Any]) -> Iterator[Any]:
 
 def _name(document: Mapping[str, Any], notes: Notes) -> str:
     metadata = document.get("metadata") or {}
-    name = metadata.get("name")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
     if not isinstance(name, str):
         problem = f"it is {shown(name)}, expected a name; write one"
         raise MigrationError(notes.source, line_of(document, "metadata"), "metadata.name", problem)
@@ -168,7 +187,7 @@ def _zone(case: Case, given: str) -> tuple[str, str]:
     else:
         text = "without timeZone it goes by the zone of kube-controller-manager; runs go by Etc/UTC unless timeZone says other"
         case.tell(case.notes.changed, ("spec", "schedule"), text)
-    return "" if zone in {None, "UTC", "Etc/UTC"} else str(zone), prefix[2] if prefix else given
+    return "" if zone in (None, "UTC", "Etc/UTC") else str(zone), prefix[2] if prefix else given
 
 
 def _every_s(line: str) -> int:

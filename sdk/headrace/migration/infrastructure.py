@@ -11,13 +11,21 @@ from headrace.api.keys import FLOW_CONTAINER
 from headrace.errors import shown
 from headrace.migration.names import dns_name
 from headrace.migration.report import Notes
-from headrace.migration.yamlfiles import line_of, plain
+from headrace.migration.yamlfiles import line_of, plain, refuse_other_shapes
 
 TEMPLATE = re.compile(r"\{\{\s*(.+?)\s*\}\}")
 SECRET = re.compile(r"^prefect\.blocks\.secret\.([\w-]+)")
 VARIABLE = re.compile(r"^(?:prefect\.variables\.|\$)([\w-]+)")
 VARIABLES_MAP = "variables"
 NODE_FIELDS = {"node_selector": "nodeSelector", "tolerations": "tolerations", "affinity": "affinity"}
+SHAPES = {
+    "resources": "mapping",
+    "labels": "mapping",
+    "annotations": "mapping",
+    "image_pull_secrets": "list",
+    "volumes": "list",
+    "volume_mounts": "list",
+}
 NEEDLESS = {
     "finished_job_ttl": "runs are kept as Deployment.spec.history says",
     "job_watch_timeout_seconds": "runs are watched until they end; Flow.spec.timeoutSeconds bounds an attempt",
@@ -62,6 +70,7 @@ class Variables:
 
 def infrastructure(variables: Variables) -> Infrastructure:
     """What the variables say; those without a counterpart become findings."""
+    refuse_other_shapes(variables.raw, SHAPES, variables.notes.source, variables.part)
     found = Infrastructure()
     for key, value in variables.raw.items():
         taker = _TAKERS.get(key) or (_resource if key in _RESOURCES else None)
@@ -100,6 +109,8 @@ def _namespace(found: Infrastructure, variables: Variables, key: str) -> None:
 
 def _env(found: Infrastructure, variables: Variables, key: str) -> None:
     raw = variables.raw[key]
+    if not isinstance(raw, Mapping):
+        refuse_other_shapes(variables.raw, {key: "list of mappings"}, variables.notes.source, variables.part)
     pairs = raw.items() if isinstance(raw, Mapping) else [(each.get("name"), each.get("value")) for each in raw]
     items = [
         _variable(str(name), value, variables) for name, value in pairs if not _is_of_prefect(str(name), variables)
@@ -162,7 +173,8 @@ def _resource(found: Infrastructure, variables: Variables, key: str) -> None:
 
 def _resources(found: Infrastructure, variables: Variables, key: str) -> None:
     raw = variables.raw[key]
-    for kind in raw.keys() & {"requests", "limits"}:
+    refuse_other_shapes(raw, {"requests": "mapping", "limits": "mapping"}, variables.notes.source, variables.part)
+    for kind in [each for each in ("requests", "limits") if raw.get(each)]:
         amounts = {name: _quantity(value) for name, value in raw[kind].items()}
         found.spec.setdefault("resources", {}).setdefault(kind, {}).update(amounts)
     for kind in raw.keys() - {"requests", "limits"}:

@@ -26,7 +26,7 @@ from headrace.migration.infrastructure import (
 from headrace.migration.names import Names, dns_name
 from headrace.migration.prefect_schedules import Written, schedules
 from headrace.migration.report import Notes
-from headrace.migration.yamlfiles import line_of, plain
+from headrace.migration.yamlfiles import line_of, plain, refuse_other_shapes
 from headrace.rendering import DESCRIPTION_ANNOTATION
 
 TAG_PREFIX: Final = "tag"
@@ -45,6 +45,15 @@ LEFT: Final = {
     "sla": "alert on late runs in your monitoring, by the metrics in docs/operations.md",
     "work_queue_name": "set spec.priority of the Deployment where one queue went before another",
     "global_concurrency_limit": "make a ConcurrencyLimit and name it in spec.limits of the Deployment",
+}
+SHAPES: Final = {
+    "tags": "list",
+    "parameters": "mapping",
+    "schedules": "list",
+    "work_pool": "mapping",
+    "concurrency_options": "mapping",
+    "build": "list of mappings",
+    "pull": "list of mappings",
 }
 TAKEN: Final = {
     "name", "entrypoint", "description", "tags", "parameters", "schedule", "schedules", "work_pool",
@@ -118,6 +127,8 @@ def deployments(
         namespace: Of deployments that name none.
     Raises: MigrationError: one has no name or entrypoint, or would be refused by the API server.
     """
+    for case in cases:
+        refuse_other_shapes(case.raw, SHAPES, case.notes.source, case.part)
     written = Stock(names)
     often = Counter(str(case.raw.get("name")) for case in cases)
     for case in cases:
@@ -189,6 +200,7 @@ def our_entrypoint(given: str) -> str:
 
 def _infrastructure(case: Case, images: Mapping[str, str]) -> Infrastructure:
     pool = case.raw.get("work_pool") or {}
+    refuse_other_shapes(pool, {"job_variables": "mapping"}, case.notes.source, f"{case.part}.work_pool")
     raw = pool.get("job_variables") or {}
     images = {**images, **built_images(case.raw.get("build") or [])}
     return infrastructure(Variables(raw, f"{case.part}.job_variables", case.notes, images, case.line("work_pool")))
@@ -330,7 +342,7 @@ def _pools(case: Case, found: Infrastructure, written: Stock) -> dict[str, Any] 
     if not pool:
         return None
     name = str(pool.get("name") or "default")
-    if pool.get("work_queue_name") not in {None, "default"}:
+    if pool.get("work_queue_name") not in (None, "default"):
         case.left("work_pool", f"work_queue_name {pool['work_queue_name']}: {LEFT['work_queue_name']}")
     if not found.nodes:
         case.changed("work_pool", f'"{name}" says nothing about nodes: runs go to any WorkPool; spec.pools names some')

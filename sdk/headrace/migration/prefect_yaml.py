@@ -11,7 +11,7 @@ from headrace.migration.errors import MigrationError
 from headrace.migration.names import Names
 from headrace.migration.prefect_deployments import Case, Code, built_images, deployments
 from headrace.migration.report import Migrated, Notes, Output
-from headrace.migration.yamlfiles import Lined, line_of
+from headrace.migration.yamlfiles import Lined, line_of, refuse_other_shapes
 
 NEEDLESS: Final = {
     "name": "a project has no name here; namespaces and folders group Flows",
@@ -33,6 +33,8 @@ def migrated(
     Raises: MigrationError: a deployment is broken, or would be refused by the API server.
     """
     notes = Notes(str(path))
+    shapes = {"deployments": "list", "build": "list of mappings", "pull": "list of mappings"}
+    refuse_other_shapes(document, shapes, notes.source, "")
     cases = [_case(each, index, document, notes) for index, each in enumerate(document["deployments"] or [])]
     manifests = deployments(
         cases,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from headrace.errors import shown
 from headrace.migration.errors import MigrationError
 
 MAP_TAG = "tag:yaml.org,2002:map"
@@ -49,6 +50,28 @@ def documents(text: str, path: Path) -> list[Any]:
 def line_of(value: Any, key: str = "", fallback: int = 0) -> int:
     """The line of a mapping's key; `fallback` for what is no mapping of a file."""
     return value.at(key) if isinstance(value, Lined) else fallback
+
+
+def refuse_other_shapes(raw: Mapping[str, Any], shapes: Mapping[str, str], source: str, part: str) -> None:
+    """
+    Checks fields of a mapping; an absent one and a null are right.
+
+    Args:
+        shapes: "mapping", "list" or "list of mappings" by the field's name.
+    Raises: MigrationError: a field is something else.
+    """
+    for key, shape in shapes.items():
+        value = raw.get(key)
+        if value is not None and not _SHAPES[shape](value):
+            problem = f"it is {shown(value)}, expected a {shape}; correct the source"
+            raise MigrationError(source, line_of(raw, key), f"{part}.{key}".removeprefix("."), problem)
+
+
+_SHAPES: Mapping[str, Callable[[Any], bool]] = {
+    "mapping": lambda value: isinstance(value, Mapping),
+    "list": lambda value: isinstance(value, list),
+    "list of mappings": lambda value: isinstance(value, list) and all(isinstance(each, Mapping) for each in value),
+}
 
 
 def plain(value: Any) -> Any:
