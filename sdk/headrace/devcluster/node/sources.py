@@ -50,7 +50,12 @@ class Sources:
             spec["audiences"] = [audience]
         body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec}
         path = f"/api/v1/namespaces/{self.namespace}/serviceaccounts/{account}/token"
-        answer = await self._patient("POST", path, f'failed to fetch token for serviceaccount "{account}"', body)
+        what = f'failed to fetch token for serviceaccount "{account}"'
+        try:
+            answer = await self._patient("POST", path, what, body)
+        except NotFound as error:  # the account is not made yet, or the API server has not heard of the new pod yet
+            msg = f"{what}: {error.message}"
+            raise MissingSource(msg) from error
         return str(answer["status"]["token"])
 
     async def _object(self, kind: str, plural: str, name: str, *, optional: bool) -> dict[str, Any] | None:
