@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Mapping
 
@@ -22,10 +23,13 @@ def main(names: list[str]) -> int:
     if unknown:
         print(f"no benchmark is called {', '.join(sorted(unknown))}; there are: {', '.join(BENCHMARKS)}")
         return 2
+    if len(names) == 1:
+        return BENCHMARKS[names[0]]()
     worst = 0
     for name in names or BENCHMARKS:
         print(f"\n== {name}", flush=True)
-        worst = max(worst, BENCHMARKS[name]())
+        # In a process of its own: what one leaves behind (handlers, warm caches) is not the next one's.
+        worst = max(worst, subprocess.run([sys.executable, "-m", "bench", name], check=False).returncode)
     return worst
 
 
