@@ -76,10 +76,6 @@ class Gate:
             parents=tuple(parent.key for parent in self._cache.parents_of(run)),
         )
 
-    def has_pools(self) -> bool:
-        """Whether there is any WorkPool."""
-        return bool(self._pools)
-
     def pool(self, name: str | None) -> Pool | None:
         """The WorkPool of this name, None where there is none."""
         return self._pools.get(name or "")

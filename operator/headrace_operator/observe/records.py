@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from headrace.api import keys
+from headrace.api.common import CustomResource
 from headrace.api.concurrencylimit import ConcurrencyLimit, ConcurrencyLimitSpec
 from headrace.api.conditions import ConditionType
 from headrace.api.deployment import Circuit, Deployment, DeploymentSpec
@@ -135,11 +136,7 @@ def flow_record(obj: dict[str, Any]) -> FlowRecord:
     """A Flow as it is held; one that breaks its model is held with its problem."""
     obj["metadata"].pop("managedFields", None)
     status = obj.get("status") or {}
-    spec, problem = None, None
-    try:
-        spec = Flow.model_validate(obj).spec
-    except ValidationError as error:
-        problem = tell(error)
+    spec, problem = _spec_of(Flow, obj)
     return FlowRecord(
         key=object_key(obj),
         uid=obj["metadata"]["uid"],
@@ -159,11 +156,7 @@ def deployment_record(obj: dict[str, Any]) -> DeploymentRecord:
     """A Deployment as it is held; one that breaks its model is held with its problem."""
     metadata = obj["metadata"]
     status = obj.get("status") or {}
-    spec, problem = None, None
-    try:
-        spec = Deployment.model_validate({**obj, "status": None}).spec
-    except ValidationError as error:
-        problem = tell(error)
+    spec, problem = _spec_of(Deployment, {**obj, "status": None})
     return DeploymentRecord(
         key=object_key(obj),
         uid=metadata["uid"],
@@ -184,11 +177,7 @@ def deployment_record(obj: dict[str, Any]) -> DeploymentRecord:
 def limit_record(obj: dict[str, Any]) -> LimitRecord:
     """A ConcurrencyLimit as it is held; one that breaks its model is held with its problem."""
     status = obj.get("status") or {}
-    spec, problem = None, None
-    try:
-        spec = ConcurrencyLimit.model_validate({**obj, "status": None}).spec
-    except ValidationError as error:
-        problem = tell(error)
+    spec, problem = _spec_of(ConcurrencyLimit, {**obj, "status": None})
     return LimitRecord(
         key=object_key(obj),
         uid=obj["metadata"]["uid"],
@@ -204,11 +193,7 @@ def limit_record(obj: dict[str, Any]) -> LimitRecord:
 def pool_record(obj: dict[str, Any]) -> PoolRecord:
     """A WorkPool as it is held; one that breaks its model is held with its problem."""
     status = obj.get("status") or {}
-    spec, problem = None, None
-    try:
-        spec = WorkPool.model_validate({**obj, "status": None}).spec
-    except ValidationError as error:
-        problem = tell(error)
+    spec, problem = _spec_of(WorkPool, {**obj, "status": None})
     return PoolRecord(
         key=object_key(obj),
         uid=obj["metadata"]["uid"],
@@ -236,6 +221,15 @@ def namespace_record(obj: dict[str, Any]) -> NamespaceRecord:
         quota=None if quota is None else int(quota),
         weight=weight or 1.0,
     )
+
+
+def _spec_of(model: type[CustomResource], obj: dict[str, Any]) -> tuple[Any, str | None]:
+    """The spec of an object, or None and why it cannot be used."""
+    try:
+        read: Any = model.model_validate(obj)
+    except ValidationError as error:
+        return None, tell(error)
+    return read.spec, None
 
 
 def _number(text: str | None) -> float | None:
