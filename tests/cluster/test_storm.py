@@ -198,7 +198,8 @@ async def test_nothing_is_exceeded_doubled_or_lost_in_a_storm(
     assert pods_per_run(requests) == {(run.team, run.name): run.attempts for run in runs}
     assert all_violations(requests, turmoil.wakings) == {}
     assert set(counts) == set(Fault)
-    assert turmoil.blows.total()  # how many and which: a quick machine is through before many have fallen
+    assert turmoil.blows.total()
+    assert turmoil.blows["leader killed"] or RUNS < 2000  # fewer are through before a leader falls for certain
 
 
 def pool_label(pool: str) -> str:
