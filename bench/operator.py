@@ -12,17 +12,15 @@ import asyncio
 import json
 import os
 import sys
-import tempfile
 import time
 from collections import Counter
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from bench.plane import on_a_plane
 from headrace.devcluster import plane
-from headrace.devcluster.binaries import provide_binaries
 from headrace.devcluster.crds import install_definitions
-from headrace.devcluster.progress import Silent
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
 from headrace_operator.wiring import LEADER_LEASE
@@ -144,14 +142,7 @@ async def _measure(started: plane.Plane, folder: Path) -> int:
 
 def main() -> int:
     """Prints the figures. Returns 1 if a budget is exceeded."""
-    binaries = provide_binaries(os.environ, Silent())
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        guard = plane.tie(folder)
-        try:
-            return asyncio.run(_measure(plane.start(folder, binaries, audit=True), folder))
-        finally:
-            guard.communicate()
+    return on_a_plane(_measure)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,7 @@ ends, and for each a new one joins the queue, so that N stays as it is. The work
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
-import tempfile
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
@@ -20,11 +18,10 @@ from statistics import median, quantiles
 from typing import Any
 
 from bench.operator import cpu_s
+from bench.plane import on_a_plane
 from headrace.api.keys import API_VERSION
 from headrace.devcluster import plane
-from headrace.devcluster.binaries import provide_binaries
 from headrace.devcluster.crds import install_definitions
-from headrace.devcluster.progress import Silent
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
 from tests.cluster.support.audit import read
@@ -174,14 +171,7 @@ async def _measure(started: plane.Plane, folder: Path) -> int:
 
 def main() -> int:
     """Prints the figures. Returns 1 if a budget is exceeded."""
-    binaries = provide_binaries(os.environ, Silent())
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        guard = plane.tie(folder)
-        try:
-            return asyncio.run(_measure(plane.start(folder, binaries, audit=True), folder))
-        finally:
-            guard.communicate()
+    return on_a_plane(_measure)
 
 
 if __name__ == "__main__":
