@@ -20,7 +20,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._reconciles = Counter(
             "headrace_reconciles_total",
-            "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize; outcome: done, stale, api_error, error.",
+            "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize, ConcurrencyLimit, WorkPool, Admission; outcome: done, stale, api_error, error.",
             ["kind", "outcome"],
             registry=registry,
         )
@@ -51,37 +51,29 @@ class Metrics:
             ["verb", "resource", "code"],
             registry=registry,
         )
-        self._circuit_open = Gauge(
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, registry=registry)
+
+        self._circuit_open = gauge(
             "headrace_circuit_open",
             "Deployments with a circuit breaker: 1 while it holds runs back, one try at a time included; 0 while it is closed.",
-            ["namespace", "deployment"],
-            registry=registry,
+            "namespace",
+            "deployment",
         )
-        self._limit_slots = Gauge(
+        self._limit_slots = gauge(
             "headrace_limit_slots",
             "Slots that the ConcurrencyLimit has by its spec; absent where it has a rate only.",
-            ["limit"],
-            registry=registry,
+            "limit",
         )
-        self._limit_held = Gauge(
-            "headrace_limit_slots_held", "Slots of the ConcurrencyLimit that are held.", ["limit"], registry=registry
+        self._limit_held = gauge("headrace_limit_slots_held", "Slots of the ConcurrencyLimit that are held.", "limit")
+        self._limit_waiting = gauge(
+            "headrace_limit_waiting_runs", "Runs that wait for the ConcurrencyLimit's slots or rate.", "limit"
         )
-        self._limit_waiting = Gauge(
-            "headrace_limit_waiting_runs",
-            "Runs that wait for the ConcurrencyLimit's slots or rate.",
-            ["limit"],
-            registry=registry,
-        )
-        self._pool_runs = Gauge(
-            "headrace_pool_runs", "Runs whose pods are in the WorkPool.", ["pool"], registry=registry
-        )
-        self._pool_queued = Gauge(
-            "headrace_pool_queued_runs", "Runs that wait for the WorkPool.", ["pool"], registry=registry
-        )
-        self._pool_nodes = Gauge(
-            "headrace_pool_nodes", "Nodes of the WorkPool. state: total, ready.", ["pool", "state"], registry=registry
-        )
-        self.queue_length = Gauge("headrace_workqueue_length", "Keys that wait for a worker.", registry=registry)
+        self._pool_runs = gauge("headrace_pool_runs", "Runs whose pods are in the WorkPool.", "pool")
+        self._pool_queued = gauge("headrace_pool_queued_runs", "Runs that wait for the WorkPool.", "pool")
+        self._pool_nodes = gauge("headrace_pool_nodes", "Nodes of the WorkPool. state: total, ready.", "pool", "state")
+        self.queue_length = gauge("headrace_workqueue_length", "Keys that wait for a worker.")
 
     def reconciled(self, kind: str, outcome: str, duration_s: float) -> None:
         """One reconcile is over."""
