@@ -21,10 +21,10 @@ from headrace.engine.ways import Arguments
 from headrace.errors import NoSuchResult, RemoteTaskFailed, ResultsError, UsageError
 from headrace.podapi import PodApi
 from headrace.remote import naming
-from headrace.remote.cargo import ARGUMENTS, VALUE, Cargo, Torn, opened, packed, raised
 from headrace.remote.flow_runs import Api, FlowRun, FlowRuns, Parent, manifest
 from headrace.remote.references import reference
 from headrace.results import Storage, open_storage
+from headrace.results.cargo import ARGUMENTS, VALUE, Cargo, Torn, opened, packed, raised
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,9 +17,9 @@ from headrace.engine.ways import Arguments, Way
 from headrace.entrypoints import load_task
 from headrace.errors import NoSuchResult, ResultsError, UsageError, shown
 from headrace.launch import Work
-from headrace.remote.cargo import VALUE, Cargo, Torn, opened, packed, packed_error
 from headrace.remote.naming import split
 from headrace.results import open_storage
+from headrace.results.cargo import VALUE, Cargo, Torn, opened, packed, packed_error
 from headrace.states import Cancelled, Ended, Failed, State, Succeeded
 
 FIELDS = ("name", "function", "input", "output")

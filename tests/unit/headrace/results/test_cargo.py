@@ -7,7 +7,7 @@ from datetime import date
 import pytest
 
 from headrace import UsageError
-from headrace.remote.cargo import VALUE, Cargo, Torn, opened, packed, packed_error, raised
+from headrace.results.cargo import VALUE, Cargo, Torn, opened, packed, packed_error, raised
 from tests.unit.headrace.remote.remote_flows import Odd, TakesMore
 
 
