@@ -7,8 +7,11 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from headrace.errors import NoSuchResult, ResultsError
+
+DRAFT: Final = ".draft"
 
 
 class Files:
@@ -24,20 +27,18 @@ class Files:
         Raises: ResultsError.
         """
         path = self._path(key)
-        with self._told(key):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-            try:
-                with draft.open("xb") as file:
-                    file.write(data)
-                    file.flush()
-                    os.fsync(file.fileno())
-                draft.replace(path)
-            except BaseException:
-                with suppress(OSError):
-                    draft.unlink()
-                raise
+        with self._told(key), _draft_of(path, data) as draft:
+            draft.replace(path)
             _sync_folder(path.parent)
+
+    def put_new(self, key: str, data: bytes) -> bool:
+        """As promised by Storage: the whole draft gets its name by link(), which never replaces. Raises: ResultsError."""
+        path = self._path(key)
+        with self._told(key):
+            if path.exists():
+                return False
+            with _draft_of(path, data) as draft:
+                return _linked(draft, path)
 
     def get(self, key: str) -> bytes:
         """As promised by Storage. Raises: NoSuchResult, ResultsError."""
@@ -53,6 +54,13 @@ class Files:
         """As promised by Storage. Raises: ResultsError."""
         with self._told(key):
             self._path(key).unlink(missing_ok=True)
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """As promised by Storage. Raises: ResultsError."""
+        with self._told(prefix or "."):
+            for folder, _, names in os.walk(self._path(prefix), onerror=_unless_gone):
+                below = Path(folder).relative_to(self._folder)
+                yield from ((below / name).as_posix() for name in names if not _is_draft(name))
 
     def _path(self, key: str) -> Path:
         path = self._folder / key
@@ -71,6 +79,42 @@ class Files:
                 f"{error.strerror or error}; check that the folder is mounted, and that the pod's user may write to it"
             )
             raise ResultsError(str(self._folder), key, why) from error
+
+
+@contextmanager
+def _draft_of(path: Path, data: bytes) -> Iterator[Path]:
+    """A file beside `path` with this content, brought to the disk; gone when the block ends, if it still has that name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}{DRAFT}")
+    try:
+        with draft.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield draft
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _linked(draft: Path, path: Path) -> bool:
+    """Whether `path` is now the draft, as nothing was there."""
+    try:
+        os.link(draft, path)
+    except FileExistsError:
+        # A server of network files may have done it, lost its answer, and met its own work when it was asked again.
+        if draft.stat().st_nlink < 2:
+            return False
+    _sync_folder(path.parent)
+    return True
+
+
+def _is_draft(name: str) -> bool:
+    return name.startswith(".") and name.endswith(DRAFT)
+
+
+def _unless_gone(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -41,6 +41,17 @@ class Objects:
         with self._told(key):
             self._store.put(key, data)
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        """As promised by Storage, by a conditional put, which S3, Google Cloud Storage and Azure Blob have. Raises: ResultsError."""
+        from obstore.exceptions import AlreadyExistsError  # noqa: PLC0415 - an extra, there by now
+
+        with self._told(key):
+            try:
+                self._store.put(key, data, mode="create")
+            except AlreadyExistsError:
+                return False
+            return True
+
     def get(self, key: str) -> bytes:
         """As promised by Storage. Raises: NoSuchResult, ResultsError."""
         with self._told(key):
@@ -62,6 +73,12 @@ class Objects:
                 self._store.delete(key)
         except NoSuchResult:
             return
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """As promised by Storage. Raises: ResultsError."""
+        with self._told(prefix):
+            for some in self._store.list(prefix or None):
+                yield from (each["path"] for each in some)
 
     @contextmanager
     def _told(self, key: str) -> Iterator[None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final, Protocol
 from urllib.parse import unquote, urlsplit
@@ -22,6 +23,13 @@ class Storage(Protocol):
     def put(self, key: str, data: bytes) -> None:
         """Stores it whole or not at all; what was there is replaced."""
 
+    def put_new(self, key: str, data: bytes) -> bool:
+        """
+        Stores it if nothing is there, whole or not at all. Returns whether it did.
+
+        Of several processes, on several machines, that put one key at once, exactly one is told so.
+        """
+
     def get(self, key: str) -> bytes:
         """What was put there. Raises: NoSuchResult."""
 
@@ -30,6 +38,14 @@ class Storage(Protocol):
 
     def delete(self, key: str) -> None:
         """Takes it away; that nothing is there is success."""
+
+    def list(self, prefix: str = "") -> Iterator[str]:
+        """
+        All keys below the folder `prefix`, however deep, in no order; all there are for "".
+
+        "run" is the folder of "run/output", not that of "run-2/output". What others put or delete meanwhile may be
+        among them or not.
+        """
 
 
 def open_storage(url: str) -> Storage:

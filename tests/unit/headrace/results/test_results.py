@@ -1,6 +1,8 @@
 """Storages: what was put is there, whole; what goes wrong is told with place and key."""
 
+import os
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -41,6 +43,76 @@ def test_what_was_deleted_is_gone(storage):
     storage.put("output", b"one")
     storage.delete("output")
     assert not storage.exists("output")
+
+
+def test_what_is_new_is_put_once(storage):
+    """What is there stays; once it is deleted, the next one is new."""
+    assert storage.put_new("run/output", b"one")
+    assert not storage.put_new("run/output", b"two")
+    assert storage.get("run/output") == b"one"
+    storage.delete("run/output")
+    assert storage.put_new("run/output", b"three")
+    assert storage.get("run/output") == b"three"
+
+
+def test_of_many_at_once_one_is_new(storage):
+    """And what is read is what it put."""
+    with ThreadPoolExecutor(8) as threads:
+        data = [bytes([each]) * 100_000 for each in range(32)]
+        new = list(threads.map(lambda each: storage.put_new("run/output", each), data))
+    assert new.count(True) == 1
+    assert storage.get("run/output") == data[new.index(True)]
+
+
+@pytest.mark.parametrize(
+    ("prefix", "keys"),
+    [
+        ("", {"run/a", "run/deep/b", "run-2/a", "top"}),
+        ("run", {"run/a", "run/deep/b"}),
+        ("run/deep", {"run/deep/b"}),
+        ("ru", set()),
+        ("none/such", set()),
+    ],
+)
+def test_keys_are_listed_by_folder(storage, prefix, keys):
+    """Whole names of folders, however deep; a folder that is not there is empty."""
+    for key in ("run/a", "run/deep/b", "run-2/a", "top"):
+        storage.put(key, b"")
+    found = list(storage.list(prefix))
+    assert set(found) == keys
+    assert len(found) == len(keys)
+
+
+def test_a_folder_without_links_is_told(tmp_path, monkeypatch):
+    """Some file systems of networks have none."""
+
+    def refuse(*_):
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("os.link", refuse)
+    with pytest.raises(ResultsError, match="Operation not supported"):
+        open_storage(f"file://{tmp_path}").put_new("output", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_link_whose_answer_was_lost_is_made(tmp_path, monkeypatch):
+    """A server of network files may do it twice, and then say that it is there."""
+    link = os.link
+
+    def linked(source, target):
+        link(source, target)
+        raise FileExistsError(17, "File exists")
+
+    monkeypatch.setattr("os.link", linked)
+    assert open_storage(f"file://{tmp_path}").put_new("output", b"one")
+
+
+def test_a_draft_is_not_listed(tmp_path):
+    """Such as a process leaves that is killed."""
+    storage = open_storage(f"file://{tmp_path}")
+    storage.put("output", b"one")
+    (tmp_path / ".output.0a1b2c3d.draft").write_bytes(b"o")
+    assert list(storage.list()) == ["output"]
 
 
 def test_a_file_is_never_seen_in_part(tmp_path, monkeypatch):
