@@ -26,6 +26,7 @@ from headrace.engine.scope import CURRENT, FlowRun, Run, TaskRun, current_flow_r
 from headrace.engine.session import current_session
 from headrace.engine.transitions import after_error
 from headrace.engine.turns import carry_out, entitle
+from headrace.engine.watching import inside_both
 from headrace.engine.ways import BLOCKING, ON_LOOP, Arguments, Way, is_cancellation, run_to_end
 from headrace.engine.workers import STOP_GRACE_S
 from headrace.errors import TimedOut, UsageError
@@ -182,7 +183,7 @@ async def _one_attempt(run: Run, arguments: Arguments, way: Way, attempt: int) -
     of = run.description
     token = CURRENT.set(run)
     try:
-        with _prints(run):
+        with _surroundings(run):
             async with nullcontext() if of.timeout_s is None else way.limit(of.timeout_s, _what(run)):
                 data = await way.call(of.function, arguments)
                 if isinstance(run, FlowRun):
@@ -209,9 +210,11 @@ def _in_thread(inputs: Inputs, arguments: Arguments, way: Way, open_run: OpenRun
     return asyncio.run(_after(inputs, arguments, way, open_run))
 
 
-def _prints(run: Run) -> AbstractContextManager[None]:
+def _surroundings(run: Run) -> AbstractContextManager[object]:
+    """What is around the function of a run: its prints become log lines, and who watches has a block of its own."""
     wanted = run.description.log_prints
-    return nullcontext() if wanted is None else printing_to_log(wanted=wanted)
+    prints = nullcontext() if wanted is None else printing_to_log(wanted=wanted)
+    return prints if run.watch is None else inside_both(run.watch.inside(run), prints)
 
 
 async def _wait_for_submitted(run: FlowRun, way: Way) -> None:

@@ -25,6 +25,8 @@ OUTCOMES: Final = {
 def started(run: Run, *, again: bool) -> None:
     """Tells that an attempt begins."""
     logs.prepare()
+    if run.watch is not None:
+        run.watch.began(run)
     if isinstance(run, TaskRun) and run.flow_run and not again:
         run.flow_run.tally.started()
     if logs.LOGGER.isEnabledFor(logging.INFO):
@@ -44,6 +46,8 @@ def not_started(run: Run, state: State[Any]) -> None:
 
 def ended(run: Run, state: State[Any], *, attempt: int, duration_s: float) -> None:
     """Tells how an attempt ended, and counts the task run if that was its last."""
+    if run.watch is not None:
+        run.watch.ended(run, state)
     if isinstance(run, TaskRun) and run.flow_run and state.is_final():
         run.flow_run.tally.ended(run.name, state, attempts=attempt)
     word, level = OUTCOMES[shown_as(run, state)]

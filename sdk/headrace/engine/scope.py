@@ -12,6 +12,7 @@ from typing import Any
 from headrace.engine.description import Description
 from headrace.engine.session import Session, Tally, current_session
 from headrace.engine.tags import TAGS
+from headrace.engine.watching import Watch, watch_asked_for
 from headrace.engine.workers import Workers
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -21,7 +22,7 @@ NO_ARGUMENTS: Arguments = ((), {})
 class _Attempt:
     """What an attempt of a flow run and one of a task run have in common."""
 
-    __slots__ = ("arguments", "attempt", "depth", "description", "fields", "name", "tags", "title")
+    __slots__ = ("arguments", "attempt", "depth", "description", "fields", "name", "tags", "title", "watch")
 
     def __init__(self, description: Description, name: str, parent: FlowRun | None, attempt: int) -> None:
         self.description = description
@@ -39,6 +40,7 @@ class _Attempt:
         around: tuple[str, ...] = parent.tags if parent else ()
         tags = (*around, *TAGS.get(), *description.tags)
         self.tags: tuple[str, ...] = tuple(dict.fromkeys(tags)) if tags else tags
+        self.watch: Watch | None = parent.watch if parent else watch_asked_for()
 
     @property
     def parameters(self) -> Mapping[str, Any]:
