@@ -197,7 +197,7 @@ class Operator:
         return feed, Stream(self._client, resource.path(namespace), selectors, feed)
 
     async def _read_history(self) -> None:
-        """Finished runs, once, a page at a time, while the work goes on: only retention waits for them."""
+        """Finished runs, once, a page at a time, while the work goes on: retention and circuit breakers wait for them."""
         path = FLOW_RUNS.path(self._settings.namespace)
         count = 0
         while True:

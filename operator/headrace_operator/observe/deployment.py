@@ -31,8 +31,15 @@ def circuit_allows(record: DeploymentRecord, history: History) -> int | None:
     )
 
 
+def awaits_history(record: DeploymentRecord, history: History) -> bool:
+    """Whether its circuit may have to open for runs that ended before the start, which are not read yet."""
+    return record.spec is not None and record.spec.circuit_breaker is not None and not history.is_complete
+
+
 def runs_allowed(record: DeploymentRecord, history: History) -> int | None:
     """How many runs of the Deployment may be active, by its concurrency and its circuit breaker; None for any number."""
+    if awaits_history(record, history):
+        return 0
     concurrency = record.spec.concurrency if record.spec else None
     bounds = [concurrency.limit if concurrency else None, circuit_allows(record, history)]
     return min((bound for bound in bounds if bound is not None), default=None)

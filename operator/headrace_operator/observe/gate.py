@@ -27,7 +27,7 @@ from headrace_operator.decide.run_status import gives_way
 from headrace_operator.decide.settle import is_live
 from headrace_operator.decide.snapshot import Blocked, ObjectKey, Placement, Run, Snapshot, Turn, Unresolved
 from headrace_operator.observe.cache import Cache
-from headrace_operator.observe.deployment import runs_allowed
+from headrace_operator.observe.deployment import awaits_history, runs_allowed
 from headrace_operator.observe.history import History
 from headrace_operator.observe.records import LimitRecord, PoolRecord
 from headrace_operator.observe.slots import Slots
@@ -37,6 +37,10 @@ V = TypeVar("V")
 
 IN_LINE = Blocked(Reason.WAITING_FOR_SLOT, "waits for its turn")
 """What is told before the first pass has said more."""
+AWAITS_HISTORY = Blocked(
+    Reason.WAITING_FOR_SLOT,
+    "waits until the ends of its deployment's earlier runs are read, which its circuit breaker counts",
+)
 NOT_MADE = "slots without a Lease"
 """Holds them on the board."""
 
@@ -186,7 +190,13 @@ class Gate:
             self.board.drop_deployment(key)
         else:
             wait = circuit_wait(record.circuit)
-            why = Blocked(*wait) if wait is not None else None
+            why = (
+                Blocked(*wait)
+                if wait is not None
+                else AWAITS_HISTORY
+                if awaits_history(record, self._history)
+                else None
+            )
             self.board.set_deployment(key, runs_allowed(record, self._history), why=why)
         self._pass_soon()
 

@@ -12,6 +12,7 @@ from headrace_operator.kube.resources import FLOW_RUNS
 from headrace_operator.observe.deployment import circuit_allows, observe_deployment, runs_allowed
 from headrace_operator.observe.flow_run import RunObserver
 from headrace_operator.observe.intake import Intake
+from headrace_operator.observe.parse import run_from
 from headrace_operator.observe.revisions import Revisions
 from tests.builders import NOW, stamp
 from tests.fake_cluster import FakeCluster
@@ -64,6 +65,7 @@ class TestHold:
 
     def test_a_failure_that_is_not_counted_holds_the_door(self, world: World) -> None:
         """It is counted at once; afterwards the status says what holds."""
+        world.intake.history_listed()
         assert world.allowed() is None
         assert runs_allowed(world.intake.cache.deployments[DAILY], world.intake.history) == 5
         world.intake.run_seen(run(2, name="r1", status=finished("Failed")))
@@ -76,6 +78,24 @@ class TestHold:
             deployment(3, status=circuit("HalfOpen", retryAt=LATER, counted=["r1-uid"]), **BREAKER)
         )
         assert world.allowed() == 1
+
+    def test_a_new_leader_holds_it_until_it_has_read_the_ends_of_before(self, world: World) -> None:
+        """One that its predecessor did not count may open the circuit; skipping runs waits for that too."""
+        world.intake, world.wakes = an_intake()
+        history = world.intake.history
+        world.intake.deployment_seen(deployment(status=circuit("Closed"), **BREAKER, concurrency={"limit": 5}))
+        record = world.intake.cache.deployments[DAILY]
+        assert (runs_allowed(record, history), world.allowed()) == (0, None)
+        world.intake.finished_run_listed(run_from(run(name="r1", status=finished("Failed"))))
+        world.intake.history_listed()
+        assert (runs_allowed(record, history), world.allowed()) == (0, 0)
+        assert "Deployment daily" in world.wakes.told()
+
+    def test_one_without_a_breaker_waits_for_no_history(self) -> None:
+        """A start among 100,000 finished runs holds nothing up."""
+        intake, _ = an_intake()
+        intake.deployment_seen(deployment(concurrency={"limit": 5}))
+        assert runs_allowed(intake.cache.deployments[DAILY], intake.history) == 5
 
     def test_a_success_holds_nothing_and_is_gathered_with_others(self, world: World) -> None:
         """Its count can wait."""
