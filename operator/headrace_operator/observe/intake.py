@@ -329,9 +329,9 @@ class Intake:
             if record.spec is not None and record.spec.autosize is not None:
                 self._waker.add(WorkKey(Kind.AUTOSIZE, flow))
         self._wake_runs([key for key, run in self.cache.runs.items() if run.idempotency_key is not None])
-        for deployment, record in self.cache.deployments.items():
-            if record.spec is not None and record.spec.circuit_breaker is not None:
-                self.gate.deployment_changed(deployment)
+        for key, deployment in self.cache.deployments.items():
+            if deployment.spec is not None and deployment.spec.circuit_breaker is not None:
+                self.gate.deployment_changed(key)
         for owner in self.history.owners():
             self._waker.add(WorkKey(Kind.RETENTION, ObjectKey(owner.namespace, owner.deployment or "")))
             if owner.deployment:
