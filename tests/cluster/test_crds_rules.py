@@ -32,6 +32,7 @@ TASK = {
     "input": "file:///results/in",
     "output": "file:///results/out",
 }
+STARTED_BY = {"name": "etl", "uid": "u", "root": "etl"}
 CODE = {"inline": {"files": {"etl.py": "def main(): ..."}}}
 RUN = {
     "flowRef": {"name": "etl"},
@@ -99,6 +100,12 @@ def selecting(**requirement: Any) -> dict[str, Any]:
 
 
 BROKEN = {
+    "an input for a no": Case(
+        "FlowRun",
+        {"answers": [{"name": "deploy", "decision": "Reject", "input": {}}]},
+        "spec.answers[0]",
+        "input: allowed only with the decision Approve",
+    ),
     "a flow with a long name": Case(
         "Flow", {}, "", "metadata.name: at most 50 characters, as the names of revisions derive from it", "f" * 51
     ),
@@ -234,6 +241,12 @@ BROKEN = {
         "spec",
         "task: allowed only with flowRef",
     ),
+    "a run that ends with one of another namespace": Case(
+        "FlowRun",
+        {"startedBy": {**STARTED_BY, "namespace": "team-b", "onEnd": "Cancel"}},
+        "spec.startedBy",
+        "onEnd: Cancel is allowed only where the run that started this one is in the same namespace",
+    ),
     "a task's pools by name and by label": Case(
         "FlowRun", {"task": {**TASK, "pools": {"names": ["a"], "selector": {}}}}, "spec.task.pools", NAMES_OR_SELECTOR
     ),
@@ -321,11 +334,31 @@ CHANGED = {
         "idempotencyKey: cannot be changed after creation; create a new FlowRun",
     ),
     "a task": Case("FlowRun", {"task": TASK}, "spec", "task: cannot be changed after creation; create a new FlowRun"),
+    "a run that started it": Case(
+        "FlowRun",
+        {"startedBy": STARTED_BY},
+        "spec",
+        "startedBy: cannot be changed after creation; create a new FlowRun",
+    ),
     "cancellation taken back": Case(
         "FlowRun", {"cancel": False}, "spec.cancel", "cancel: cannot be taken back; create a new FlowRun"
     ),
     "cancellation left out": Case(
         "FlowRun", {"cancel": None}, "spec.cancel", "cancel: cannot be taken back; create a new FlowRun"
+    ),
+}
+ANSWER = {"name": "deploy", "decision": "Approve", "input": {"replicas": 3}}
+ANSWER_THAT_COUNTS = "spec.answers: the answer to a pause that is over (status.answers) cannot be changed"
+ANSWERED = {
+    "another input": Case(
+        "FlowRun", {"answers": [{**ANSWER, "input": {"replicas": 4}}]}, "", ANSWER_THAT_COUNTS
+    ),
+    "another decision": Case(
+        "FlowRun", {"answers": [{"name": "deploy", "decision": "Reject"}]}, "", ANSWER_THAT_COUNTS
+    ),
+    "no answer": Case("FlowRun", {"answers": None}, "", ANSWER_THAT_COUNTS),
+    "an answer to a pause that timed out": Case(
+        "FlowRun", {"answers": [ANSWER, {"name": "late", "decision": "Approve"}]}, "", ANSWER_THAT_COUNTS
     ),
 }
 OTHER_DEPLOYMENT = Case(
@@ -416,6 +449,18 @@ LIMITS = {
     "a rate of nothing": ("ConcurrencyLimit", {"rate": {"count": 0}}, "spec.rate.count"),
     "a lease too short to be renewed": ("ConcurrencyLimit", {"leaseDurationSeconds": 4}, "spec.leaseDurationSeconds"),
     "cancel in words": ("FlowRun", {"cancel": "yes"}, "spec.cancel"),
+    "an answer of no decision": ("FlowRun", {"answers": [{"name": "deploy"}]}, "spec.answers[0].decision"),
+    "an answer in between": (
+        "FlowRun",
+        {"answers": [{"name": "deploy", "decision": "Perhaps"}]},
+        "spec.answers[0].decision",
+    ),
+    "two answers to one pause": ("FlowRun", {"answers": [ANSWER, ANSWER]}, "spec.answers[1]"),
+    "an answer to a pause without a name": (
+        "FlowRun",
+        {"answers": [{"name": "", "decision": "Reject"}]},
+        "spec.answers[0].name",
+    ),
 }
 
 
@@ -464,6 +509,39 @@ async def test_a_run_refuses(client, namespace, case):
 
 def shown(case: Case) -> str:
     return "false: " if "cancel" in case.spec else ""
+
+
+async def an_answered_run(client, namespace: str) -> str:
+    """The path of a run whose pause "deploy" was answered, and whose pause "late" was not in time."""
+    await client.create(collection("FlowRun", namespace), an_object("FlowRun", {"answers": [ANSWER]}))
+    path = collection("FlowRun", namespace) + "/etl"
+    times = {"since": "2026-01-01T00:00:00Z", "at": "2026-01-01T00:01:00Z"}
+    over = [
+        {"name": "deploy", "decision": "Approve", "input": {"replicas": 3}, **times},
+        {"name": "late", "decision": "TimedOut", **times},
+    ]
+    await client.patch(f"{path}/status", {"status": {"phase": "Running", "answers": over}})
+    return path
+
+
+@pytest.mark.parametrize("case", ANSWERED.values(), ids=ANSWERED)
+async def test_an_answer_that_counts_stays(client, namespace, case):
+    await an_answered_run(client, namespace)
+
+    told = await change_refused(client, namespace, case.spec)
+
+    assert told.endswith(case.message)
+
+
+async def test_an_answer_that_does_not_count_yet_may_be_mended(client, namespace):
+    path = await an_answered_run(client, namespace)
+
+    for replicas in ("many", 3):
+        answers = [ANSWER, {"name": "next", "decision": "Approve", "input": {"replicas": replicas}}]
+        await client.patch(path, {"spec": {"answers": answers}})
+    await client.patch(path, {"spec": {"answers": [ANSWER]}})
+
+    assert (await client.get(path))["spec"]["answers"] == [ANSWER]
 
 
 async def test_a_run_of_a_deployment_refuses_another_deployment(client, namespace):
@@ -520,6 +598,6 @@ def test_every_rule_of_the_definitions_is_broken_here():
         for crd in custom_resource_definitions()
         for found in declared(crd["spec"]["names"]["kind"], crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
     }
-    broken = [*BROKEN.values(), *CHANGED.values(), OTHER_DEPLOYMENT]
+    broken = [*BROKEN.values(), *CHANGED.values(), *ANSWERED.values(), OTHER_DEPLOYMENT]
 
     assert {(case.kind, case.message) for case in broken} == rules

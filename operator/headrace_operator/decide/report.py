@@ -8,19 +8,25 @@ report at all is no error. What comes out can be written to a status as it is.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from math import isfinite
 from typing import Any
 
+from headrace.api.flowrun import PAUSE_NAME, PauseKind
+
 VERSION = 1
-STATES = frozenset({"Succeeded", "Failed", "Cancelled", "Retrying"})
-TASK_COUNTS = ("total", "succeeded", "failed", "cached", "retried")
+STATES = frozenset({"Succeeded", "Failed", "Cancelled", "Retrying", "Paused"})
+TASK_COUNTS = ("total", "succeeded", "failed", "cached", "retried", "subflows")
 
 SIZE_LIMIT = 64 * 1024
 """More than any container runtime passes on; longer text is not read as JSON."""
 RESULT_LIMIT = 1024
 """Bytes of JSON that `status.result.value` takes."""
+URL_LIMIT = 2048
+"""Characters that `status.result.url` takes."""
 TEXT_LIMIT = 600
 """Of a message or a log's tail, so that the sentence around it fits into a condition."""
 MAX_COUNT = 2**31 - 1
@@ -28,6 +34,31 @@ MAX_BYTES = 2**62
 MAX_SECONDS = 7 * 24 * 3600.0
 """Longest delay that a flow can ask for: a week, as in the retry policies."""
 INT64_DIGITS = 18
+SCHEMA_LIMIT = 2560
+"""Bytes of JSON that `status.pause.schema` takes; the SDK sends 2,048 at most."""
+MAX_WAIT_SECONDS = 10 * 366 * 24 * 3600.0
+MAX_PAUSE_NAME = 63
+
+
+@dataclass(frozen=True, slots=True)
+class PauseReport:
+    """
+    What a flow pauses for.
+
+    Args:
+        schema: Of the input that it asks for; None: none.
+        timeout_s: How long an approval is waited for, from the end of the attempt. None: without end.
+        until: When a sleep is over.
+        problem: Why the flow cannot use the answer that it was given. None: it was given none.
+    """
+
+    kind: PauseKind
+    name: str
+    message: str = ""
+    schema: Mapping[str, Any] | None = None
+    timeout_s: float | None = None
+    until: datetime | None = None
+    problem: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,18 +70,24 @@ class Report:
         state: One of STATES.
         reason: CamelCase, such as "TimedOut".
         result: What the flow returned, None also where it returned None, or more than RESULT_LIMIT.
+        result_url: Where a larger result is stored.
+        result_omitted: There was a larger one, and it was not stored.
         tasks: Counts by the names in TASK_COUNTS.
         usage: `cpuSeconds` and `maxMemoryBytes`.
         retry_delay_seconds: How long the flow asks to wait before the next attempt.
+        pause: What it waits for, where `state` is "Paused"; None also where that cannot be understood.
     """
 
     state: str
     reason: str | None = None
     message: str = ""
     result: Any = None
+    result_url: str | None = None
+    result_omitted: bool = False
     tasks: Mapping[str, int] | None = None
     usage: Mapping[str, float] | None = None
     retry_delay_seconds: float | None = None
+    pause: PauseReport | None = None
 
 
 def parse_report(text: str | None) -> Report | None:
@@ -64,9 +101,12 @@ def parse_report(text: str | None) -> Report | None:
         reason=_word(fields.get("reason")),
         message=one_line(fields.get("message")),
         result=_result(fields.get("result")),
+        result_url=_url(fields.get("resultUrl")),
+        result_omitted=fields.get("resultOmitted") is True,
         tasks=_tasks(fields.get("tasks")),
         usage=_usage(fields.get("usage")),
         retry_delay_seconds=_number(fields.get("retryDelaySeconds"), MAX_SECONDS),
+        pause=_pause(fields.get("pause")) if state == "Paused" else None,
     )
 
 
@@ -127,11 +167,48 @@ def _result(value: object) -> object:
     return value if size <= RESULT_LIMIT else None
 
 
+def _url(value: object) -> str | None:
+    is_one = isinstance(value, str) and value.isprintable() and 0 < value.find("://") < len(value) <= URL_LIMIT
+    return str(value) if is_one else None
+
+
 def _tasks(value: object) -> Mapping[str, int] | None:
     if not isinstance(value, dict):
         return None
     counts = {name: _count(value.get(name), MAX_COUNT) for name in TASK_COUNTS}
     return {name: count for name, count in counts.items() if count is not None} or None
+
+
+def _pause(value: object) -> PauseReport | None:
+    fields = value if isinstance(value, dict) else {}
+    kind, name, until = fields.get("kind"), fields.get("name"), _instant(fields.get("until"))
+    if not isinstance(name, str) or len(name) > MAX_PAUSE_NAME or not re.fullmatch(PAUSE_NAME, name):
+        return None
+    if kind not in tuple(PauseKind) or (kind == PauseKind.SLEEP and until is None):
+        return None
+    return PauseReport(
+        kind=PauseKind(kind),
+        name=name,
+        message=one_line(fields.get("message")),
+        schema=_schema(fields.get("schema")),
+        timeout_s=_number(fields.get("timeoutSeconds"), MAX_WAIT_SECONDS),
+        until=until if kind == PauseKind.SLEEP else None,
+        problem=one_line(fields.get("problem")) or None,
+    )
+
+
+def _instant(value: object) -> datetime | None:
+    try:
+        found = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return found if found is not None and found.tzinfo is not None else None
+
+
+def _schema(value: object) -> Mapping[str, Any] | None:
+    if not isinstance(value, dict):
+        return None
+    return value if len(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace")) <= SCHEMA_LIMIT else None
 
 
 def _usage(value: object) -> Mapping[str, float] | None:

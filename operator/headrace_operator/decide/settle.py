@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Any
 
 from headrace.api.common import RetryPolicy
 from headrace.api.conditions import ConditionType, Phase, Reason
+from headrace.api.flowrun import MAX_PAUSES
 from headrace_operator.decide.actions import Action, Decision, DeletePod, RecordEvent, ReleasePod
 from headrace_operator.decide.admission import is_replaced
 from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.diagnosis import Ending, Fate, Report
+from headrace_operator.decide.pausing import begun, is_repeated
 from headrace_operator.decide.retry import MOVES, failures_so_far, next_attempt_at
 from headrace_operator.decide.run_status import accepted, admitted, not_admitted
 from headrace_operator.decide.snapshot import Attempt, Pod, RunStatus, Snapshot, Unresolved
@@ -94,6 +98,7 @@ def finish(
         conditions=with_condition(base.conditions, completed),
         observed_generation=seen.run.generation,
         next_attempt_at=None,
+        pause=None,
         queued_at=base.queued_at or seen.run.created,
         finished_at=now,
     )
@@ -107,8 +112,10 @@ def cancellation(seen: Snapshot) -> Outcome | None:
     """How the run ends if somebody, or a newer run, asked for its end; None if nobody did."""
     if seen.run.cancel:
         return Outcome(Phase.CANCELLED, Reason.CANCELLED, "cancelled on request (spec.cancel)")
-    if seen.run.task is not None and seen.parent_is_over:
-        message = f"FlowRun {seen.run.task.parent.name}, which called this task, is over or was cancelled"
+    parent = seen.run.parent
+    if parent is not None and seen.parent_is_over:
+        did = "called this task" if seen.run.task else "started this run"
+        message = f"FlowRun {parent.name}, which {did}, is over or was cancelled"
         return Outcome(Phase.CANCELLED, Reason.CANCELLED, message)
     if is_replaced(seen):
         return Outcome(Phase.CANCELLED, Reason.REPLACED, "replaced by a newer run of its deployment")
@@ -140,6 +147,8 @@ def _what_next(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime)
         return finish(seen, now, told, status=status)
     if ending.reason in MOVES:
         return _goes_elsewhere(seen, ending, status, now)
+    if ending.fate is Fate.PAUSED:
+        return _pauses(seen, ending, status, now)
     return _retry_or_finish(seen, ending, status, now)
 
 
@@ -169,6 +178,20 @@ def _goes_elsewhere(seen: Snapshot, ending: Ending, status: RunStatus, now: date
     return Decision(reason=ending.reason, status=waiting, afterwards=(event,))
 
 
+def _pauses(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime) -> Decision:
+    assert ending.report is not None
+    assert ending.report.pause is not None
+    asked = ending.report.pause
+    problem = None
+    if sum(attempt.reason == Reason.PAUSED for attempt in status.attempts) > MAX_PAUSES:
+        problem = f"a run can pause {MAX_PAUSES} times; sleep less than a minute at a time, or split the flow"
+    elif is_repeated(asked, status):
+        problem = f'it paused at "{asked.name}" again, which is over: its process did not read HEADRACE_ANSWERS'
+    if problem is not None:
+        return finish(seen, now, Outcome(Phase.FAILED, Reason.TOO_MANY_PAUSES, problem), status=status)
+    return begun(seen, asked, status, since=ending.finished_at or now, now=now)
+
+
 def _retry_or_finish(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime) -> Decision:
     infrastructure = ending.fate is Fate.INFRASTRUCTURE_RETRY
     over = Outcome(_bad_end(ending), ending.reason, ending.message)
@@ -191,7 +214,10 @@ def _retry_or_finish(seen: Snapshot, ending: Ending, status: RunStatus, now: dat
 
 
 def _bad_end(ending: Ending) -> Phase:
-    if ending.reason is Reason.CANCELLED:  # the flow ended itself so, or was ended from inside its pod
+    if ending.reason in {
+        Reason.CANCELLED,
+        Reason.REJECTED,
+    }:  # the flow ended itself so, or was ended from inside its pod
         return Phase.CANCELLED
     return Phase.CRASHED if ending.fate is Fate.INFRASTRUCTURE_RETRY else Phase.FAILED
 
@@ -247,5 +273,13 @@ def _with_report(status: RunStatus, report: Report | None) -> RunStatus:
         status,
         tasks=report.tasks or status.tasks,
         usage=report.usage or status.usage,
-        result=status.result if report.result is None else {"value": report.result},
+        result=_result(report) or status.result,
     )
+
+
+def _result(report: Report) -> Mapping[str, Any] | None:
+    if report.result is not None:
+        return {"value": report.result}
+    if report.result_url is not None:
+        return {"url": report.result_url}
+    return {"omitted": True} if report.result_omitted else None

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from headrace.api.conditions import Phase, Reason
 from headrace.api.deployment import Circuit, ConcurrencySpec, DeploymentSpec
 from headrace.api.flow import FlowSpec, LearntSize
-from headrace.api.flowrun import RemoteTask
+from headrace.api.flowrun import AnswerDecision, OnParentEnd, OverDecision, ParentRef, PauseKind, RemoteTask, StartedBy
 from headrace_operator.decide.quantities import Amounts
 
 
@@ -57,6 +57,42 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class PauseView:
+    """What a paused run waits for; the fields are those of status.pause."""
+
+    kind: PauseKind
+    name: str
+    since: datetime
+    message: str | None = None
+    schema: Mapping[str, Any] | None = None
+    until: datetime | None = None
+    problem: str | None = None
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PastPauseView:
+    """A pause that is over, and how; the fields are those of status.answers."""
+
+    name: str
+    decision: OverDecision
+    since: datetime
+    at: datetime
+    input: Mapping[str, Any] | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GivenAnswer:
+    """What a person wrote into spec.answers, whether it counts or not."""
+
+    name: str
+    decision: AnswerDecision
+    input: Mapping[str, Any] | None = None
+    comment: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RunStatus:
     """The status of a FlowRun, as read or as to be written. Absent parts are None or empty."""
 
@@ -76,6 +112,8 @@ class RunStatus:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     pool: str | None = None
+    pause: PauseView | None = None
+    answers: tuple[PastPauseView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,12 +138,24 @@ class Run:
     status: RunStatus
     idempotency_key: str | None = None
     task: RemoteTask | None = None
+    started_by: StartedBy | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    answers: tuple[GivenAnswer, ...] = ()
 
     @property
     def finished(self) -> bool:
         """Whether it reached a phase that it never leaves."""
         return self.status.phase is not None and self.status.phase.finished
+
+    @property
+    def parent(self) -> ParentRef | None:
+        """The run in the same namespace whose end ends this one; None: it goes on by itself."""
+        if self.task is not None:
+            return self.task.parent
+        starter = self.started_by
+        if starter is None or starter.on_end is OnParentEnd.LEAVE:
+            return None
+        return ParentRef(name=starter.name, uid=starter.uid)
 
     @property
     def due(self) -> datetime:
@@ -251,7 +301,7 @@ class Snapshot:
         turn: What it was given to start with, or what it waits for; None: it has not asked.
         outranked: A run of higher priority was promised its place.
         learnt: What earlier runs of its Flow used.
-        parent_is_over: It is a task of a run that has ended, is gone, or was told to end.
+        parent_is_over: The run that called it, and whose end ends it, has ended, is gone, or was told to end.
         slots_namespace: Where the Leases of ConcurrencyLimits are. Empty: pods are not told.
     """
 

@@ -10,6 +10,7 @@ from headrace.api import keys
 from headrace.api.common import Resources
 from headrace.api.flow import ApiAccess
 from headrace_operator.decide.parameters import effective_parameters
+from headrace_operator.decide.pausing import answers_json
 from headrace_operator.decide.placement import Pool
 from headrace_operator.decide.sizing import base_resources
 from headrace_operator.decide.snapshot import ResolvedFlow, Snapshot
@@ -185,8 +186,11 @@ def _env(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> list[dict[str, Any
         "HEADRACE_DEPLOYMENT": seen.deployment.key.name if seen.deployment else None,
         "HEADRACE_ATTEMPT": str(attempt),
         "HEADRACE_SCHEDULED_TIME": timestamp(run.scheduled_time) if run.scheduled_time else None,
+        "HEADRACE_PARENT_RUN": run.started_by.name if run.started_by else None,
+        "HEADRACE_ROOT_RUN": run.started_by.root if run.started_by else None,
         "HEADRACE_CODE_DIR": CODE_DIR if _inline(flow) else None,
         "HEADRACE_RESULTS_URL": flow.spec.results.url if flow.spec.results else None,
+        "HEADRACE_ANSWERS": answers_json(run.status.answers) if run.status.answers else None,
         "HEADRACE_TASK": run.task.model_dump_json(include=TASK_FIELDS) if run.task else None,
         "HEADRACE_API_DIR": API_DIR if _has_api_access(flow) else None,
         "HEADRACE_SLOTS_NAMESPACE": (seen.slots_namespace or None) if _has_api_access(flow) else None,

@@ -76,7 +76,7 @@ class RunObserver:
         await self._look_for_launched(key)
         lost = await self._is_lost(run)
         first = await self._first(run)
-        parent_is_over = run.task is not None and await self._is_over(run.key.namespace, run.task.parent)
+        parent_is_over = run.parent is not None and await self._is_over(run.key.namespace, run.parent)
         current = self._cache.runs.get(key)
         if flow is None or current is None or current.uid != run.uid:
             return None
@@ -148,7 +148,7 @@ class RunObserver:
 
     async def _first(self, run: Run) -> ObjectKey | None:
         """Another run that has this run's idempotency key; one that is not at work is asked for before it is believed."""
-        if run.idempotency_key is None or not self._intake.history_is_complete or self._cache.is_admitted(run):
+        if run.idempotency_key is None or not self._intake.history_is_complete or self._begun(run):
             return None
         while True:
             holder = self._intake.claims.holder(run, self._has_begun)
@@ -160,7 +160,10 @@ class RunObserver:
 
     def _has_begun(self, claimant: Claimant) -> bool:
         run = self._at_work(claimant)
-        return run is not None and self._cache.is_admitted(run)
+        return run is not None and self._begun(run)
+
+    def _begun(self, run: Run) -> bool:
+        return bool(run.status.attempts) or self._cache.is_admitted(run)
 
     def _at_work(self, claimant: Claimant) -> Run | None:
         run = self._cache.runs.get(claimant.run)

@@ -13,9 +13,10 @@ from headrace.api import keys
 from headrace.api.conditions import Phase
 from headrace.api.deployment import Circuit
 from headrace.api.flow import LearntSize
-from headrace.api.flowrun import RemoteTask
+from headrace.api.flowrun import RemoteTask, StartedBy
 from headrace_operator.decide.sizing import requests_of
 from headrace_operator.decide.snapshot import Attempt, ConditionView, ObjectKey, Pod, Run, RunStatus
+from headrace_operator.observe.pauses import given_answers_from, past_pauses_from, pause_from
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _POD_SPEC_KEPT = ("nodeName", "volumes", "schedulingGates", "activeDeadlineSeconds", "restartPolicy")
@@ -74,12 +75,18 @@ def run_from(obj: Mapping[str, Any]) -> Run:
         status=status_from(obj.get("status") or {}),
         idempotency_key=spec.get("idempotencyKey"),
         task=_task(spec.get("task")),
+        started_by=_started_by(spec.get("startedBy")),
         labels=metadata.get("labels") or {},
+        answers=given_answers_from(spec.get("answers")),
     )
 
 
 def _task(task: Any) -> RemoteTask | None:
     return None if task is None else RemoteTask.model_validate(task)
+
+
+def _started_by(found: Any) -> StartedBy | None:
+    return None if found is None else StartedBy.model_validate(found)
 
 
 def status_from(status: Mapping[str, Any]) -> RunStatus:
@@ -102,6 +109,8 @@ def status_from(status: Mapping[str, Any]) -> RunStatus:
         started_at=instant(status.get("startedAt")),
         finished_at=instant(status.get("finishedAt")),
         pool=status.get("pool"),
+        pause=pause_from(status.get("pause")),
+        answers=past_pauses_from(status.get("answers")),
     )
 
 

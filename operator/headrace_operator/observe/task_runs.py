@@ -1,4 +1,4 @@
-"""Which unfinished runs are tasks of which: the end of a run ends its tasks."""
+"""Which unfinished runs end with which: the end of a run ends its tasks, and the runs that it waits for."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ class TaskRuns:
         self._parents: dict[ObjectKey, ObjectKey] = {}
 
     def changed(self, run: Run) -> list[ObjectKey]:
-        """Take note of a run. The tasks of its own that must look at it: all, if it ends."""
-        if run.task is None or run.finished:
+        """Take note of a run. The runs that end with it and must look at it: all, if it ends."""
+        parent = run.parent
+        if parent is None or run.finished:
             self._forget(run.key)
         else:
-            self._remember(run.key, run.task.parent)
+            self._remember(run.key, parent)
         return self.of(run.key) if is_ending(run) else []
 
     def gone(self, run: ObjectKey) -> list[ObjectKey]:
-        """Forget a run that has left. The tasks of its own, which must look for it."""
+        """Forget a run that has left. The runs that end with it, which must look for it."""
         self._forget(run)
         return self.of(run)
 
     def of(self, parent: ObjectKey) -> list[ObjectKey]:
-        """The unfinished tasks of a run."""
+        """The unfinished runs that end with a run."""
         return sorted(self._of.get(parent, ()))
 
     def _remember(self, run: ObjectKey, parent: ParentRef) -> None:
@@ -46,5 +47,5 @@ class TaskRuns:
 
 
 def is_ending(run: Run) -> bool:
-    """Whether it is over, or was told to end: its tasks need not go on."""
+    """Whether it is over, or was told to end: what ends with it need not go on."""
     return run.finished or run.cancel or run.deleting

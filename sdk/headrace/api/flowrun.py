@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
@@ -33,8 +34,14 @@ from headrace.api.keys import FLOWRUNS, Resource
 
 MAX_NAME = 63
 """Pods carry their run's name as a label value."""
+MAX_URL = 2048
 MAX_ATTEMPTS = 256
-"""More than both retry policies allow together."""
+"""More than both retry policies and all pauses allow together."""
+MAX_PAUSES = 50
+"""Of one run: each is an attempt more."""
+MAX_COMMENT = 256
+PAUSE_NAME = r"^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$"
+PauseName = Annotated[str, Field(min_length=1, max_length=63, pattern=PAUSE_NAME)]
 
 
 def unchanged(field: str) -> Rule:
@@ -73,8 +80,65 @@ class RemoteTask(ApiModel):
     )
 
 
+class AnswerDecision(StrEnum):
+    """What a person says to a pause."""
+
+    APPROVE = "Approve"
+    REJECT = "Reject"
+
+
+class Answer(ApiModel):
+    """What a person answers to a pause of the run."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Rule("!has(self.input) || self.decision == 'Approve'", "input: allowed only with the decision Approve")
+        )
+    )
+
+    name: PauseName = Field(description="Name of the pause, as status.pause.name tells it.")
+    decision: AnswerDecision = Field(description="Approve: the run goes on. Reject: its flow is told so.")
+    input: JsonObject | None = Field(
+        default=None,
+        description="What the flow asks for, by status.pause.schema; at most 1,024 bytes of JSON. Absent: nothing.",
+    )
+    comment: Annotated[str, Field(max_length=MAX_COMMENT)] | None = Field(
+        default=None, description="Why, for people; a flow can read it too. Absent: nothing is said."
+    )
+
+
+class OnParentEnd(StrEnum):
+    """What becomes of a run when the run that started it ends."""
+
+    CANCEL = "Cancel"
+    LEAVE = "Leave"
+
+
+class StartedBy(ApiModel):
+    """The run whose flow started this one."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Rule(
+                "!has(self.namespace) || self.onEnd == 'Leave'",
+                "onEnd: Cancel is allowed only where the run that started this one is in the same namespace",
+            )
+        )
+    )
+
+    namespace: ObjectName | None = Field(default=None, description="Namespace of that FlowRun. Absent: the same.")
+    name: ObjectName = Field(description="Name of that FlowRun.")
+    uid: str = Field(min_length=1, max_length=64, description="UID of that FlowRun.")
+    root: ObjectName = Field(
+        description="Name of the FlowRun at the top: that one, or the one that started it, and so on."
+    )
+    on_end: OnParentEnd = Field(
+        default=OnParentEnd.LEAVE, description="Cancel: its end ends this run. Leave: this run goes on."
+    )
+
+
 class FlowRunSpec(ApiModel):
-    """What to execute. Only priority, cancel and suspend may change."""
+    """What to execute. Only priority, cancel, suspend and answers may change."""
 
     model_config = ConfigDict(
         json_schema_extra=checked_by(
@@ -83,7 +147,10 @@ class FlowRunSpec(ApiModel):
                 "flowRef: set exactly one of flowRef and deploymentRef",
             ),
             Rule("!has(self.task) || has(self.flowRef)", "task: allowed only with flowRef"),
-            *map(unchanged, ("flowRef", "deploymentRef", "parameters", "scheduledTime", "idempotencyKey", "task")),
+            *map(
+                unchanged,
+                ("flowRef", "deploymentRef", "parameters", "scheduledTime", "idempotencyKey", "task", "startedBy"),
+            ),
         )
     )
 
@@ -112,6 +179,9 @@ class FlowRunSpec(ApiModel):
         default=None,
         description="The one task of another run to execute, in place of the flow. Absent: the flow. Immutable.",
     )
+    started_by: StartedBy | None = Field(
+        default=None, description="The run whose flow started this one. Absent: none did. Immutable."
+    )
     priority: int | None = Field(
         default=None,
         ge=-MAX_INT32 - 1,
@@ -128,6 +198,13 @@ class FlowRunSpec(ApiModel):
     suspend: bool = Field(
         default=False,
         description="true holds back the next attempt until it is false again; a running attempt goes on.",
+    )
+    answers: tuple[Answer, ...] | None = Field(
+        default=None,
+        max_length=MAX_PAUSES,
+        description="Answers to the run's pauses. One that was refused may be mended; one that counts stays as it is. "
+        "Absent: none yet.",
+        json_schema_extra=keyed_by("name"),
     )
 
 
@@ -153,12 +230,21 @@ class TaskCounts(StatusModel):
     failed: Count = Field(default=0, description="Tasks that raised after their last retry.")
     cached: Count = Field(default=0, description="Tasks whose result was already there.")
     retried: Count = Field(default=0, description="Tasks that needed more than one try.")
+    subflows: Count = Field(default=0, description="Flows that were called inside the flow.")
 
 
 class RunResult(StatusModel):
-    """What the flow returned."""
+    """What the flow returned: exactly one of its fields."""
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     value: JsonValue = Field(default=None, description="The value, at most 1,024 bytes of JSON.")
+    url: Annotated[str, Field(max_length=MAX_URL)] | None = Field(
+        default=None, description="Where a larger value is stored, below the Flow's spec.results.url."
+    )
+    omitted: Literal[True] | None = Field(
+        default=None, description="true: the value is larger, and was not stored. Set spec.results.url of the Flow."
+    )
 
 
 class Usage(StatusModel):
@@ -166,6 +252,56 @@ class Usage(StatusModel):
 
     cpu_seconds: float | None = Field(default=None, ge=0, description="CPU time of its processes, in seconds.")
     max_memory_bytes: int | None = Field(default=None, ge=0, description="Most memory that it held, in bytes.")
+
+
+class PauseKind(StrEnum):
+    """What a pause waits for."""
+
+    APPROVAL = "Approval"
+    SLEEP = "Sleep"
+
+
+class Pause(StatusModel):
+    """What a paused run waits for."""
+
+    kind: PauseKind = Field(description="Approval: a person's answer in spec.answers. Sleep: the time `until`.")
+    name: str = Field(max_length=63, description="Name of the pause, which its answer carries.")
+    message: str | None = Field(default=None, max_length=1024, description="What the flow asks, for people.")
+    schema_: JsonObject | None = Field(
+        alias="schema", default=None, description="JSON Schema of the answer's input. Absent: it takes none."
+    )
+    since: Instant = Field(description="When the attempt that paused ended.")
+    until: Instant | None = Field(
+        default=None, description="When a sleep is over, or an approval is waited for no longer. Absent: never."
+    )
+    problem: Message | None = Field(
+        default=None, description="Why the answer that was given was refused. Absent: none was."
+    )
+    refused: str | None = Field(
+        default=None, max_length=64, description="Fingerprint of the answer that was refused. Absent: none was."
+    )
+
+
+class OverDecision(StrEnum):
+    """How a pause came to its end."""
+
+    APPROVE = "Approve"
+    REJECT = "Reject"
+    TIMED_OUT = "TimedOut"
+    ELAPSED = "Elapsed"
+
+
+class PastPause(StatusModel):
+    """A pause that is over; further attempts are told of it, and do not pause there again."""
+
+    name: str = Field(max_length=63, description="Name of the pause.")
+    decision: OverDecision = Field(
+        description="Approve and Reject: what a person said. TimedOut: nobody did in time. Elapsed: a sleep is over."
+    )
+    input: JsonObject | None = Field(default=None, description="What the person gave. Absent: nothing.")
+    comment: str | None = Field(default=None, max_length=MAX_COMMENT, description="Why, in the person's words.")
+    since: Instant = Field(description="When the run began to wait.")
+    at: Instant = Field(description="When the pause was over.")
 
 
 class FlowRunStatus(StatusModel):
@@ -203,11 +339,18 @@ class FlowRunStatus(StatusModel):
     next_attempt_at: Instant | None = Field(
         default=None, description="When the next attempt is due. Absent: none is waited for."
     )
+    pause: Pause | None = Field(default=None, description="What the flow paused for. Absent: it does not wait.")
+    answers: tuple[PastPause, ...] = Field(
+        default_factory=tuple,
+        max_length=MAX_PAUSES,
+        description="The run's pauses that are over, oldest first, and how.",
+        json_schema_extra=keyed_by("name"),
+    )
     tasks: TaskCounts | None = Field(
         default=None, description="How the tasks of the last attempt ended. Absent: not reported."
     )
     result: RunResult | None = Field(
-        default=None, description="What the flow returned. Absent: nothing, or more than fits."
+        default=None, description="What the flow returned. Absent: nothing, or not reported."
     )
     usage: Usage | None = Field(default=None, description="What the last attempt used. Absent: not reported.")
     queued_at: Instant | None = Field(default=None, description="When the run was accepted.")
@@ -223,7 +366,13 @@ class FlowRun(CustomResource):
             Rule(
                 f"size(self.metadata.name) <= {MAX_NAME}",
                 f"metadata.name: at most {MAX_NAME} characters, as pods carry it as a label",
-            )
+            ),
+            Rule(
+                "!has(oldSelf.status) || !has(oldSelf.status.answers) || oldSelf.status.answers.all(over, "
+                "(has(self.spec.answers) ? self.spec.answers.filter(a, a.name == over.name) : []) == "
+                "(has(oldSelf.spec.answers) ? oldSelf.spec.answers.filter(a, a.name == over.name) : []))",
+                "spec.answers: the answer to a pause that is over (status.answers) cannot be changed",
+            ),
         )
     )
     resource: ClassVar[Resource] = FLOWRUNS
@@ -244,5 +393,5 @@ class FlowRun(CustomResource):
     )
 
     kind: Literal["FlowRun"] = "FlowRun"
-    spec: FlowRunSpec = Field(description="What to execute. Only priority, cancel and suspend may change.")
+    spec: FlowRunSpec = Field(description="What to execute. Only priority, cancel, suspend and answers may change.")
     status: FlowRunStatus | None = Field(default=None, description="What the operator says about the run.")

@@ -519,6 +519,12 @@ def test_a_pod_on_its_way_waits_for_nothing(pod: dict[str, Any]) -> None:
         pytest.param(a_report("Succeeded", result="\ud800"), Report("Succeeded"), id="half a character"),
         pytest.param(a_report("Succeeded", result=2**80), Report("Succeeded", result=float(2**80)), id="more than 64 bits"),
         pytest.param(a_report("Succeeded", result={"rows": [1, None, "é"]}), Report("Succeeded", result={"rows": [1, None, "é"]}), id="any JSON"),
+        pytest.param(a_report("Succeeded", resultUrl="s3://b/k"), Report("Succeeded", result_url="s3://b/k"), id="a result that is stored"),
+        pytest.param(a_report("Succeeded", resultUrl="s3://" + "k" * 2048), Report("Succeeded"), id="a URL that is too long"),
+        pytest.param(a_report("Succeeded", resultUrl="/etc/passwd"), Report("Succeeded"), id="a path that is no URL"),
+        pytest.param(a_report("Succeeded", resultUrl=7), Report("Succeeded"), id="a URL that is none"),
+        pytest.param(a_report("Succeeded", resultOmitted=True), Report("Succeeded", result_omitted=True), id="a result that was left out"),
+        pytest.param(a_report("Succeeded", tasks={"subflows": 2}), Report("Succeeded", tasks={"subflows": 2}), id="flows that it called"),
     ],
 )  # fmt: skip
 def test_a_report_is_taken_as_far_as_it_can_be_trusted(message: str, expected: Report | None) -> None:
