@@ -25,11 +25,14 @@ from headrace.cancellation import SIGNALS, Cancellation
 from headrace.engine import logs
 from headrace.engine.description import Description
 from headrace.engine.session import Session
+from headrace.engine.watching import flush
 from headrace.errors import ParameterError, ParameterProblem, UsageError, shown
 from headrace.flows import Flow
 from headrace.launch import Ending, Launch, Launchable, launch, refused
 
 TERMINATION_LOG: Final = "/dev/termination-log"
+FLUSH_S: Final = 5.0
+"""How long the end waits for spans and lineage that are not sent yet, at most."""
 THREAD_GRACE_S: Final = 0.2
 """How long a cancelled process waits for threads that are just ending; others do not keep the pod."""
 
@@ -38,13 +41,14 @@ def main(variables: Mapping[str, str]) -> int:
     """
     Runs the flow that the environment names, and reports its end. Returns the exit code.
 
-    The report is the last thing that happens: from here on, signals cannot spoil it.
+    From here on, signals cannot spoil the report. It comes before all that may wait for somebody: spans, lineage, threads.
     """
     for number in SIGNALS:  # what launch() restores after it has listened itself
         signal.signal(number, signal.SIG_IGN)
     logs.use_json_lines()
     ending = _ended(variables)
     _report(ending, variables)
+    flush(FLUSH_S)
     return _leave(ending)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from headrace.engine.description import Description
 from headrace.engine.session import Session, Tally, current_session
 from headrace.engine.tags import TAGS
-from headrace.engine.watching import Watch, watch_asked_for
+from headrace.engine.watching import Watches, watch_asked_for
 from headrace.engine.workers import Workers
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -40,7 +40,7 @@ class _Attempt:
         around: tuple[str, ...] = parent.tags if parent else ()
         tags = (*around, *TAGS.get(), *description.tags)
         self.tags: tuple[str, ...] = tuple(dict.fromkeys(tags)) if tags else tags
-        self.watch: Watch | None = parent.watch if parent else watch_asked_for()
+        self.watch: Watches | None = parent.watch if parent else watch_asked_for(description.name)
 
     @property
     def parameters(self) -> Mapping[str, Any]:

@@ -42,13 +42,13 @@ class Watch(Protocol):
         """The attempt is over; its last log line follows."""
 
 
-def watch_asked_for() -> Watch | None:
-    """Who watches a run that has none around it: whoever the environment, or the program itself, asks for."""
+def watch_asked_for(name: str) -> Watches | None:
+    """Who watches a run of that name that has none around it: whoever the environment, or the program itself, asks for."""
     found: list[Watch] = []
     if TRACING_SDK in sys.modules or any(name in os.environ for name in ASKED_BY):
         from headrace.tracing.spans import tracing  # noqa: PLC0415 - for those who trace
 
-        found += [traced] if (traced := tracing()) else []
+        found += [traced] if (traced := tracing(name)) else []
     if os.environ.get(LINEAGE_URL_ENV):
         from headrace.lineage.watch import lineage_watch  # noqa: PLC0415 - for those who ask for lineage
 

@@ -8,9 +8,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from headrace.api.keys import API_VERSION, FLOW_LABEL, MANAGED_BY, MANAGED_BY_LABEL, PARENT_LABEL
+from headrace.api.keys import (
+    API_VERSION,
+    FLOW_LABEL,
+    MANAGED_BY,
+    MANAGED_BY_LABEL,
+    PARENT_LABEL,
+    TRACEPARENT_ANNOTATION,
+)
 from headrace.errors import RemoteTaskFailed, UsageError
 from headrace.podapi import PodApiError
+from headrace.tracing.context import current_traceparent
 
 FINISHED: Final = frozenset({"Succeeded", "Failed", "Crashed", "Cancelled", "Skipped"})
 ATTEMPT_ANNOTATION: Final = "headrace.dev/parent-attempt"
@@ -81,11 +89,17 @@ def manifest(parent: Parent, name: str, task: Mapping[str, Any]) -> dict[str, An
             "name": name,
             "namespace": parent.namespace,
             "labels": {MANAGED_BY_LABEL: MANAGED_BY, FLOW_LABEL: parent.flow, PARENT_LABEL: parent.name},
-            "annotations": {ATTEMPT_ANNOTATION: str(parent.attempt)},
+            "annotations": {ATTEMPT_ANNOTATION: str(parent.attempt), **_trace()},
             "ownerReferences": [owner],
         },
         "spec": spec | {key: value for key, value in optional.items() if value},
     }
+
+
+def _trace() -> dict[str, str]:
+    """The annotation by which the spans of a new FlowRun hang below the current one."""
+    traceparent = current_traceparent()
+    return {TRACEPARENT_ANNOTATION: traceparent} if traceparent else {}
 
 
 class FlowRuns:

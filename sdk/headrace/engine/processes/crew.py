@@ -21,6 +21,7 @@ from headrace.engine.scope import CURRENT, TaskRun
 from headrace.engine.session import current_session
 from headrace.engine.ways import Arguments, Blocking
 from headrace.errors import ProcessFailed
+from headrace.tracing.context import carrier
 
 SLICE_S = 0.05
 """A thread that is to be broken off learns it at its next bytecode, so it must not wait in one piece."""
@@ -126,6 +127,7 @@ def _surroundings(run: TaskRun) -> Surroundings:
         fields=dict(run.fields),
         prints=prints.wanted(),
         levels=(logging.getLogger().level, logs.LOGGER.getEffectiveLevel()),
+        trace=carrier(),
     )
 
 

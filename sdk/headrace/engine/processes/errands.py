@@ -71,6 +71,8 @@ class Surroundings:
     prints: bool
     levels: tuple[int, int]
     """Of the root logger, and of the logger of runs."""
+    trace: Mapping[str, str]
+    """Headers that carry the current span; empty where nobody traces."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,9 +24,13 @@ from headrace.engine.processes.errands import Errand, Named, Surroundings, dumpe
 from headrace.engine.scope import CURRENT, FlowRun, TaskRun
 from headrace.engine.session import Session, using
 from headrace.engine.transitions import told
+from headrace.engine.watching import flush
+from headrace.tracing.context import joined
 
 LOG, RETURNED, RAISED, LOST = "log", "returned", "raised", "lost"
 """What a message to the parent is: a log line; the outcome: a value, an exception, or one that cannot be sent."""
+FLUSH_S = 1.0
+"""How long the spans of a task hold up its outcome, at most."""
 
 
 def serve(connection: Connection[Any, Any]) -> None:
@@ -39,7 +43,9 @@ def serve(connection: Connection[Any, Any]) -> None:
             parcel = connection.recv_bytes()
         except EOFError:
             return
-        connection.send_bytes(_outcome(parcel))
+        outcome = _outcome(parcel)
+        flush(FLUSH_S)  # the parent may kill this process as soon as it has the outcome
+        connection.send_bytes(outcome)
 
 
 def _end_with_parent() -> None:
@@ -96,7 +102,8 @@ def _value(errand: Errand) -> Any:
     with using(Session(**around.session)), printing_to_log(wanted=around.prints):
         token = CURRENT.set(_run(around))
         try:
-            return function(*errand.args, **errand.kwargs)
+            with joined(around.trace):
+                return function(*errand.args, **errand.kwargs)
         finally:
             CURRENT.reset(token)
 
