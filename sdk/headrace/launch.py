@@ -17,6 +17,7 @@ from headrace.engine.ways import BLOCKING, ON_LOOP, Way, run_to_end
 from headrace.entrypoints import load_flow
 from headrace.errors import EntrypointError, ParameterError, ResultsError, RetryRun, RunCancelled, TimedOut, UsageError
 from headrace.flows import Flow
+from headrace.redaction import redacted
 from headrace.states import Cancelled, Ended, Failed, State, Succeeded
 
 
@@ -27,6 +28,13 @@ class ExitCode(IntEnum):
     FAILED = 1
     RETRY = 75
     CANNOT_START = 78
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """Stands for what a flow returned: it is in the result storage, at this URL."""
+
+    url: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +97,19 @@ class Launchable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """The flow to run. `parameters` turns the loaded flow into its arguments by name."""
+    """
+    The flow to run.
+
+    Args:
+        parameters: Turns the loaded flow into its arguments by name.
+        delivered: As Work has it.
+    """
 
     entrypoint: str
     parameters: Callable[[Flow[..., Any]], Mapping[str, Any]]
     session: Session
     code_dir: Path | None = None
+    delivered: Callable[[State[Any]], State[Any]] = lambda state: state
     kind: Literal["flow"] = "flow"
 
     def loaded(self) -> Work:
@@ -106,6 +121,7 @@ class Launch:
             is_async=flow.described.is_async,
             state=partial(final_state, flow.described, arguments),
             session=replace(self.session, parameters=parameters),
+            delivered=self.delivered,
         )
 
 
@@ -156,7 +172,7 @@ def refused(error: Exception) -> Ending:
     reason = "InvalidParameters" if isinstance(error, ParameterError) else "BadEntrypoint"
     if isinstance(error, EntrypointError):
         reason = error.reason
-    return Ending("Failed", reason, " ".join(str(error).split()), ExitCode.CANNOT_START)
+    return Ending("Failed", reason, " ".join(redacted(str(error)).split()), ExitCode.CANNOT_START)
 
 
 def _ending(kind: str, state: State[Any], tally: Tally, cancellation: Cancellation) -> Ending:
@@ -182,7 +198,7 @@ def _sentence(state: Ended, tally: Tally, cancellation: Cancellation) -> str:
     names_itself = isinstance(error, TimedOut | UsageError)
     subject = f'task "{tally.culprit[1]}": ' if tally.culprit and _is_of_task(error, tally) and not names_itself else ""
     place = where(error)
-    return " ".join(f"{subject}{said}{f' ({place})' if place else ''}".split())
+    return " ".join(redacted(f"{subject}{said}{f' ({place})' if place else ''}").split())
 
 
 def _is_of_task(error: BaseException, tally: Tally) -> bool:

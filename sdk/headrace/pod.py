@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Final
@@ -28,7 +29,9 @@ from headrace.engine.session import Session
 from headrace.engine.watching import flush
 from headrace.errors import ParameterError, ParameterProblem, UsageError, shown
 from headrace.flows import Flow
+from headrace.guarded import guard, release_output
 from headrace.launch import Ending, Launch, Launchable, launch, refused
+from headrace.states import State, Succeeded
 
 TERMINATION_LOG: Final = "/dev/termination-log"
 FLUSH_S: Final = 5.0
@@ -46,6 +49,7 @@ def main(variables: Mapping[str, str]) -> int:
     for number in SIGNALS:  # what launch() restores after it has listened itself
         signal.signal(number, signal.SIG_IGN)
     logs.use_json_lines()
+    guard(variables)
     ending = _ended(variables)
     _report(ending, variables)
     flush(FLUSH_S)
@@ -99,7 +103,19 @@ def _flow(variables: Mapping[str, str]) -> Launchable:
         parameters=given,
         session=replace(session(variables), elsewhere=TaskPodsLater(variables)),
         code_dir=_code_dir(variables),
+        delivered=partial(_delivered, variables),
     )
+
+
+def _delivered(variables: Mapping[str, str], state: State[Any]) -> State[Any]:
+    """The state; a result that the termination message cannot hold goes to the result storage, where there is one."""
+    if not variables.get("HEADRACE_RESULTS_URL") or not isinstance(state, Succeeded):
+        return state
+    if termination.small_json(state.data) is not termination.OMITTED:
+        return state
+    from headrace.flow_results import keeper  # noqa: PLC0415 - most results are small
+
+    return keeper(variables).delivered(state)
 
 
 def _task(variables: Mapping[str, str]) -> Launchable:
@@ -163,6 +179,7 @@ def _leave(ending: Ending) -> int:
             each.join(max(0.0, until_s - time.monotonic()))
         if any(each.is_alive() for each in others):
             logging.shutdown()
+            release_output()
             sys.stdout.flush()
             os._exit(ending.exit_code)
     return ending.exit_code

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from headrace.launch import Ending
+from headrace.launch import Ending, StoredResult
+from headrace.redaction import redacted_json
 
 VERSION: Final = 1
 LIMIT: Final = 4096
@@ -26,7 +27,8 @@ RESULT_LIMIT: Final = 1024
 SHORTEST: Final = 64
 """Bytes of the sentence below which the result is left out."""
 
-_OMITTED: Final = object()
+OMITTED: Final = object()
+"""Stands for a result that is left out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +51,10 @@ def usage() -> Usage:
 
 def termination_message(ending: Ending, used: Usage, *, limit: int = LIMIT) -> bytes:
     """The message as UTF-8, at most `limit` bytes (at least 512)."""
-    result = small_json(ending.result)
+    result = _shown(ending.result)
     fields = _fields(ending, used, result)
     if limit - len(_encoded({**fields, "message": ""})) < SHORTEST:
-        fields = _fields(ending, used, _OMITTED)
+        fields = _fields(ending, used, OMITTED)
     spare = limit - len(_encoded({**fields, "message": ""}))
     return _encoded({**fields, "message": _cut(ending.message, spare)})
 
@@ -76,20 +78,28 @@ def write(message: bytes, path: Path, *, create: bool) -> None:
 def small_json(value: Any) -> Any:
     """The value as JSON types if it is at most 1,024 bytes of JSON, else a mark that stands for "left out"."""
     if isinstance(value, str | bytes) and len(value) > RESULT_LIMIT:
-        return _OMITTED
+        return OMITTED
     text = ""
     try:
         # In small pieces: a result of 100 MB is given up after the first kilobyte.
-        for piece in json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=_jsonable).iterencode(value):
+        for piece in json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=jsonable).iterencode(value):
             text += piece
             if len(text.encode()) > RESULT_LIMIT:
-                return _OMITTED
+                return OMITTED
         return json.loads(text)
     except Exception:  # noqa: BLE001 - a result is foreign: whatever is wrong with it, it is left out
-        return _OMITTED
+        return OMITTED
 
 
-def _jsonable(value: Any) -> Any:
+def _shown(result: Any) -> Any:
+    """The result as far as the message holds it; whoever may read a run may read this, so it is without secrets."""
+    if isinstance(result, StoredResult):
+        return result
+    small = small_json(result)
+    return small if small is OMITTED else small_json(redacted_json(small))
+
+
+def jsonable(value: Any) -> Any:
     """Dates, models, dataclasses, sets, … as JSON has them; not what is used up by looking at it."""
     from pydantic_core import to_jsonable_python  # noqa: PLC0415 - only a result that is no plain JSON needs it
 
@@ -109,8 +119,10 @@ def _fields(ending: Ending, used: Usage, result: Any) -> Mapping[str, Any]:
     }
     if ending.retry_delay_s is not None:
         fields["retryDelaySeconds"] = ending.retry_delay_s
-    if result is _OMITTED:
+    if result is OMITTED:
         fields["resultOmitted"] = True
+    elif isinstance(result, StoredResult):
+        fields["resultUrl"] = result.url
     elif result is not None:
         fields["result"] = result
     return fields

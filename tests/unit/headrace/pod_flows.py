@@ -145,3 +145,8 @@ def blocks():
 @flow
 def blocks_in_thread():
     blocks.submit()
+
+
+@flow
+def returns_text(n: int) -> str:
+    return "x" * n
