@@ -27,7 +27,14 @@ OPAQUE = {
         "spec.podTemplate",
     },
     "Deployment": {"spec.parameters", "spec.schedules[].parameters", "spec.env[].valueFrom", "spec.podTemplate"},
-    "FlowRun": {"spec.parameters", "status.parameters", "status.result.value"},
+    "FlowRun": {
+        "spec.parameters",
+        "spec.answers[].input",
+        "status.parameters",
+        "status.result.value",
+        "status.pause.schema",
+        "status.answers[].input",
+    },
     "WorkPool": {"spec.tolerations[]", "spec.affinity"},
     "ConcurrencyLimit": set(),
 }

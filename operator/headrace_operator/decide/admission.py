@@ -29,7 +29,9 @@ def may_start(seen: Snapshot) -> bool:
 
 def is_skipped(seen: Snapshot) -> bool:
     """Whether the deployment skips runs that meet a full house, and this is one; promised slots are taken too."""
-    return _policy(seen) is OnConflict.SKIP and not seen.admitted and not may_start(seen)
+    # One that has begun and gave its place back, outranked or paused, waits for another: its work is not thrown away.
+    has_begun = seen.admitted or bool(seen.run.status.attempts)
+    return _policy(seen) is OnConflict.SKIP and not has_begun and not may_start(seen)
 
 
 def is_replaced(seen: Snapshot) -> bool:

@@ -25,6 +25,7 @@ from headrace_operator.decide.waiting import Waiting, diagnose_wait
 __all__ = ("Ending", "Fate", "Report", "Waiting", "diagnose_end", "diagnose_wait")
 
 EXIT_RETRY = 75
+EXIT_PAUSED = 76
 EXIT_CANNOT_START = 78
 EXIT_NOT_EXECUTABLE = 126
 EXIT_NOT_FOUND = 127
@@ -87,6 +88,8 @@ class Fate(Enum):
     """Counts against spec.retries."""
     INFRASTRUCTURE_RETRY = "InfrastructureRetry"
     """Counts against spec.infrastructureRetries."""
+    PAUSED = "Paused"
+    """It goes on when its pause is over; that is no failure."""
     FINAL = "Final"
     """Another attempt would end the same way, or is not wanted."""
 
@@ -235,6 +238,21 @@ def reported(seen: _Seen) -> Ending | None:
     return Ending(Fate.FLOW_RETRY, Reason.FLOW_FAILED, f"the flow failed: {said}; see {seen.pod.kubectl('logs')}")
 
 
+def paused(seen: _Seen) -> Ending | None:
+    """The flow gave its pod back, to wait for an answer or a time."""
+    if seen.report is None or seen.report.pause is None or seen.end is None or seen.end.exit_code != EXIT_PAUSED:
+        return None
+    return Ending(Fate.PAUSED, Reason.PAUSED, f"the flow paused: {seen.report.message or seen.report.pause.name}")
+
+
+def unapproved(seen: _Seen) -> Ending | None:
+    """A pause was answered with no, or not in time, and the flow made nothing of that: it would be so again."""
+    said = seen.report.reason if seen.report is not None and seen.end is not None else None
+    if seen.report is None or said not in {Reason.REJECTED, Reason.APPROVAL_TIMED_OUT}:
+        return None
+    return Ending(Fate.FINAL, Reason(said), seen.report.message or "no reason given")
+
+
 def _start_problem(report: Report) -> Reason:
     known = {str(reason): reason for reason in (Reason.IMPORT_ERROR, Reason.INVALID_PARAMETERS)}
     return known.get(report.reason or "", Reason.CANNOT_START)
@@ -316,6 +334,8 @@ RULES: tuple[Callable[[_Seen], Ending | None], ...] = (
     succeeded,
     deadline_exceeded,
     out_of_memory,
+    paused,
+    unapproved,
     reported,
     rejected,
     disrupted,

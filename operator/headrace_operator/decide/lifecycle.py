@@ -6,6 +6,7 @@ What to do about one FlowRun: the first rule with an answer wins.
                 │  │         │ └────> Retrying ──> Running …
                 │  v         v
               Paused      Cancelled        Skipped, Failed/InvalidParameters: from Pending, without a pod
+                           Paused ──> Retrying: the flow asks for an answer or a time (decide/pausing.py)
 
 Rules about pods that exist come before rules about what ought to be: an outcome is taken down first, whatever
 was changed since.
@@ -24,6 +25,7 @@ from headrace_operator.decide.circuit import circuit_wait
 from headrace_operator.decide.conditions import shortened
 from headrace_operator.decide.diagnosis import Waiting, diagnose_end, diagnose_wait
 from headrace_operator.decide.parameters import effective_parameters, parameter_problem
+from headrace_operator.decide.pausing import pauses
 from headrace_operator.decide.placement import falls_over
 from headrace_operator.decide.run_status import accepted, gives_way, not_accepted, not_admitted, pending, running
 from headrace_operator.decide.settle import START_PROBLEMS, Outcome, cancellation, finish, is_live, settle, settle_lost
@@ -236,14 +238,14 @@ def _runs(pod: Pod) -> bool:
 
 def key_unsettled(seen: Snapshot, _now: datetime) -> Decision | None:
     """Whether an earlier run has its idempotency key is not known yet: the operator has just started."""
-    if seen.key_is_settled or seen.admitted:
+    if seen.key_is_settled or seen.admitted or seen.run.status.attempts:
         return None
     return Decision(reason="HistoryNotRead")
 
 
 def duplicate(seen: Snapshot, now: datetime) -> Decision | None:
     """Another run has its idempotency key, and is the one that counts."""
-    if seen.first is None or seen.admitted:
+    if seen.first is None or seen.admitted or seen.run.status.attempts:
         return None
     message = f'run {seen.first.name} has the same spec.idempotencyKey "{seen.run.idempotency_key}", and counts'
     return finish(seen, now, Outcome(Phase.SKIPPED, Reason.DUPLICATE, message))
@@ -343,6 +345,7 @@ RULES: tuple[Rule, ...] = (
     outranked,
     pod_exists,
     pod_unseen,
+    pauses,
     key_unsettled,
     duplicate,
     unresolved,

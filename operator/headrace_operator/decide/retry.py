@@ -26,7 +26,9 @@ INFRASTRUCTURE_REASONS: frozenset[str] = frozenset(
 
 
 MOVES: frozenset[str] = frozenset({Reason.POOL_UNAVAILABLE, Reason.OUTRANKED})
-"""Endings by which we move a run elsewhere, or put it back into the queue: no retry policy counts them."""
+"""Endings by which we move a run elsewhere, or put it back into the queue."""
+UNCOUNTED: frozenset[str] = MOVES | {Reason.PAUSED}
+"""Endings that no retry policy counts."""
 
 
 def backoff_s(policy: RetryPolicy, *, failures: int, seed: str) -> float:
@@ -49,7 +51,7 @@ def failures_so_far(attempts: Iterable[Attempt], *, infrastructure: bool) -> int
         1
         for attempt in attempts
         if attempt.finished_at is not None
-        and attempt.reason not in MOVES
+        and attempt.reason not in UNCOUNTED
         and (attempt.reason in INFRASTRUCTURE_REASONS) is infrastructure
     )
 

@@ -10,6 +10,9 @@ from headrace_operator.decide.conditions import condition, find_condition, short
 from headrace_operator.decide.parameters import effective_parameters
 from headrace_operator.decide.snapshot import Attempt, Pod, RunStatus, Snapshot, Unresolved
 
+GIVEN_BACK: frozenset[str] = frozenset({Reason.OUTRANKED, Reason.PAUSED})
+"""Why a run that has begun holds no places."""
+
 
 def accepted(seen: Snapshot, now: datetime) -> RunStatus:
     """The status with what acceptance pins: revision, parameters, the time it began to wait."""
@@ -121,7 +124,7 @@ def pending(seen: Snapshot, pod: Pod, reason: Reason, message: str, *, now: date
 
 
 def not_admitted(status: RunStatus, reason: Reason, message: str, now: datetime) -> RunStatus:
-    """The status of a run that waits for a place; of one that was outranked that stays said, whatever it waits for."""
+    """The status of a run that waits for a place; that it had one and gave it back stays said, whatever it waits for."""
     if is_back_in_line(status):
         return status
     lacks = condition(ConditionType.ADMITTED, holds=False, reason=reason, message=message, now=now)
@@ -129,9 +132,9 @@ def not_admitted(status: RunStatus, reason: Reason, message: str, now: datetime)
 
 
 def is_back_in_line(status: RunStatus) -> bool:
-    """Whether the run had its places and gave them to one of higher priority, and has not got them again."""
+    """Whether the run had its places and gave them back, outranked or paused, and has not got them again."""
     found = find_condition(status.conditions, ConditionType.ADMITTED)
-    return found is not None and (found.status, found.reason) == ("False", Reason.OUTRANKED)
+    return found is not None and found.status == "False" and found.reason in GIVEN_BACK
 
 
 def gives_way(status: RunStatus, attempt: int) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from headrace_operator.decide.snapshot import Attempt, ConditionView, RunStatus
+from headrace_operator.decide.snapshot import Attempt, ConditionView, PastPauseView, PauseView, RunStatus
 from headrace_operator.manifests.patches import JsonPatch, status_changes
 from headrace_operator.manifests.times import timestamp
 
@@ -39,6 +39,8 @@ def render_status(status: RunStatus) -> dict[str, Any]:
         "queuedAt": _stamp(status.queued_at),
         "startedAt": _stamp(status.started_at),
         "finishedAt": _stamp(status.finished_at),
+        "pause": _pause(status.pause) if status.pause else None,
+        "answers": [_past_pause(past) for past in status.answers],
     }
     return {key: value for key, value in fields.items() if value is not None and value != []}
 
@@ -68,6 +70,32 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "exitCode": attempt.exit_code,
         "startedAt": _stamp(attempt.started_at),
         "finishedAt": _stamp(attempt.finished_at),
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _pause(pause: PauseView) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "kind": pause.kind.value,
+        "name": pause.name,
+        "message": pause.message,
+        "schema": _plain(pause.schema),
+        "since": timestamp(pause.since),
+        "until": _stamp(pause.until),
+        "problem": pause.problem,
+        "refused": pause.refused,
+    }
+    return {key: value for key, value in fields.items() if value is not None}
+
+
+def _past_pause(past: PastPauseView) -> dict[str, Any]:
+    fields: dict[str, Any] = {
+        "name": past.name,
+        "decision": past.decision.value,
+        "input": _plain(past.input),
+        "comment": past.comment,
+        "since": timestamp(past.since),
+        "at": timestamp(past.at),
     }
     return {key: value for key, value in fields.items() if value is not None}
 

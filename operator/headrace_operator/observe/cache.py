@@ -188,7 +188,7 @@ class Cache:
         self._reindex(run)
 
     def is_admitted(self, run: Run) -> bool:
-        """Whether it holds its places: from its launch to its end, retries included, unless it was outranked."""
+        """Whether it holds its places: from its launch to its end, retries included, unless outranked or paused."""
         if run.key in self._launching:
             return True
         if is_back_in_line(run.status):
@@ -313,7 +313,8 @@ class Cache:
     def _standing(self, run: Run) -> Standing:
         if self.is_admitted(run):
             return Standing.ACTIVE
-        return Standing.OUT if run.suspend or run.cancel or run.deleting else Standing.WAITING
+        is_out = run.suspend or run.cancel or run.deleting or run.status.pause is not None
+        return Standing.OUT if is_out else Standing.WAITING
 
     def _leave_ledger(self, deployment: ObjectKey, run: ObjectKey) -> None:
         ledger = self._ledgers.get(deployment)

@@ -20,7 +20,7 @@ class Standing(Enum):
 
     ACTIVE = "holds a slot"
     WAITING = "waits for a slot"
-    OUT = "neither: suspended before its start, or about to be cancelled"
+    OUT = "neither: suspended before its start, paused, or about to be cancelled"
 
 
 @dataclass(frozen=True, slots=True, order=True)

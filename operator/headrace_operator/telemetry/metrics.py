@@ -44,6 +44,12 @@ class Metrics:
             ["namespace", "flow", "reason"],
             registry=registry,
         )
+        self._paused = Counter(
+            "headrace_runs_paused_total",
+            "Pauses that began. reason: AwaitingApproval, Sleeping.",
+            ["namespace", "flow", "reason"],
+            registry=registry,
+        )
         self.api_requests = Counter(
             "headrace_api_requests_total",
             "Requests to the API server. verb: get, list, create, patch, delete; "
@@ -127,5 +133,8 @@ class Metrics:
         namespace = seen.run.key.namespace
         if status.phase.finished and not seen.run.finished:
             self._finished.labels(namespace, flow, status.phase, status.reason or "").inc()
+        elif status.pause is not None:
+            if seen.run.status.pause is None:
+                self._paused.labels(namespace, flow, status.reason or "").inc()
         elif status.next_attempt_at is not None and status.next_attempt_at != seen.run.status.next_attempt_at:
             self._retried.labels(namespace, flow, status.reason or "").inc()

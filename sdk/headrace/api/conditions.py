@@ -32,7 +32,7 @@ class Phase(Word):
     PENDING = "Pending", "Accepted or about to be; no attempt has started. The reason says what it waits for."
     RUNNING = "Running", "An attempt's pod runs."
     RETRYING = "Retrying", "An attempt has ended, the next one starts at status.nextAttemptAt."
-    PAUSED = "Paused", "spec.suspend holds back the next attempt."
+    PAUSED = "Paused", "The flow waits for an answer or a time, or spec.suspend holds back the next attempt."
     SUCCEEDED = "Succeeded", "The flow returned."
     FAILED = "Failed", "The flow raised, its command failed, or it was refused before it started."
     CRASHED = "Crashed", "The infrastructure ended it, and its infrastructure retries are used up."
@@ -135,6 +135,17 @@ class Reason(Word):
     # Under way
     RUNNING = "Running", "The attempt's pod runs."
     RETRY_SCHEDULED = "RetryScheduled", "The next attempt is due at status.nextAttemptAt."
+
+    # Pauses
+    PAUSED = "Paused", "The attempt ended as its flow paused; the run holds nothing while it waits."
+    RUN_PAUSED = "RunPaused", "The run began to wait for an answer or a time."
+    AWAITING_APPROVAL = "AwaitingApproval", "The flow waits for a person's answer (status.pause)."
+    INVALID_ANSWER = "InvalidAnswer", "The answer that was given cannot be taken; the run waits for another one."
+    SLEEPING = "Sleeping", "The flow sleeps until status.pause.until."
+    RUN_RESUMED = "RunResumed", "The pause is over; the next attempt starts when its turn comes."
+    REJECTED = "Rejected", "A person said no, and the flow did not go on without the approval."
+    APPROVAL_TIMED_OUT = "ApprovalTimedOut", "Nobody answered in time, and the flow did not go on without it."
+    TOO_MANY_PAUSES = "TooManyPauses", "The flow paused more often than a run can."
 
     # Ends that the flow brought about
     SUCCEEDED = "Succeeded", "The flow returned, or the command exited with 0."
