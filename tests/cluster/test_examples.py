@@ -70,7 +70,7 @@ def test_every_folder_has_a_manifest_and_a_page():
     assert (
         folders
         == {path.parent.name for path in MANIFESTS}
-        == {"concurrency", "container", "etl", "gpu-training", "hello", "limits", "pools"}
+        == {"concurrency", "container", "etl", "gpu-training", "hello", "limits", "nested-json", "pools"}
     )
     assert all((EXAMPLES / folder / "README.md").exists() for folder in folders)
 
