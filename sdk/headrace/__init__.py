@@ -24,8 +24,10 @@ from headrace.errors import (
 from headrace.flows import Flow, flow
 from headrace.limits.blocks import concurrency, rate_limit
 from headrace.logs import get_run_logger
+from headrace.secret import Secret
 from headrace.states import State
 from headrace.tasks import Task, task
+from headrace.variable import Variable
 from headrace.waiting import as_completed, wait
 
 __all__ = [
@@ -44,11 +46,13 @@ __all__ = [
     "ResultsError",
     "RetryRun",
     "RunCancelled",
+    "Secret",
     "State",
     "Task",
     "Threads",
     "TimedOut",
     "UsageError",
+    "Variable",
     "allow_failure",
     "as_completed",
     "concurrency",

@@ -22,14 +22,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from headrace.redaction import redacted
+
 MAX_SHOWN = 120
 """Characters of a value that an error shows."""
 
 
 def shown(value: object) -> str:
-    """The value as an error shows it: its repr, cut at 120 characters."""
+    """The value as an error shows it: its repr without registered secrets, cut at 120 characters."""
     try:
-        text = repr(value)
+        text = redacted(repr(value))
     except Exception as error:  # noqa: BLE001 - a broken __repr__ must not hide the error that is being told
         text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
     return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"

@@ -12,6 +12,8 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from headrace.errors import ParameterError, ParameterProblem, UsageError, shown
+from headrace.redaction import MASK
+from headrace.secret_parameters import EXAMPLE, has_reference, holds_secret, register_all, resolved, with_references
 
 MAX_PROBLEMS: Final = 3
 """Problems told of one parameter; a long list with one mistake in each row says nothing new after these."""
@@ -31,6 +33,8 @@ class Parameters:
         }
         self._rest = next((each.name for each in self._each() if each.kind is each.VAR_KEYWORD), None)
         self.names = tuple(each.name for each in self._each() if each.name != self._rest)
+        self.secret = frozenset(name for name in self._adapters if holds_secret(self._hints.get(name)))
+        """Those that must not be shown."""
 
     def checked(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Arguments:
         """
@@ -43,9 +47,11 @@ class Parameters:
         coerced: dict[str, Any] = {}
         for name, value in given.items():
             try:
-                coerced[name] = self._adapter(name).validate_python(value)
+                coerced[name] = self._coerced(name, value)
             except ValidationError as error:
                 problems.extend(self._problems(name, value, error))
+            except UsageError as error:
+                problems.append(ParameterProblem(name, "names a secret", f"one that is here ({error})"))
         if problems:
             raise ParameterError(self._flow, problems, advice=self._advice())
         return (), coerced
@@ -68,6 +74,12 @@ class Parameters:
         carried: dict[str, Any] = {}
         for name, value in values.items():
             adapter = self._adapter(name)
+            if self._is_secret(name):
+                carried[name] = value
+                if not has_reference(value):
+                    found = "is a secret, which everybody could read there"
+                    problems.append(ParameterProblem(name, found, f"the name of one: {EXAMPLE}"))
+                continue
             try:
                 carried[name] = adapter.dump_python(adapter.validate_python(value), mode="json")
             except ValidationError as error:
@@ -100,9 +112,21 @@ class Parameters:
     def _adapter(self, name: str) -> TypeAdapter[Any]:
         return self._adapters.get(name) or self._adapters.get(self._rest or "") or TypeAdapter(Any)
 
+    def _is_secret(self, name: str) -> bool:
+        return (name if name in self._adapters else self._rest) in self.secret
+
+    def _coerced(self, name: str, value: Any) -> Any:
+        if not self.secret or not self._is_secret(name):
+            return self._adapter(name).validate_python(value)
+        coerced = self._adapter(name).validate_python(resolved(value))
+        register_all(coerced)
+        return coerced
+
     def _value_of(self, name: str, text: str) -> Any:
         try:
             value = json.loads(text)
+            if self._is_secret(name) and has_reference(value):
+                return value
             self._adapter(name).validate_python(value)
         except ValueError:  # no JSON, or not what the type takes: pydantic's error is a ValueError too
             return text
@@ -130,6 +154,9 @@ class Parameters:
 
     def _problems(self, name: str, value: Any, error: ValidationError) -> Iterable[ParameterProblem]:
         details = error.errors(include_url=False, include_context=False)
+        if self._is_secret(name):
+            yield ParameterProblem(name, f"is {MASK}", f"{self._type(name)} ({details[0]['type']})")
+            return
         if all(not detail["loc"] for detail in details[:1]):
             yield ParameterProblem(name, f"is {shown(value)}", f"{self._type(name)} ({_sentence(details[0])})")
             return
@@ -150,7 +177,10 @@ class Parameters:
                 f'flow "{self._flow}": {" and ".join(self._not_for_json())}, which JSON cannot carry '
                 f"({str(error).partition(chr(10))[0]}); take what it can be made from, such as a URL or a name"
             ) from None
-        return {name: schema for (name, _), schema in found.items()}, shared.get("$defs", {})
+        schemas = {name: schema for (name, _), schema in found.items()}
+        if self.secret:
+            return with_references(schemas), with_references(shared.get("$defs", {}))
+        return schemas, shared.get("$defs", {})
 
     def _not_for_json(self) -> Iterable[str]:
         for name, adapter in self._adapters.items():
@@ -163,8 +193,8 @@ class Parameters:
         return {"default": value for value in self._default(parameter).values()}  # noqa: B035 - there is one at most
 
     def _default(self, parameter: inspect.Parameter) -> dict[str, Any]:
-        """The default by the parameter's name; nothing if there is none, or none that JSON can carry."""
-        if parameter.default is parameter.empty:
+        """The default by the parameter's name; nothing if there is none, or none that JSON can carry and people may see."""
+        if parameter.default is parameter.empty or parameter.name in self.secret:
             return {}
         try:
             return {

@@ -72,7 +72,8 @@ class _FlowRun:
     @property
     def parameters(self) -> Mapping[str, Any]:
         """The parameters as the pod or the command line got them; empty for an ordinary call."""
-        return _session().parameters
+        session = _session()
+        return {**session.parameters, **session.concealed} if session.concealed else session.parameters
 
 
 class _TaskRun:

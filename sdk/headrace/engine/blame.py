@@ -8,6 +8,8 @@ import sysconfig
 from pathlib import Path
 from types import TracebackType
 
+from headrace.redaction import redacted
+
 OURS = str(Path(__file__).parent.parent) + os.sep
 LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})
 MACHINERY = (OURS, contextlib.__file__)
@@ -37,7 +39,7 @@ def traceback_text(error: BaseException) -> str:
         foreign = [frame for frame in part.stack if not frame.filename.startswith(MACHINERY)]
         part.stack = traceback.StackSummary.from_list(foreign)
         part = part.__cause__ or part.__context__
-    return "".join(told.format()).rstrip()[-MAX_TRACEBACK:]
+    return redacted("".join(told.format()).rstrip())[-MAX_TRACEBACK:]
 
 
 def _is_authors(step: TracebackType) -> bool:

@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from headrace.engine.description import Description
 from headrace.errors import HeadraceError, ParameterError, RetryRun, UsageError
+from headrace.redaction import redacted
 from headrace.states import Cancelled, Crashed, Failed, Retrying, State
 
 NOT_RETRIED = (UsageError, ParameterError)
@@ -36,7 +37,7 @@ def after_error(error: BaseException, of: Description, *, attempt: int, cancelle
         return Cancelled(message=_told_cancellation(error), exception=error, attempt=attempt)
     said = told(error)
     if isinstance(error, SystemExit):
-        said = f"the code called sys.exit({error.code!r}); return to succeed, raise to fail"
+        said = redacted(f"the code called sys.exit({error.code!r}); return to succeed, raise to fail")
         return Failed(message=said, exception=error, attempt=attempt)
     if not isinstance(error, Exception):
         return Crashed(message=said, exception=error, attempt=attempt)
@@ -61,14 +62,14 @@ def _retrying(error: Exception, of: Description, attempt: int) -> State[None]:
 
 def told(error: BaseException) -> str:
     """The error in one line: its type and what it says; of our own errors what they say."""
-    said = " ".join(str(error).split())
+    said = " ".join(redacted(str(error)).split())
     if isinstance(error, HeadraceError) and said:
         return said
     return f"{type(error).__name__}: {said}" if said else type(error).__name__
 
 
 def _told_cancellation(error: BaseException) -> str:
-    return "interrupted by Ctrl-C" if isinstance(error, KeyboardInterrupt) else str(error) or "cancelled"
+    return "interrupted by Ctrl-C" if isinstance(error, KeyboardInterrupt) else redacted(str(error)) or "cancelled"
 
 
 def _may_be_tried_again(error: Exception, of: Description) -> bool:

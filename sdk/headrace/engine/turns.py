@@ -10,6 +10,7 @@ from headrace.engine import logs
 from headrace.engine.hooks import Hook
 from headrace.engine.scope import CURRENT, Run
 from headrace.engine.transitions import told
+from headrace.redaction import redacted
 from headrace.states import State
 
 
@@ -23,8 +24,8 @@ def entitle(run: Run) -> None:
     except Exception as error:  # noqa: BLE001 - the author's function and parameters may raise anything
         _tell(run, "title_failed", f"its title cannot be made: {told(error)}")
         return
-    run.title = title
-    run.fields = {**run.fields, "run_title": title}
+    run.title = redacted(title)
+    run.fields = {**run.fields, "run_title": run.title}
 
 
 async def carry_out(hooks: Iterable[Hook], run: Run, state: State[object]) -> None:

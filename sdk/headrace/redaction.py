@@ -1,0 +1,252 @@
+"""
+What must not be shown, and texts without it.
+
+A value is registered when it is read. From then on it is taken out of log lines, error messages, titles, artifacts and the
+termination message, and in a pod out of what is printed; so are the forms that it takes on the way: escaped as in JSON
+or `repr()`, quoted as in a URL, and in Base64, also as part of a longer text.
+
+Texts are searched for each form in turn. That is some microseconds a line for a handful of secrets, and several times
+faster than one regular expression of them all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from threading import Lock
+from typing import Any, Final
+
+MASK: Final = "**********"
+SHORTEST: Final = 4
+"""Characters of a value: shorter ones are in every text."""
+SHORTEST_PART: Final = 8
+"""Characters of a line or an entry of a value: shorter ones are mostly no secrets by themselves."""
+MOST_LINES: Final = 200
+"""Lines of a value that are looked for one by one: a bundle of certificates would slow down every line of the log."""
+ARMOUR: Final = "-----"
+"""What the first and last lines of PEM begin with; they are the same for all keys."""
+
+
+class Registry:
+    """Values that must not be shown. Adding is safe from any thread, and takes effect with the next text."""
+
+    def __init__(self) -> None:
+        self.forms: tuple[str, ...] = ()
+        """All that is looked for, longest first; empty while nothing is registered."""
+        self.told: tuple[str | bytes, ...] = ()
+        """Values that were learnt after the start of the process: those that its children do not learn from their environment."""
+        self._starts: Mapping[str, tuple[str, ...]] = {}
+        self._lock = Lock()
+
+    def add(self, value: str | bytes) -> bool:
+        """
+        Registers a value and what it contains. Returns whether anything in it is new.
+
+        Values below 4 characters, and lines and entries below 8, are left out.
+        """
+        with self._lock:
+            forms = {*self.forms, *_forms_of(value)}
+            if len(forms) == len(self.forms):
+                return False
+            ordered = tuple(sorted(forms, key=lambda form: (-len(form), form)))
+            self._starts = {
+                first: tuple(form for form in ordered if form[0] == first) for first in {form[0] for form in ordered}
+            }
+            self.forms = ordered
+            return True
+
+    def tell(self, value: str | bytes) -> None:
+        """As `add`, for a value that the environment of the process did not tell."""
+        if self.add(value):
+            self.told = (*self.told, value)
+
+    def found_in(self, text: str) -> bool:
+        """Whether there is anything to take out."""
+        return any(form in text for form in self.forms)
+
+    def redacted(self, text: str) -> str:
+        """The text with a mask in place of each registered value; where two overlap, one mask stands for both."""
+        return text if not self.found_in(text) else self._masked(text, _merged(self._spans(text)))
+
+    def until_unsure(self, text: str) -> int:
+        """How much of the text can be told apart from a value that goes on behind it: all but the end that may begin one."""
+        unsure = next((at for at in range(self._reach(text), len(text)) if self._may_begin(text, at)), len(text))
+        return min((start for start, end in _merged(self._spans(text)) if end > unsure), default=unsure)
+
+    def _reach(self, text: str) -> int:
+        longest = len(self.forms[0]) if self.forms else 1
+        return max(0, len(text) - longest + 1)
+
+    def _may_begin(self, text: str, at: int) -> bool:
+        rest = len(text) - at
+        return any(len(form) > rest and text.endswith(form[:rest]) for form in self._starts.get(text[at], ()))
+
+    def _spans(self, text: str) -> Iterator[tuple[int, int]]:
+        for form in self.forms:
+            at = text.find(form)
+            while at >= 0:
+                yield at, at + len(form)
+                at = text.find(form, at + 1)
+
+    def _masked(self, text: str, spans: Iterable[tuple[int, int]]) -> str:
+        parts, shown = [], 0
+        for start, end in spans:
+            parts += [text[shown:start], MASK]
+            shown = end
+        return "".join([*parts, text[shown:]])
+
+
+SECRETS: Final = Registry()
+"""Of this process: whatever it says, to whomever, is without them."""
+
+
+def register(value: str | bytes) -> None:
+    """Has this process never show the value again, if it is long enough to be told from other text (4 characters)."""
+    SECRETS.tell(value)
+
+
+def redacted(text: str) -> str:
+    """The text without registered values."""
+    return SECRETS.redacted(text) if SECRETS.forms else text
+
+
+def redacted_json(value: Any, *, keep: Callable[[str], bool] = lambda _: False) -> Any:
+    """
+    JSON types without registered values, in keys, texts and numbers.
+
+    Args:
+        keep: Which entries of the outermost object stay as they are, by key.
+    """
+    if not SECRETS.forms:
+        return value
+    if isinstance(value, dict):
+        return {
+            key if keep(key) else redacted(key): entry if keep(key) else redacted_json(entry)
+            for key, entry in value.items()
+        }
+    if isinstance(value, list):
+        return [redacted_json(entry) for entry in value]
+    if isinstance(value, str):
+        return redacted(value)
+    return redacted(str(value)) if _is_number(value) and SECRETS.found_in(str(value)) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _merged(spans: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Spans that overlap or touch as one, in their order."""
+    merged: list[tuple[int, int]] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _forms_of(value: str | bytes) -> Iterator[str]:
+    data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else bytes(value)
+    if len(data.strip()) < SHORTEST or not data.strip(b"*"):  # a mask of the mask would hide nothing
+        return
+    for each in dict.fromkeys((data, data.strip())):
+        yield from _in_base64(each)
+    text = _text(value)
+    if text is None:
+        yield from (repr(data)[2:-1], data.hex())
+        return
+    for each in dict.fromkeys((text, text.strip(), *_parts(text))):
+        yield from _escaped(each)
+
+
+def _text(value: str | bytes) -> str | None:
+    if isinstance(value, str):
+        return value
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _escaped(text: str) -> Iterator[str]:
+    """The text as it is, on one line, and as JSON, repr() and URLs write it."""
+    import json  # noqa: PLC0415 - most processes register nothing
+    from urllib.parse import quote, quote_plus  # noqa: PLC0415 - as above
+
+    data = text.encode("utf-8", "surrogatepass")
+    quoted = (quote(data), quote(data, safe=""), quote_plus(data))
+    lower = ("".join(_lowered(form)) for form in quoted)
+    backslashed = (repr(text)[1:-1], repr(text + "'\"")[1:-4], repr(data)[2:-1])
+    written = (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+    on_one_line = " ".join(text.split())
+    for form in (text, on_one_line, *written, *backslashed, *quoted, *lower):
+        if len(form.strip()) >= SHORTEST:
+            yield form
+
+
+def _lowered(quoted: str) -> Iterator[str]:
+    """A URL with its %2F as %2f."""
+    head, *escapes = quoted.split("%")
+    yield head
+    for escape in escapes:
+        yield f"%{escape[:2].lower()}{escape[2:]}"
+
+
+def _in_base64(data: bytes) -> Iterator[str]:
+    """Base64 of the bytes, and what it shows of them at each place that they may have in something longer."""
+    from base64 import b64encode, urlsafe_b64encode  # noqa: PLC0415 - as above
+
+    for encode in (b64encode, urlsafe_b64encode):
+        yield encode(data).decode().rstrip("=")
+        for before in range(3):
+            shown = encode(bytes(before) + data + bytes(2)).decode()
+            inner = shown[-(-8 * before // 6) : 8 * (before + len(data)) // 6]
+            if len(inner) >= SHORTEST_PART:
+                yield inner
+
+
+def _parts(text: str) -> Iterator[str]:
+    """What is secret by itself inside a value: lines, texts of a JSON document, the password of a URL."""
+    if "\n" in text.strip():
+        yield from _lines(text)
+    yield from _password(text)
+    yield from _json_texts(text)
+
+
+def _password(text: str) -> Iterator[str]:
+    from urllib.parse import unquote, urlsplit  # noqa: PLC0415 - as above
+
+    if "://" not in text or "@" not in text:
+        return
+    try:
+        password = urlsplit(text.strip()).password or ""
+    except ValueError:  # brackets that hold no address
+        return
+    yield from (each for each in (password, unquote(password)) if len(each) >= SHORTEST)
+
+
+def _json_texts(text: str) -> Iterator[str]:
+    if text.strip()[:1] not in {"{", "["}:
+        return
+    import json  # noqa: PLC0415 - as above
+
+    try:
+        waiting = [json.loads(text)]
+    except (ValueError, RecursionError):
+        return
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        elif isinstance(value, str) and len(value.strip()) >= SHORTEST_PART:
+            yield value
+            yield from _lines(value)
+
+
+def _lines(text: str) -> Iterator[str]:
+    for line in islice(text.splitlines(), MOST_LINES):
+        if len(line.strip()) >= SHORTEST_PART and not line.startswith(ARMOUR):
+            yield line.strip()
