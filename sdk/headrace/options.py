@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from headrace.engine.description import Description
 from headrace.engine.hooks import Hook
@@ -14,6 +14,10 @@ from headrace.engine.runners import THREADS, Runner
 from headrace.engine.tags import checked_tags
 from headrace.errors import UsageError, shown
 from headrace.option_values import condition, hooks, refuse_coroutine_hooks, refuse_strange_fields, title
+
+if TYPE_CHECKING:
+    from headrace.lineage.datasets import DatasetsOption
+    from headrace.lineage.declared import Declared
 
 CALL_OPTIONS = ("return_state", "wait_for")
 """Keywords that a call of a task takes for itself."""
@@ -72,6 +76,10 @@ class TaskOptions(RunOptions, total=False):
     """The title of a run, as text with {parameters} or a function of them. Absent: its name, such as "extract-0"."""
     pod: Pod
     """A pod of its own, in a cluster; elsewhere the task runs where it is called. Absent: none."""
+    reads: DatasetsOption
+    """Datasets that it reads: URIs with {parameters}, Datasets, a list of them, or a function of the parameters."""
+    writes: DatasetsOption
+    """Datasets that it writes, in the same words; they count when it has succeeded."""
 
 
 class FlowOptions(RunOptions, total=False):
@@ -106,6 +114,7 @@ def described(kind: Kind, function: Callable[..., Any], options: Mapping[str, An
         name=_name(f"@{kind}", options.get("name", getattr(function, "__name__", ""))),
         function=function,
         is_async=is_async,
+        datasets=_datasets(f"@{kind}", function, options),
         **rules,
     )
 
@@ -137,6 +146,14 @@ def checked(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
         "log_prints": _flag(label, "log_prints", options.get("log_prints")),
         "pod": _pod(label, options.get("pod")),
     }
+
+
+def _datasets(label: str, function: Callable[..., Any], options: Mapping[str, Any]) -> Declared | None:
+    if options.get("reads") is None and options.get("writes") is None:
+        return None
+    from headrace.lineage.declared import declared  # noqa: PLC0415 - few tasks declare what they touch
+
+    return declared(label, function, options)
 
 
 def refuse_unknown(label: str, options: Iterable[str], known: type) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.engine.hooks import NO_HOOKS, Hooks
 from headrace.engine.pods import Pod
 from headrace.engine.retries import NO_RETRIES, Retries
 from headrace.engine.runners import THREADS, Runner
+
+if TYPE_CHECKING:
+    from headrace.lineage.declared import Declared
 
 Title = str | Callable[[Mapping[str, Any]], str]
 """A text with {parameters}, or a function of them."""
@@ -36,5 +39,7 @@ class Description:
     title: Title | None = None
     """What a run is called, made from its parameters. None: as the run is named."""
     tags: tuple[str, ...] = ()
+    datasets: Declared | None = None
+    """What a task says that it reads and writes. None: nothing."""
     decorated: Any = field(default=None, compare=False, repr=False)
     """The Flow or Task that it describes, as hooks get it."""

@@ -12,7 +12,7 @@ from typing import Any
 from headrace.engine.description import Description
 from headrace.engine.session import Session, Tally, current_session
 from headrace.engine.tags import TAGS
-from headrace.engine.watching import Watches, watch_asked_for
+from headrace.engine.watching import Watches, watch_asked_for, with_lineage
 from headrace.engine.workers import Workers
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
@@ -41,6 +41,8 @@ class _Attempt:
         tags = (*around, *TAGS.get(), *description.tags)
         self.tags: tuple[str, ...] = tuple(dict.fromkeys(tags)) if tags else tags
         self.watch: Watches | None = parent.watch if parent else watch_asked_for(description.name)
+        if description.datasets is not None:
+            self.watch = with_lineage(self.watch)
 
     @property
     def parameters(self) -> Mapping[str, Any]:

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from headrace.engine.clock import Clock, SystemClock
 from headrace.engine.description import Description
+from headrace.engine.ledger import Ledger
 from headrace.states import State, Succeeded
 
 
@@ -89,6 +90,7 @@ class Session:
     """Where tasks with a pod of their own run. None: here, as any task."""
     clock: Clock = SYSTEM_CLOCK
     tally: Tally = field(default_factory=Tally)
+    ledger: Ledger = field(default_factory=Ledger)
 
 
 LAPTOP = Session()

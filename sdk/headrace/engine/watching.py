@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from headrace.states import State
 
 if TYPE_CHECKING:
+    from headrace.engine.ledger import Direction
     from headrace.engine.scope import Run
+    from headrace.lineage.datasets import Dataset
 
 ASKED_BY: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER")
 """Variables that ask for tracing."""
@@ -52,17 +54,37 @@ def watch_asked_for(name: str) -> Watches | None:
     if os.environ.get(LINEAGE_URL_ENV):
         from headrace.lineage.watch import lineage_watch  # noqa: PLC0415 - for those who ask for lineage
 
-        found.append(lineage_watch())
+        lineage = lineage_watch()
+        return Watches(*found, lineage, lineage=lineage)
     return Watches(*found) if found else None
+
+
+def with_lineage(watch: Watches | None) -> Watches:
+    """The same watch, which notes datasets too."""
+    if watch is not None and watch.lineage is not None:
+        return watch
+    from headrace.lineage.watch import LineageWatch  # noqa: PLC0415 - for runs that touch datasets
+
+    lineage = LineageWatch(None)
+    return Watches(*(watch.each if watch else ()), lineage, lineage=lineage)
+
+
+class Noting(Protocol):
+    """Notes what the code of a run reads and writes."""
+
+    def noted(self, run: Run, direction: Direction, dataset: Dataset) -> None:
+        """That it is one of its inputs or outputs."""
 
 
 class Watches:
     """Several watches as one. What one of them raises is logged, and changes nothing for the run."""
 
-    __slots__ = ("each",)
+    __slots__ = ("each", "lineage")
 
-    def __init__(self, *each: Watch) -> None:
+    def __init__(self, *each: Watch, lineage: Noting | None = None) -> None:
         self.each = each
+        self.lineage = lineage
+        """What notes datasets; it may be one of them."""
 
     def began(self, run: Run) -> None:
         """As promised by Watch."""
