@@ -120,9 +120,13 @@ class Launch:
         return Work(
             is_async=flow.described.is_async,
             state=partial(final_state, flow.described, arguments),
-            session=replace(self.session, parameters=parameters),
+            session=replace(self.session, parameters=parameters, concealed=_concealed(flow, arguments[1])),
             delivered=self.delivered,
         )
+
+
+def _concealed(flow: Flow[..., Any], arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {name: arguments[name] for name in flow.parameters.secret if name in arguments} if flow.validates else {}
 
 
 UNSTARTED: Final = (EntrypointError, ParameterError, UsageError)

@@ -84,6 +84,8 @@ class Session:
     attempt: int = 1
     scheduled_time: datetime | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    concealed: Mapping[str, Any] = field(default_factory=dict)
+    """Secret ones among the parameters, as the flow gets them: nothing shows them by mistake."""
     repeats_flows: bool = True
     """Whether the engine tries a failed flow again. False in a pod: there the operator does, with a new pod."""
     elsewhere: Elsewhere | None = None
