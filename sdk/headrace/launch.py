@@ -200,11 +200,11 @@ def _sentence(state: Ended, tally: Tally, cancellation: Cancellation) -> str:
     if isinstance(state, Cancelled):
         said = f"cancelled by {cancellation.received.name}" if cancellation.received else said
     names_itself = isinstance(error, TimedOut | UsageError)
-    subject = f'task "{tally.culprit[1]}": ' if tally.culprit and _is_of_task(error, tally) and not names_itself else ""
+    subject = f"{tally.culprit[1]}: " if tally.culprit and _is_of_task(error, tally) and not names_itself else ""
     place = where(error)
     return " ".join(redacted(f"{subject}{said}{f' ({place})' if place else ''}").split())
 
 
 def _is_of_task(error: BaseException, tally: Tally) -> bool:
-    """Whether it is what ended a task, and went on from there."""
+    """Whether it is what ended a task or a subflow, and went on from there."""
     return tally.culprit is not None and tally.culprit[0] is error

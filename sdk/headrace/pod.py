@@ -68,9 +68,13 @@ def session(variables: Mapping[str, str]) -> Session:
         flow=variables.get("HEADRACE_FLOW", ""),
         namespace=variables.get("HEADRACE_NAMESPACE", ""),
         deployment=variables.get("HEADRACE_DEPLOYMENT", ""),
+        parent_run=variables.get("HEADRACE_PARENT_RUN", ""),
+        root_run=variables.get("HEADRACE_ROOT_RUN", ""),
         attempt=_attempt(variables.get("HEADRACE_ATTEMPT", "1")),
         scheduled_time=_time(variables.get("HEADRACE_SCHEDULED_TIME", "")),
         repeats_flows=False,
+        results_url=variables.get("HEADRACE_RESULTS_URL", ""),
+        refresh_cache=variables.get("HEADRACE_REFRESH_CACHE") == "true",
     )
 
 
@@ -131,6 +135,7 @@ def _task(variables: Mapping[str, str]) -> Launchable:
     entrypoint = variables.get("HEADRACE_ENTRYPOINT", "")
     around = replace(
         session(variables),
+        checkpoints=False,  # it is the flow's pod that counts its calls
         flow_run=task["parent"]["name"],
         flow_run_uid=task["parent"]["uid"],
         parameters=parameters(variables.get("HEADRACE_PARAMETERS") or "{}", variables.get("HEADRACE_FLOW", "")),

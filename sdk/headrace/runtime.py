@@ -21,9 +21,21 @@ class _FlowRun:
 
     @property
     def name(self) -> str:
-        """Name of the FlowRun; on a laptop one made up, such as "etl-3f9c21"."""
+        """Name of the FlowRun; on a laptop one made up, such as "etl-3f9c21". Of a flow in a flow: such as "load-0"."""
         run = _current_flow_run()
         return run.name if run else ""
+
+    @property
+    def parent(self) -> str:
+        """Name of the run around a flow in a flow, or of the FlowRun whose flow started this one; empty: there is none."""
+        run = _current_flow_run()
+        return run.parent.name if run and run.parent else _session().parent_run
+
+    @property
+    def root(self) -> str:
+        """Name of the FlowRun at the top: this one, or the one from which it comes through others."""
+        run = _current_flow_run()
+        return _session().root_run or (str(run.fields["flow_run"]) if run else "")
 
     @property
     def title(self) -> str:

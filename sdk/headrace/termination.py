@@ -114,7 +114,7 @@ def _fields(ending: Ending, used: Usage, result: Any) -> Mapping[str, Any]:
         "state": ending.phase,
         "reason": ending.reason,
         "message": "",
-        "tasks": asdict(ending.tasks),
+        "tasks": {name: count for name, count in asdict(ending.tasks).items() if count or name != "subflows"},
         "usage": {"cpuSeconds": used.cpu_s, "maxMemoryBytes": used.max_memory_bytes},
     }
     if ending.retry_delay_s is not None:

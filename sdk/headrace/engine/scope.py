@@ -61,7 +61,7 @@ class _Attempt:
 class FlowRun(_Attempt):
     """One attempt of a flow run."""
 
-    __slots__ = ("numbers", "parent", "session", "tally", "unawaited", "workers")
+    __slots__ = ("around", "numbers", "parent", "session", "shelf", "tally", "top", "unawaited", "workers")
 
     def __init__(self, description: Description, name: str, parent: FlowRun | None, attempt: int) -> None:
         super().__init__(description, name, parent, attempt)
@@ -74,9 +74,17 @@ class FlowRun(_Attempt):
         self.workers = Workers(description.runner)
         # In a pod, people know the flow by the name of its resource.
         known_as = description.name if parent else self.session.flow or description.name
-        self.fields = self._told({"flow": known_as, "flow_run": name})
+        self.around: dict[str, Any] = {"flow": known_as, "flow_run": parent.top.name if parent else name}
+        """What the log lines of its tasks say of it."""
+        if parent:
+            self.around["subflow"] = name
+        self.fields = self._told({**self.around, "parent_run": parent.name} if parent else self.around)
         # Flows inside a flow number their tasks on: a name means one task run.
         self.numbers: dict[str, count[int]] = parent.numbers if parent else {}
+        self.top: FlowRun = parent.top if parent else self
+        """The outermost flow run around it."""
+        self.shelf: Any = None
+        """Of the outermost one: where results of its tasks are kept, once one is."""
 
     @property
     def flow_run(self) -> FlowRun:
@@ -99,7 +107,7 @@ class TaskRun(_Attempt):
     def __init__(self, description: Description, name: str, flow_run: FlowRun | None, attempt: int) -> None:
         super().__init__(description, name, flow_run, attempt)
         self.flow_run = flow_run
-        around = {key: flow_run.fields[key] for key in ("flow", "flow_run")} if flow_run else {}
+        around = flow_run.around if flow_run else {}
         self.fields = self._told({**around, "task": description.name, "task_run": name})
 
 
@@ -116,7 +124,7 @@ def current_flow_run() -> FlowRun | None:
 
 
 def flow_run_name(description: Description, parent: FlowRun | None) -> str:
-    """The name of a new flow run: its parent's, the session's, or one made up."""
+    """The name of a new flow run: in another one, one such as "load-0", else the session's, or one made up."""
     if parent:
-        return parent.name
+        return parent.next_task_run(description.name)
     return current_session().flow_run or f"{description.name}-{os.urandom(3).hex()}"

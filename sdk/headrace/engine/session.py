@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from headrace.engine.clock import Clock, SystemClock
 from headrace.engine.description import Description
@@ -18,30 +19,45 @@ from headrace.states import State, Succeeded
 
 @dataclass(frozen=True, slots=True)
 class TaskCounts:
-    """How many task runs there were; `retried` counts those that took more than one attempt."""
+    """
+    How many task runs there were.
+
+    Args:
+        cached: Those among `succeeded` whose result was there already.
+        retried: Those that took more than one attempt.
+    """
 
     total: int = 0
     succeeded: int = 0
     failed: int = 0
     cached: int = 0
     retried: int = 0
+    subflows: int = 0
+    """Flows that were called inside the flow; they are no task runs."""
 
 
 class Tally:
     """Counts task runs as they end, from any thread."""
 
-    __slots__ = ("_lock", "culprit", "failed", "retried", "succeeded", "total")
+    __slots__ = ("_lock", "cached", "culprit", "failed", "retried", "subflows", "succeeded", "total")
 
     def __init__(self) -> None:
         self._lock = Lock()
-        self.total = self.succeeded = self.failed = self.retried = 0
+        self.total = self.succeeded = self.failed = self.cached = self.retried = self.subflows = 0
         self.culprit: tuple[BaseException, str] | None = None
-        """The exception that ended a task last, and the name of that task run."""
+        """The exception that ended a task or subflow last, and what that was: 'task "load-0"'."""
 
     def started(self) -> None:
         """Counts a task run that begins."""
         with self._lock:
             self.total += 1
+
+    def taken(self) -> None:
+        """Counts a task run whose result was there already."""
+        with self._lock:
+            self.total += 1
+            self.succeeded += 1
+            self.cached += 1
 
     def ended(self, name: str, state: State[Any], *, attempts: int) -> None:
         """Counts the end of the task run of that name."""
@@ -51,12 +67,28 @@ class Tally:
                 self.succeeded += 1
             else:
                 self.failed += 1
-                self.culprit = (state.exception, name)  # type: ignore[attr-defined]  # final states without data have one
+                self.culprit = (state.exception, f'task "{name}"')  # type: ignore[attr-defined]  # final states without data have one
+
+    def subflow_started(self) -> None:
+        """Counts a flow that is called inside the flow."""
+        with self._lock:
+            self.subflows += 1
+
+    def subflow_ended(self, name: str, state: State[Any]) -> None:
+        """Notes how the flow run of that name ended; what a task of it raised is that task's."""
+        if isinstance(state, Succeeded):
+            return
+        error: BaseException = state.exception  # type: ignore[attr-defined]  # as above
+        with self._lock:
+            if self.culprit is None or self.culprit[0] is not error:
+                self.culprit = (error, f'flow "{name}"')
 
     def counts(self) -> TaskCounts:
         """The figures as they stand."""
         with self._lock:
-            return TaskCounts(self.total, self.succeeded, self.failed, cached=0, retried=self.retried)
+            return TaskCounts(
+                self.total, self.succeeded, self.failed, self.cached, self.retried, subflows=self.subflows
+            )
 
 
 class Elsewhere(Protocol):
@@ -66,6 +98,8 @@ class Elsewhere(Protocol):
         """What runs here in place of a task with a pod of its own: it waits for that pod, and ends as the task did."""
 
 
+RESULTS_URL_ENV: Final = "HEADRACE_RESULTS_URL"
+REFRESH_CACHE_ENV: Final = "HEADRACE_REFRESH_CACHE"
 SYSTEM_CLOCK = SystemClock()
 NO_TASKS = TaskCounts()
 
@@ -81,6 +115,10 @@ class Session:
     """Name of the Flow resource. Empty: there is none."""
     namespace: str = ""
     deployment: str = ""
+    parent_run: str = ""
+    """Name of the FlowRun whose flow started this one. Empty: none did."""
+    root_run: str = ""
+    """Name of the FlowRun at the top, from which this one comes. Empty: it is that itself."""
     attempt: int = 1
     scheduled_time: datetime | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -90,12 +128,20 @@ class Session:
     """Whether the engine tries a failed flow again. False in a pod: there the operator does, with a new pod."""
     elsewhere: Elsewhere | None = None
     """Where tasks with a pod of their own run. None: here, as any task."""
+    results_url: str = ""
+    """Where results of tasks are kept. Empty: nowhere; on a laptop, where a task asks for it, in the user's cache."""
+    checkpoints: bool = True
+    """Whether later attempts of the run take its results. False where only a part of the run is."""
+    refresh_cache: bool = False
+    """Whether cached results are computed anew."""
     clock: Clock = SYSTEM_CLOCK
     tally: Tally = field(default_factory=Tally)
     ledger: Ledger = field(default_factory=Ledger)
 
 
-LAPTOP = Session()
+LAPTOP = Session(
+    results_url=os.environ.get(RESULTS_URL_ENV, ""), refresh_cache=os.environ.get(REFRESH_CACHE_ENV) == "true"
+)
 _SESSION: ContextVar[Session] = ContextVar("headrace_session", default=LAPTOP)
 
 

@@ -202,7 +202,7 @@ def test_a_flow_inside_a_flow_belongs_to_the_same_run():
         return step(), inner(), runtime.flow_run.name
 
     with using(a_session(flow_run="etl-7", repeats_flows=False)):
-        assert outer() == ("step-0", ("step-1", "etl-7"), "etl-7")
+        assert outer() == ("step-0", ("step-1", "inner-0"), "etl-7")
 
 
 def test_the_log_tells_each_step_of_a_run():
