@@ -17,12 +17,15 @@ from collections.abc import Mapping, MutableMapping
 from typing import IO, Any, Final
 
 from headrace.engine.scope import CURRENT, Run
+from headrace.redaction import SECRETS, redacted, redacted_json
 
 LOGGER: Final = logging.getLogger("headrace.run")
 LEVEL_ENV: Final = "HEADRACE_LOG_LEVEL"
 FORMAT_ENV: Final = "HEADRACE_LOG_FORMAT"
 
 _TEMPLATE: Final = vars(LOGGER.makeRecord(LOGGER.name, logging.INFO, "", 0, "", (), None))
+_NAMES: Final = frozenset(("time", "level", "flow", "flow_run", "task", "task_run"))
+"""What a line is found by. It holds names that everybody may read, also where a secret, such as a user, has the same."""
 _STANDARD: Final = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"))
 _RUN_KEYS: Final = ("event", "flow", "flow_run", "task", "task_run")
 _COLOURS: Final = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "31;1"}
@@ -131,11 +134,14 @@ class JsonLines(logging.Formatter):
         # A fact of one of these names must not stand in for what it is not.
         line.update(time=ours["time"], level=ours["level"], message=record.getMessage())
         try:
-            return self._encode(line)
+            text = self._encode(line)
         except (TypeError, ValueError, RecursionError):  # a fact with keys, numbers or cycles that JSON has not
-            return self._encode(
+            text = self._encode(
                 {key: value if isinstance(value, str | int) else repr(value) for key, value in line.items()}
             )
+        if not SECRETS.forms or not SECRETS.found_in(text):
+            return text
+        return self._encode(redacted_json(json.loads(text), keep=_NAMES.__contains__))
 
     def _time(self, created: float) -> str:
         second = int(created)
@@ -156,7 +162,7 @@ class Readable(logging.Formatter):
         known = run_and_facts(record)
         place = known.get("run_title") or known.get("task_run") or known.get("flow_run") or record.name
         line = f"{self.formatTime(record)} {self._level(record)} {place:<20} {record.getMessage()}"
-        return f"{line}\n{known['exception']}" if "exception" in known else line
+        return redacted(f"{line}\n{known['exception']}" if "exception" in known else line)
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
         """Local time of day with milliseconds."""

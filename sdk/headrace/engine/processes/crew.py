@@ -21,6 +21,7 @@ from headrace.engine.scope import CURRENT, TaskRun
 from headrace.engine.session import current_session
 from headrace.engine.ways import Arguments, Blocking
 from headrace.errors import ProcessFailed
+from headrace.redaction import SECRETS
 from headrace.tracing.context import carrier
 
 SLICE_S = 0.05
@@ -128,6 +129,7 @@ def _surroundings(run: TaskRun) -> Surroundings:
         prints=prints.wanted(),
         levels=(logging.getLogger().level, logs.LOGGER.getEffectiveLevel()),
         trace=carrier(),
+        secrets=SECRETS.told,
     )
 
 

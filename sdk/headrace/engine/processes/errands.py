@@ -73,6 +73,8 @@ class Surroundings:
     """Of the root logger, and of the logger of runs."""
     trace: Mapping[str, str]
     """Headers that carry the current span; empty where nobody traces."""
+    secrets: tuple[str | bytes, ...]
+    """What the process must not show, beside what its environment tells it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,8 @@ from headrace.engine.scope import CURRENT, FlowRun, TaskRun
 from headrace.engine.session import Session, using
 from headrace.engine.transitions import told
 from headrace.engine.watching import flush
+from headrace.guarded import guard
+from headrace.redaction import register
 from headrace.tracing.context import joined
 
 LOG, RETURNED, RAISED, LOST = "log", "returned", "raised", "lost"
@@ -37,6 +39,7 @@ def serve(connection: Connection[Any, Any]) -> None:
     """Runs errands until the parent closes the connection."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which says when to stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    guard(os.environ)
     logging.getLogger().addHandler(_ToParent(connection))
     while True:
         try:
@@ -98,6 +101,8 @@ def _value(errand: Errand) -> Any:
     around = errand.surroundings
     logging.getLogger().setLevel(around.levels[0])
     logs.LOGGER.setLevel(around.levels[1])
+    for secret in around.secrets:
+        register(secret)
     function = errand.function.found() if isinstance(errand.function, Named) else errand.function
     with using(Session(**around.session)), printing_to_log(wanted=around.prints):
         token = CURRENT.set(_run(around))
