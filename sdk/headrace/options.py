@@ -16,6 +16,9 @@ from headrace.errors import UsageError, shown
 from headrace.option_values import condition, hooks, refuse_coroutine_hooks, refuse_strange_fields, title
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
+    from headrace.engine.keeping.policies import CachePolicy, Keeping, KeyFunction
     from headrace.lineage.datasets import DatasetsOption
     from headrace.lineage.declared import Declared
 
@@ -23,6 +26,8 @@ CALL_OPTIONS = ("return_state", "wait_for")
 """Keywords that a call of a task takes for itself."""
 RESERVED = {"flow": ("return_state",), "task": (*CALL_OPTIONS, "max_concurrency")}
 """Names that parameters cannot have, as a call, submit() or map() takes them."""
+
+KEEPING_OPTIONS = frozenset(("persist_result", "cache_policy", "cache_key_fn", "cache_expiration", "refresh_cache"))
 
 Kind = Literal["flow", "task"]
 HookOption = Hook | Sequence[Hook]
@@ -76,6 +81,16 @@ class TaskOptions(RunOptions, total=False):
     """The title of a run, as text with {parameters} or a function of them. Absent: its name, such as "extract-0"."""
     pod: Pod
     """A pod of its own, in a cluster; elsewhere the task runs where it is called. Absent: none."""
+    persist_result: bool
+    """Whether later attempts of the flow run take its result. Absent: where a results URL is set."""
+    cache_policy: CachePolicy
+    """What a call must have in common with an earlier one to take its result, of headrace.caching. Absent: nothing is cached."""
+    cache_key_fn: KeyFunction
+    """Makes the key of the cache from the task run and its parameters. Absent: as cache_policy says."""
+    cache_expiration: timedelta | float
+    """Age, in seconds, from which a cached result counts as absent. Absent: none."""
+    refresh_cache: bool
+    """Whether the task is run though its result is cached, which is replaced. Absent: no."""
     reads: DatasetsOption
     """Datasets that it reads: URIs with {parameters}, Datasets, a list of them, or a function of the parameters."""
     writes: DatasetsOption
@@ -107,6 +122,8 @@ def described(kind: Kind, function: Callable[..., Any], options: Mapping[str, An
     if not is_async:
         refuse_coroutine_hooks(f"@{kind}", rules["hooks"])
     refuse_strange_fields(f"@{kind}", f"{kind}_run_name", rules["title"], function)
+    if rules["keeping"] is not None:
+        _refuse_strange_names(f"@{kind}", rules["keeping"], function)
     if rules["pod"] is not None:
         _refuse_unreachable(f"@{kind}", function)
     return Description(
@@ -145,7 +162,22 @@ def checked(kind: Kind, options: Mapping[str, Any]) -> dict[str, Any]:
         "timeout_s": _timeout_s(label, options.get("timeout_seconds")),
         "log_prints": _flag(label, "log_prints", options.get("log_prints")),
         "pod": _pod(label, options.get("pod")),
+        "keeping": _keeping(label, options),
     }
+
+
+def _keeping(label: str, options: Mapping[str, Any]) -> Keeping | None:
+    if KEEPING_OPTIONS.isdisjoint(options):
+        return None
+    from headrace.engine.keeping.policies import keeping_asked  # noqa: PLC0415 - few tasks say how they are kept
+
+    return keeping_asked(label, options)
+
+
+def _refuse_strange_names(label: str, keeping: Keeping, function: Callable[..., Any]) -> None:
+    from headrace.engine.keeping.policies import refuse_strange_names  # noqa: PLC0415 - as above
+
+    refuse_strange_names(label, keeping, list(inspect.signature(function).parameters))
 
 
 def _datasets(label: str, function: Callable[..., Any], options: Mapping[str, Any]) -> Declared | None:

@@ -13,6 +13,9 @@ class Clock(Protocol):
     def now_s(self) -> float:
         """Seconds on a clock that never goes back; only differences mean something."""
 
+    def wall_s(self) -> float:
+        """Unix time in seconds: what other computers understand."""
+
     def sleep(self, seconds: float) -> None:
         """Returns after that time, with the thread blocked."""
 
@@ -26,6 +29,10 @@ class SystemClock:
     def now_s(self) -> float:
         """Seconds on the monotonic clock."""
         return time.perf_counter()
+
+    def wall_s(self) -> float:
+        """Unix time in seconds."""
+        return time.time()
 
     def sleep(self, seconds: float) -> None:
         """Returns after that time."""

@@ -12,6 +12,7 @@ from headrace.engine.retries import NO_RETRIES, Retries
 from headrace.engine.runners import THREADS, Runner
 
 if TYPE_CHECKING:
+    from headrace.engine.keeping.policies import Keeping
     from headrace.lineage.declared import Declared
 
 Title = str | Callable[[Mapping[str, Any]], str]
@@ -41,5 +42,7 @@ class Description:
     tags: tuple[str, ...] = ()
     datasets: Declared | None = None
     """What a task says that it reads and writes. None: nothing."""
+    keeping: Keeping | None = None
+    """What a task says of the keeping of its results. None: nothing."""
     decorated: Any = field(default=None, compare=False, repr=False)
     """The Flow or Task that it describes, as hooks get it."""

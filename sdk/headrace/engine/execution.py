@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.engine import reporting
 from headrace.engine.calls import Call, refuse_unawaited
@@ -30,10 +30,13 @@ from headrace.engine.watching import inside_both
 from headrace.engine.ways import BLOCKING, ON_LOOP, Arguments, Way, is_cancellation, run_to_end
 from headrace.engine.workers import STOP_GRACE_S
 from headrace.errors import TimedOut, UsageError
-from headrace.states import Ended, Retrying, Running, State, Succeeded
+from headrace.states import Retrying, Running, State, Succeeded
 
 MAX_DEPTH = 30
 """Runs inside each other: they fit into Python's own limit, whose RecursionError says nothing to anybody."""
+
+if TYPE_CHECKING:
+    from headrace.engine.keeping.deposits import Deposit
 
 OpenRun = Callable[[int], Run]
 
@@ -104,8 +107,9 @@ def _flow_run_for(of: Description, what: str) -> FlowRun:
 
 
 def delivered(state: State[Any], *, return_state: bool) -> Any:
-    """The state itself, where asked for, else what the run returned or raised. A cancellation is always raised."""
-    if return_state and (not isinstance(state, Ended) or isinstance(state.exception, Exception)):
+    """The state itself, where asked for, else what the run returned or raised. A cancellation or pause is always raised."""
+    error = getattr(state, "exception", None)
+    if return_state and (error is None or isinstance(error, Exception)):
         return state
     return state.result()
 
@@ -148,16 +152,52 @@ async def _after(inputs: Inputs, arguments: Arguments, way: Way, open_run: OpenR
 
 
 async def _attempts(arguments: Arguments, way: Way, open_run: OpenRun) -> State[Any]:
-    clock = current_session().clock
+    run = _opened(open_run, 1, arguments)
+    if run.description.keeping is None and not current_session().results_url:
+        return await _tried(run, way, open_run=open_run)
+    from headrace.engine.keeping.places import deposit_for  # noqa: PLC0415 - many runs keep nothing
+
+    deposit = deposit_for(run)
+    if deposit is None:
+        return await _tried(run, way, open_run=open_run)
+    try:
+        return await _found(deposit, way) or await _tried(run, way, open_run=open_run, deposit=deposit)
+    finally:
+        deposit.let_go()
+
+
+async def _found(deposit: Deposit, way: Way) -> State[Any] | None:
+    """The state of a task run whose result is there already, or that was told to stop while it waited for it."""
+    run = deposit.run
+    token = CURRENT.set(run)
+    try:
+        state = await deposit.found(way)
+    except BaseException as error:
+        if not is_cancellation(error):
+            raise
+        stopped = after_error(error, run.description, attempt=1, cancelled=True)
+        reporting.started(run, again=False)
+        reporting.ended(run, stopped, attempt=1, duration_s=0.0)
+        return stopped
+    finally:
+        CURRENT.reset(token)
+    if state is not None:
+        reporting.taken(run, state)
+        if run.description.hooks is not NO_HOOKS:
+            await carry_out(run.description.hooks.on_success, run, state)
+    return state
+
+
+async def _tried(run: Run, way: Way, *, open_run: OpenRun, deposit: Deposit | None = None) -> State[Any]:
+    clock, arguments = current_session().clock, run.arguments
     attempt = 1
     while True:
-        run = _opened(open_run, attempt, arguments)
         started_s = clock.now_s()
         reporting.started(run, again=attempt > 1)
         hooks = run.description.hooks
         if hooks is not NO_HOOKS:
             await carry_out(hooks.on_running, run, Running(attempt=attempt))
-        state = await _one_attempt(run, arguments, way, attempt)
+        state = await _one_attempt(run, way, attempt, deposit)
         reporting.ended(run, state, attempt=attempt, duration_s=clock.now_s() - started_s)
         if hooks is not NO_HOOKS:
             await carry_out(hooks.after(reporting.shown_as(run, state)), run, state)
@@ -165,6 +205,7 @@ async def _attempts(arguments: Arguments, way: Way, open_run: OpenRun) -> State[
             return state
         await way.sleep(clock, state.delay_s)
         attempt += 1
+        run = _opened(open_run, attempt, arguments)
 
 
 def _opened(open_run: OpenRun, attempt: int, arguments: Arguments) -> Run:
@@ -179,17 +220,21 @@ def _opened(open_run: OpenRun, attempt: int, arguments: Arguments) -> Run:
     return run
 
 
-async def _one_attempt(run: Run, arguments: Arguments, way: Way, attempt: int) -> State[Any]:
-    of = run.description
+async def _one_attempt(run: Run, way: Way, attempt: int, deposit: Deposit | None) -> State[Any]:
+    of, arguments = run.description, run.arguments
     token = CURRENT.set(run)
     try:
         with _surroundings(run):
             async with nullcontext() if of.timeout_s is None else way.limit(of.timeout_s, _what(run)):
                 data = await way.call(of.function, arguments)
                 if isinstance(run, FlowRun):
+                    if run.top.paused is not None:  # the author's `except` held it up, and nobody has answered
+                        raise run.top.paused
                     refuse_unawaited(run, data)
                     await _wait_for_submitted(run, way)
                     data = value_of(data)
+        if deposit is not None:  # before anybody sees the end of the run: what follows from it must not be lost alone
+            await deposit.take(data, way)
     except GeneratorExit:  # the coroutine is thrown away: nothing may be awaited, and nobody asks for a state
         raise
     except BaseException as error:  # noqa: BLE001 - every end of an attempt becomes a state

@@ -33,6 +33,9 @@ class Way(Protocol):
     def limit(self, timeout_s: float, what: str) -> AbstractAsyncContextManager[None]:
         """A block that is broken off after that time. Raises: TimedOut: from the block; `what` names it."""
 
+    async def off_loop(self, function: Callable[..., T], *args: Any) -> T:
+        """What a function returns that waits for a disk or a network; an event loop goes on meanwhile."""
+
     async def sleep(self, clock: Clock, seconds: float) -> None:
         """Returns after that time."""
 
@@ -56,6 +59,10 @@ class Blocking:
         """As promised by Way."""
         with time_limit(timeout_s, what):
             yield
+
+    async def off_loop(self, function: Callable[..., T], *args: Any) -> T:
+        """As promised by Way."""
+        return function(*args)
 
     async def sleep(self, clock: Clock, seconds: float) -> None:
         """As promised by Way."""
@@ -93,6 +100,12 @@ class OnLoop:
                 raise
             # Where the function stood when its time was up is in the cancellation that broke it off.
             raise TimedOut(what, timeout_s).with_traceback((error.__cause__ or error).__traceback__) from None
+
+    async def off_loop(self, function: Callable[..., T], *args: Any) -> T:
+        """As promised by Way."""
+        import asyncio  # noqa: PLC0415 - as above
+
+        return await asyncio.to_thread(function, *args)
 
     async def sleep(self, clock: Clock, seconds: float) -> None:
         """As promised by Way."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from headrace.engine import logs
 from headrace.engine.description import Description
+from headrace.engine.keeping.policies import Keeping
 from headrace.engine.retries import NO_RETRIES
 from headrace.engine.scope import CURRENT, TaskRun
 from headrace.engine.session import current_session
@@ -51,7 +52,11 @@ class TaskPods:
         call: Callable[..., Any] = partial(self._call, of)
         if of.is_async:
             call = _off_the_loop(call)
-        return replace(of, function=_like(of.function, call), retries=NO_RETRIES, timeout_s=None, pod=None)
+        # What the task's pod has stored is there for later attempts already: no checkpoint beside it.
+        keeping = replace(of.keeping or Keeping(), checkpoint=False)
+        return replace(
+            of, function=_like(of.function, call), retries=NO_RETRIES, timeout_s=None, pod=None, keeping=keeping
+        )
 
     def _call(self, of: Description, *args: Any, **kwargs: Any) -> Any:
         inspect.signature(of.function).bind(*args, **kwargs)  # a wrong call is told here, as for any task
@@ -95,10 +100,10 @@ class Errand:
         folder = self._folder()
         storage = open_storage(folder)
         api = self._api()
-        parcel = self._packed(arguments).sealed()
-        mark = naming.digest(parcel)
+        parcel = self._packed(arguments)
+        mark = naming.digest(parcel.payload)
         if not storage.exists(f"input-{mark}"):
-            storage.put(f"input-{mark}", parcel)
+            storage.put(f"input-{mark}", parcel.sealed())
         runs = FlowRuns(api, self.pods.parent, tell=self._tell, sleep=current_session().clock.sleep)
         plan = partial(self._plan, folder, mark)
         claimed = runs.claimed(

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from headrace.engine.description import Description
 from headrace.engine.execution import task_state
 from headrace.engine.hooks import Hooks
+from headrace.engine.keeping.policies import Keeping
 from headrace.engine.session import Session
 from headrace.engine.transitions import told
 from headrace.engine.ways import Arguments, Way
@@ -49,7 +50,9 @@ class TaskLaunch:
         """
         described = load_task(self.task["function"], entrypoint=self.entrypoint, code_dir=self.code_dir).described
         # The other hooks are called in the flow's pod, which also learns of a pod that was lost.
-        described = replace(described, pod=None, hooks=Hooks(on_retry=described.hooks.on_retry))
+        described = replace(
+            described, pod=None, keeping=Keeping(checkpoint=False), hooks=Hooks(on_retry=described.hooks.on_retry)
+        )
         around = Description(kind="flow", name=self.session.flow or described.name, function=_none, is_async=False)
         done = self._earlier_result()
         if done is not None:

@@ -20,6 +20,9 @@ class FakeClock:
         self._now_s += 1
         return self._now_s
 
+    def wall_s(self) -> float:
+        return 1_800_000_000.0 + self._now_s
+
     def sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
 

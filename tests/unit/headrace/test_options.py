@@ -51,7 +51,7 @@ class Thing:
 
 MISUSES = {
     "unknown option": (lambda: task(retry=3), '@task: unknown option "retry"; did you mean "retries"? options are '),
-    "option of a flow on a task": (lambda: task(description="x"), '@task: unknown option "description"; options are log_prints, name,'),
+    "option of a flow on a task": (lambda: task(description="x"), '@task: unknown option "description"; options are cache_expiration, cache_key_fn,'),
     "no function": (lambda: flow(3), "@flow: 3 is no function; write @flow above a `def` or `async def`"),
     "a name for a function": (lambda: flow("etl"), '@flow: the function is missing; to give a name, write @flow(name="etl")'),
     "a class": (lambda: task(Thing), "is no function"),

@@ -27,8 +27,8 @@ from headrace.tracing.context import carrier
 SLICE_S = 0.05
 """A thread that is to be broken off learns it at its next bytecode, so it must not wait in one piece."""
 
-ASKED = ("flow_run", "flow_run_uid", "flow", "namespace", "deployment", "attempt", "scheduled_time", "parameters")
-"""What `headrace.runtime` tells of a session."""
+ASKED = ("flow_run", "flow_run_uid", "flow", "namespace", "deployment", "attempt", "scheduled_time", "parameters", "concealed", "results_url", "refresh_cache", "repeats_flows")  # fmt: skip
+"""What `headrace.runtime` tells of a session, and what the caching of tasks inside needs."""
 
 
 class Crew(Blocking):

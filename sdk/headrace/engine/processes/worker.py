@@ -104,7 +104,8 @@ def _value(errand: Errand) -> Any:
     for secret in around.secrets:
         register(secret)
     function = errand.function.found() if isinstance(errand.function, Named) else errand.function
-    with using(Session(**around.session)), printing_to_log(wanted=around.prints):
+    # The flow's process counts its calls: what is called here is part of one of them.
+    with using(Session(**around.session, checkpoints=False)), printing_to_log(wanted=around.prints):
         token = CURRENT.set(_run(around))
         try:
             with joined(around.trace):
