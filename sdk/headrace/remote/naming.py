@@ -6,6 +6,10 @@ import hashlib
 import re
 from typing import Final
 
+from headrace.results.places import joined, split, task_folder
+
+__all__ = ["digest", "joined", "run_name", "split", "task_folder"]
+
 MAX_RUN_NAME: Final = 63
 """Pods carry their run's name as a label value."""
 DIGEST_LENGTH: Final = 16
@@ -32,22 +36,3 @@ def run_name(parent: str, task_run: str, go: int) -> str:
 def digest(data: bytes) -> str:
     """Sixteen characters that tell one input from another."""
     return hashlib.sha256(data).hexdigest()[:DIGEST_LENGTH]
-
-
-def task_folder(namespace: str, run: str, uid: str, task_run: str) -> str:
-    """The key below which a task run's objects lie, without a slash in front or behind."""
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "-", task_run).strip(".")
-    if safe != task_run:
-        safe = f"{safe[:100]}-{hashlib.sha256(task_run.encode()).hexdigest()[:8]}"
-    return f"{namespace}/{run}/{uid}/{safe}"
-
-
-def joined(url: str, key: str) -> str:
-    """The URL of an object below a results URL."""
-    return f"{url.rstrip('/')}/{key}"
-
-
-def split(url: str) -> tuple[str, str]:
-    """The folder's URL and the name of the object in it."""
-    folder, _, name = url.rpartition("/")
-    return folder, name

@@ -1,11 +1,12 @@
 """
 What lies in the result storage: one line of JSON, then as many bytes as it says, with the checksum that it says.
 
-    {"headrace": 1, "kind": "value", "format": "json", "bytes": 7, "sha256": "…", …}
+    {"headrace": 1, "kind": "value", "format": "json", "bytes": 7, "sha256": "…", "created": "…", …}
     "hello"
 
-So an object that is torn, or is something else, is never taken for a result. Values are JSON where JSON gives them back
-as they were, else pickle: whoever may write to the storage may run code in the pods that read it.
+So an object that is torn, or is something else, is never taken for a result. Further fields are in docs/results.md;
+objects of version 2 may be compressed, or were written as a stream (`streaming`). Whoever may write to the storage may
+run code in the pods that read it, as values may be pickles.
 """
 
 from __future__ import annotations
@@ -13,23 +14,28 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import time
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from math import isfinite
 from typing import Any, Final
 
 from headrace.engine.blame import traceback_text
 from headrace.engine.transitions import told
-from headrace.errors import UsageError
+from headrace.results import compression
+from headrace.results.formats import KNOWN, PICKLE_PROTOCOL, Encoded, decoded, encoded
+from headrace.results.lifetime import MAX_HEAD, stamp, ttl_s
+from headrace.results.tables import PARQUET
 
 VERSION: Final = 1
-PICKLE_PROTOCOL: Final = 5
-MAX_HEAD: Final = 65536
+COMPRESSED_VERSION: Final = 2
+TAIL_BYTES: Final = 128
+"""Of the last line of a stream, which says what a first line could not know."""
 
 ARGUMENTS: Final = "arguments"
 VALUE: Final = "value"
 ERROR: Final = "error"
+STREAM: Final = "stream"
 
 
 class Torn(ValueError):
@@ -38,84 +44,116 @@ class Torn(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Cargo:
-    """One object: `kind` is ARGUMENTS, VALUE or ERROR, `facts` are further fields of its first line."""
+    """
+    One object.
+
+    Args:
+        kind: ARGUMENTS, VALUE, ERROR or STREAM.
+        format: One of formats.KNOWN.
+        payload: As it is stored.
+        facts: Further fields of its first line.
+        compression: Of the payload, as compression.compressed tells it.
+    """
 
     kind: str
     format: str
     payload: bytes
     facts: Mapping[str, Any] = field(default_factory=dict)
+    compression: str = compression.NONE
 
-    def sealed(self) -> bytes:
-        """The bytes to store."""
-        head = {
-            **self.facts,
-            "headrace": VERSION,
-            "kind": self.kind,
-            "format": self.format,
-            "bytes": len(self.payload),
-            "sha256": hashlib.sha256(self.payload).hexdigest(),
-        }
-        return json.dumps(head, separators=(",", ":")).encode() + b"\n" + self.payload
+    def sealed(self, *, now_s: float | None = None) -> bytes:
+        """
+        The bytes to store; the same cargo differs from second to second, as its first line says when it was made.
+
+        Args:
+            now_s: Seconds since 1970. None: by the clock.
+        Raises: UsageError: HEADRACE_RESULTS_TTL_SECONDS has no such value.
+        """
+        digest = hashlib.sha256(self.payload).hexdigest()
+        line = first_line(self, {"bytes": len(self.payload), "sha256": digest}, now_s=now_s)
+        return line + self.payload
 
     def content(self) -> Any:
-        """The value. Raises: whatever its classes raise when they are unpickled, which is anything."""
-        return json.loads(self.payload) if self.format == "json" else pickle.loads(self.payload)  # noqa: S301 - see above
+        """The value. Raises: UsageError: a library is missing. Whatever its classes raise when they are unpickled."""
+        return decoded(Encoded(self.format, compression.decompressed(self.payload, self.compression), self.facts))
+
+
+def first_line(cargo: Cargo, sizes: Mapping[str, Any], *, now_s: float | None = None) -> bytes:
+    """The line before the payload, its end included; `sizes` is what is known of the payload. Raises: as Cargo.sealed."""
+    now_s = time.time() if now_s is None else now_s
+    lasts_s = ttl_s()
+    head = {
+        "created": stamp(now_s),
+        **({"expires": stamp(now_s + lasts_s)} if lasts_s else {}),
+        **cargo.facts,
+        "headrace": COMPRESSED_VERSION if cargo.compression or "tail" in sizes else VERSION,
+        "kind": cargo.kind,
+        "format": cargo.format,
+        **({"compression": cargo.compression} if cargo.compression else {}),
+        **sizes,
+    }
+    return json.dumps(head, separators=(",", ":")).encode() + b"\n"
+
+
+def head_of(line: bytes) -> dict[str, Any]:
+    """The fields of a first line. Raises: Torn: it is none, or one of a version or format that is not known here."""
+    try:
+        head = json.loads(line)
+        version, format_, _ = head["headrace"], head["format"], head["kind"]
+    except (ValueError, KeyError, TypeError):
+        raise Torn("it does not begin as an object of headrace does") from None
+    known = version in {VERSION, COMPRESSED_VERSION} and head.get("compression", "") in {"", compression.ZSTD}
+    if not known or format_ not in KNOWN:
+        packing = f", compression {head['compression']}" if head.get("compression") else ""
+        raise Torn(
+            f"it is of version {version}, format {format_}{packing}; versions up to {COMPRESSED_VERSION} and formats "
+            f"{', '.join(KNOWN)} are known here: read it with a newer headrace"
+        )
+    return dict(head)
 
 
 def opened(data: bytes) -> Cargo:
     """What was sealed. Raises: Torn."""
     end = data.find(b"\n", 0, MAX_HEAD)
+    head = head_of(data[: max(end, 0)])
+    payload = data[end + 1 :]
+    sizes = head
+    if head.get("tail"):
+        payload, tail = payload[:-TAIL_BYTES], payload[-TAIL_BYTES:]
+        sizes = tail_of(tail)
+    checked(sizes, len(payload), hashlib.sha256(payload).hexdigest())
+    return Cargo(str(head["kind"]), str(head["format"]), payload, head, head.get("compression", compression.NONE))
+
+
+def tail_of(line: bytes) -> dict[str, Any]:
+    """What the last line of a stream says. Raises: Torn."""
     try:
-        head = json.loads(data[: max(end, 0)])
-        size, digest = head["bytes"], head["sha256"]
-        cargo = Cargo(str(head["kind"]), str(head["format"]), data[end + 1 :], head)
-    except (ValueError, KeyError, TypeError):
-        raise Torn("it does not begin as an object of headrace does") from None
-    if head.get("headrace") != VERSION or cargo.format not in {"json", "pickle"}:
-        raise Torn(f"it is of version {head.get('headrace')}, format {cargo.format}; this is version {VERSION}")
-    if len(cargo.payload) != size:
-        raise Torn(f"it has {len(cargo.payload)} bytes where its first line says {size}")
-    if hashlib.sha256(cargo.payload).hexdigest() != digest:
+        return dict(json.loads(line))
+    except (ValueError, TypeError):
+        raise Torn("its last line is missing: it was not written to the end") from None
+
+
+def checked(sizes: Mapping[str, Any], found_bytes: int, digest: str) -> None:
+    """Nothing, if the payload is the one that was written. Raises: Torn."""
+    if found_bytes != sizes.get("bytes"):
+        raise Torn(f"it has {found_bytes} bytes where its first line says {sizes.get('bytes')}")
+    if digest != sizes.get("sha256"):
         raise Torn("its checksum is not what its first line says")
-    return cargo
 
 
-def packed(value: Any, kind: str, *, what: str, **facts: Any) -> Cargo:
+def packed(value: Any, kind: str, *, what: str, format: str | None = None, **facts: Any) -> Cargo:  # noqa: A002 - as the field
     """
     The value as an object to store.
 
     Args:
         what: Names the value in the error, such as 'task "train": its result'.
-    Raises: UsageError: it cannot be pickled.
+        format: "json", "pickle", "arrow" or "parquet". None: the first of JSON, Arrow and pickle that loses nothing.
+        facts: Further fields of its first line; "expires" (RFC 3339) there wins over the lifetime of the Flow's results.
+    Raises: UsageError: it cannot be written so.
     """
-    if is_plain(value):
-        return Cargo(kind, "json", json.dumps(value, separators=(",", ":")).encode(), facts)
-    try:
-        return Cargo(kind, "pickle", pickle.dumps(value, protocol=PICKLE_PROTOCOL), facts)
-    except Exception as error:
-        raise UsageError(
-            f"{what} cannot be pickled ({told(error)}), and another process needs it; open files, connections, locks, "
-            "lambdas and generators cannot go there: pass what they are made from, such as a path or a URL"
-        ) from error
-
-
-def is_plain(value: Any) -> bool:
-    """Whether JSON gives the value back as it is: no tuple, no subclass, no key but text."""
-    try:
-        return _is_plain(value)
-    except RecursionError:
-        return False
-
-
-def _is_plain(value: Any) -> bool:
-    kind = type(value)
-    if value is None or kind in {bool, int, str}:
-        return True
-    if kind is float:
-        return isfinite(value)
-    if kind is list:
-        return all(_is_plain(each) for each in value)
-    return kind is dict and all(type(key) is str and _is_plain(each) for key, each in value.items())
+    found = encoded(value, what, format)
+    payload, packing = (found.data, compression.NONE) if found.format == PARQUET else compression.compressed(found.data)
+    return Cargo(kind, found.format, payload, {**facts, **found.facts}, packing)
 
 
 def packed_error(error: BaseException) -> Cargo:

@@ -259,7 +259,7 @@ def test_a_wrong_call_is_told_before_anything_is_sent(cluster, url):
 def test_arguments_that_cannot_travel_are_told(cluster, url):
     """Before a pod is asked for."""
     with in_flows_pod(cluster, url) as flows, pytest.raises(UsageError, match="its arguments cannot be pickled"):
-        called(lambda: flows.shifted(lambda: 1))
+        called(lambda: flows.shifted(each for each in []))
     assert cluster.objects == {}
 
 

@@ -52,7 +52,8 @@ SEALED = packed({"rows": 3}, VALUE, what="it").sealed()
         (SEALED[:-1], "has 9 bytes where its first line says 10"),
         (SEALED + b" ", "has 11 bytes"),
         (SEALED.replace(b"rows", b"cols"), "checksum"),
-        (SEALED.replace(b'"headrace":1', b'"headrace":2'), "of version 2"),
+        (SEALED.replace(b'"headrace":1', b'"headrace":3'), "of version 3"),
+        (SEALED.replace(b'"json"', b'"yaml"'), "format yaml; .* read it with a newer headrace"),
     ],
 )
 def test_what_is_torn_is_told(data, says):
