@@ -20,9 +20,10 @@ from headrace.engine.scope import CURRENT, TaskRun
 from headrace.engine.session import current_session
 from headrace.engine.ways import Arguments
 from headrace.errors import NoSuchResult, RemoteTaskFailed, ResultsError, UsageError
+from headrace.flowruns import Api, FlowRun
 from headrace.podapi import PodApi
 from headrace.remote import naming
-from headrace.remote.flow_runs import Api, FlowRun, FlowRuns, Parent, manifest
+from headrace.remote.flow_runs import FlowRuns, Parent, manifest
 from headrace.remote.references import reference
 from headrace.results import Storage, open_storage
 from headrace.results.cargo import ARGUMENTS, VALUE, Cargo, Torn, opened, packed, raised
@@ -104,7 +105,7 @@ class Errand:
         mark = naming.digest(parcel.payload)
         if not storage.exists(f"input-{mark}"):
             storage.put(f"input-{mark}", parcel.sealed())
-        runs = FlowRuns(api, self.pods.parent, tell=self._tell, sleep=current_session().clock.sleep)
+        runs = FlowRuns(api, self.pods.parent, tell=self._tell, clock=current_session().clock)
         plan = partial(self._plan, folder, mark)
         claimed = runs.claimed(
             plan, has_result=lambda run: storage.exists(naming.split(run["spec"]["task"]["output"])[1])
