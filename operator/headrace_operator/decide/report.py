@@ -16,6 +16,7 @@ from math import isfinite
 from typing import Any
 
 from headrace.api.flowrun import PAUSE_NAME, PauseKind
+from headrace_operator.decide.lineage import reported
 
 VERSION = 1
 STATES = frozenset({"Succeeded", "Failed", "Cancelled", "Retrying", "Paused"})
@@ -74,6 +75,7 @@ class Report:
         result_omitted: There was a larger one, and it was not stored.
         tasks: Counts by the names in TASK_COUNTS.
         usage: `cpuSeconds` and `maxMemoryBytes`.
+        lineage: `inputs` and `outputs`, URIs; `more` of them were left out.
         retry_delay_seconds: How long the flow asks to wait before the next attempt.
         pause: What it waits for, where `state` is "Paused"; None also where that cannot be understood.
     """
@@ -86,6 +88,7 @@ class Report:
     result_omitted: bool = False
     tasks: Mapping[str, int] | None = None
     usage: Mapping[str, float] | None = None
+    lineage: Mapping[str, Any] | None = None
     retry_delay_seconds: float | None = None
     pause: PauseReport | None = None
 
@@ -105,6 +108,7 @@ def parse_report(text: str | None) -> Report | None:
         result_omitted=fields.get("resultOmitted") is True,
         tasks=_tasks(fields.get("tasks")),
         usage=_usage(fields.get("usage")),
+        lineage=reported(fields.get("lineage")),
         retry_delay_seconds=_number(fields.get("retryDelaySeconds"), MAX_SECONDS),
         pause=_pause(fields.get("pause")) if state == "Paused" else None,
     )

@@ -14,6 +14,7 @@ from headrace_operator.decide.actions import Action, Decision, DeletePod, Record
 from headrace_operator.decide.admission import is_replaced
 from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.diagnosis import Ending, Fate, Report
+from headrace_operator.decide.lineage import merged
 from headrace_operator.decide.pausing import begun, is_repeated
 from headrace_operator.decide.retry import MOVES, failures_so_far, next_attempt_at
 from headrace_operator.decide.run_status import accepted, admitted, not_admitted
@@ -273,6 +274,7 @@ def _with_report(status: RunStatus, report: Report | None) -> RunStatus:
         status,
         tasks=report.tasks or status.tasks,
         usage=report.usage or status.usage,
+        lineage=merged(status.lineage, report.lineage),
         result=_result(report) or status.result,
     )
 

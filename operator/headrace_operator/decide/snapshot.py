@@ -108,6 +108,7 @@ class RunStatus:
     tasks: Mapping[str, int] | None = None
     result: Mapping[str, Any] | None = None
     usage: Mapping[str, float] | None = None
+    lineage: Mapping[str, Any] | None = None
     queued_at: datetime | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
@@ -139,6 +140,8 @@ class Run:
     idempotency_key: str | None = None
     task: RemoteTask | None = None
     started_by: StartedBy | None = None
+    traceparent: str | None = None
+    """The span that it is to hang below, as W3C writes it."""
     labels: Mapping[str, str] = field(default_factory=dict)
     answers: tuple[GivenAnswer, ...] = ()
 

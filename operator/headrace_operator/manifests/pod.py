@@ -18,6 +18,7 @@ from headrace_operator.manifests.merge import merge
 from headrace_operator.manifests.pool import placed
 from headrace_operator.manifests.revision import revision_name
 from headrace_operator.manifests.times import timestamp
+from headrace_operator.manifests.trace import traceparent
 
 CODE_DIR = "/opt/headrace/code"
 CODE_VOLUME = "headrace-code"
@@ -192,6 +193,7 @@ def _env(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> list[dict[str, Any
         "HEADRACE_RESULTS_URL": flow.spec.results.url if flow.spec.results else None,
         "HEADRACE_ANSWERS": answers_json(run.status.answers) if run.status.answers else None,
         "HEADRACE_TASK": run.task.model_dump_json(include=TASK_FIELDS) if run.task else None,
+        "TRACEPARENT": traceparent(run),
         "HEADRACE_API_DIR": API_DIR if _has_api_access(flow) else None,
         "HEADRACE_SLOTS_NAMESPACE": (seen.slots_namespace or None) if _has_api_access(flow) else None,
     }

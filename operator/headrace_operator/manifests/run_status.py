@@ -36,6 +36,7 @@ def render_status(status: RunStatus) -> dict[str, Any]:
         "tasks": _plain(status.tasks),
         "result": _plain(status.result),
         "usage": _plain(status.usage),
+        "lineage": _plain(status.lineage),
         "queuedAt": _stamp(status.queued_at),
         "startedAt": _stamp(status.started_at),
         "finishedAt": _stamp(status.finished_at),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -76,6 +77,7 @@ def run_from(obj: Mapping[str, Any]) -> Run:
         idempotency_key=spec.get("idempotencyKey"),
         task=_task(spec.get("task")),
         started_by=_started_by(spec.get("startedBy")),
+        traceparent=_traceparent(metadata.get("annotations") or {}),
         labels=metadata.get("labels") or {},
         answers=given_answers_from(spec.get("answers")),
     )
@@ -83,6 +85,12 @@ def run_from(obj: Mapping[str, Any]) -> Run:
 
 def _task(task: Any) -> RemoteTask | None:
     return None if task is None else RemoteTask.model_validate(task)
+
+
+def _traceparent(annotations: Mapping[str, Any]) -> str | None:
+    """What people write there may be anything."""
+    found = annotations.get(keys.TRACEPARENT_ANNOTATION)
+    return found if isinstance(found, str) and re.fullmatch(keys.TRACEPARENT_PATTERN, found) else None
 
 
 def _started_by(found: Any) -> StartedBy | None:
@@ -105,6 +113,7 @@ def status_from(status: Mapping[str, Any]) -> RunStatus:
         tasks=status.get("tasks"),
         result=status.get("result"),
         usage=status.get("usage"),
+        lineage=status.get("lineage"),
         queued_at=instant(status.get("queuedAt")),
         started_at=instant(status.get("startedAt")),
         finished_at=instant(status.get("finishedAt")),

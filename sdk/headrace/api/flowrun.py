@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import ConfigDict, Field
 
 from headrace.api.common import (
+    ATOMIC,
     MAX_INT32,
     ApiModel,
     Column,
@@ -35,6 +36,12 @@ from headrace.api.keys import FLOWRUNS, Resource
 MAX_NAME = 63
 """Pods carry their run's name as a label value."""
 MAX_URL = 2048
+MAX_DATASETS = 16
+"""Datasets that a status names, of those that were read and of those that were written."""
+MAX_DATASET = 512
+"""Characters of the URI of one."""
+MAX_ARTIFACTS = 32
+"""The newest are kept: a run's status stays small."""
 MAX_ATTEMPTS = 256
 """More than both retry policies and all pauses allow together."""
 MAX_PAUSES = 50
@@ -247,6 +254,40 @@ class RunResult(StatusModel):
     )
 
 
+DatasetUri = Annotated[str, Field(min_length=1, max_length=MAX_DATASET)]
+
+
+class Lineage(StatusModel):
+    """Datasets that a run has touched, as URIs, in the order in which it did."""
+
+    inputs: tuple[DatasetUri, ...] = Field(
+        default_factory=tuple,
+        max_length=MAX_DATASETS,
+        description="Those that were read.",
+        json_schema_extra=ATOMIC,
+    )
+    outputs: tuple[DatasetUri, ...] = Field(
+        default_factory=tuple,
+        max_length=MAX_DATASETS,
+        description="Those that were written, by tasks that have succeeded.",
+        json_schema_extra=ATOMIC,
+    )
+    more: Count = Field(default=0, description="How many there are beside these, at least.")
+
+
+class Artifact(StatusModel):
+    """What the flow left for people to look at."""
+
+    name: str = Field(min_length=1, max_length=63, description="Its key.")
+    kind: str = Field(max_length=32, description="markdown, table, link, image or progress.")
+    url: Annotated[str, Field(max_length=MAX_URL)] | None = Field(
+        default=None, description="Where it is. Absent: in the pod's log."
+    )
+    description: Annotated[str, Field(max_length=256)] | None = Field(
+        default=None, description="What it is, in the flow's words. Absent: it does not say."
+    )
+
+
 class Usage(StatusModel):
     """What the last attempt used."""
 
@@ -352,7 +393,16 @@ class FlowRunStatus(StatusModel):
     result: RunResult | None = Field(
         default=None, description="What the flow returned. Absent: nothing, or not reported."
     )
+    artifacts: tuple[Artifact, ...] = Field(
+        default_factory=tuple,
+        max_length=MAX_ARTIFACTS,
+        description="What the flow left for people to look at, the latest last.",
+        json_schema_extra=keyed_by("name"),
+    )
     usage: Usage | None = Field(default=None, description="What the last attempt used. Absent: not reported.")
+    lineage: Lineage | None = Field(
+        default=None, description="What its tasks have read and written, in all attempts. Absent: they do not say."
+    )
     queued_at: Instant | None = Field(default=None, description="When the run was accepted.")
     started_at: Instant | None = Field(default=None, description="When its first attempt started.")
     finished_at: Instant | None = Field(default=None, description="When it reached its last phase.")

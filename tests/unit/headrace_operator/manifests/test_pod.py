@@ -79,6 +79,7 @@ def test_the_whole_pod_of_a_plain_inline_flow() -> None:
                         {"name": "HEADRACE_NAMESPACE", "value": "team-a"},
                         {"name": "HEADRACE_ATTEMPT", "value": "1"},
                         {"name": "HEADRACE_CODE_DIR", "value": "/opt/headrace/code"},
+                        {"name": "TRACEPARENT", "value": "00-51e7336df3917444bef3299a58e9f9f5-7551298f05e93026-01"},
                     ],
                     "volumeMounts": [{"name": "headrace-code", "mountPath": "/opt/headrace/code", "readOnly": True}],
                     "terminationMessagePolicy": "FallbackToLogsOnError",
