@@ -150,8 +150,8 @@ def _forms_of(value: str | bytes) -> Iterator[str]:
     data = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else bytes(value)
     if len(data.strip()) < SHORTEST or not data.strip(b"*"):  # a mask of the mask would hide nothing
         return
-    for each in dict.fromkeys((data, data.strip())):
-        yield from _in_base64(each)
+    yield from _in_base64(data)
+    yield from _in_base64(data.strip())
     text = _text(value)
     if text is None:
         yield from (repr(data)[2:-1], data.hex())

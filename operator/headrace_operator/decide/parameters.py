@@ -107,4 +107,5 @@ def _place(error: jsonschema.ValidationError) -> str:
 def _tell(error: jsonschema.ValidationError) -> str:
     name = ".".join(str(part) for part in error.absolute_path)
     where = f'parameter "{name}"' if name else "parameters"
-    return f"{where}: {error.message}"
+    secret = isinstance(error.schema, Mapping) and error.schema.get("writeOnly") is True
+    return f"{where}: {'its value is secret and breaks the schema' if secret else error.message}"

@@ -16,6 +16,7 @@ from math import isfinite
 from typing import Any
 
 from headrace.api.flowrun import PAUSE_NAME, PauseKind
+from headrace_operator.decide.artifacts import artifacts_from
 from headrace_operator.decide.lineage import reported
 
 VERSION = 1
@@ -77,6 +78,7 @@ class Report:
         usage: `cpuSeconds` and `maxMemoryBytes`.
         lineage: `inputs` and `outputs`, URIs; `more` of them were left out.
         retry_delay_seconds: How long the flow asks to wait before the next attempt.
+        artifacts: What it left for people to look at, as the status holds it, newest last.
         pause: What it waits for, where `state` is "Paused"; None also where that cannot be understood.
     """
 
@@ -90,6 +92,7 @@ class Report:
     usage: Mapping[str, float] | None = None
     lineage: Mapping[str, Any] | None = None
     retry_delay_seconds: float | None = None
+    artifacts: tuple[Mapping[str, str], ...] = ()
     pause: PauseReport | None = None
 
 
@@ -110,6 +113,7 @@ def parse_report(text: str | None) -> Report | None:
         usage=_usage(fields.get("usage")),
         lineage=reported(fields.get("lineage")),
         retry_delay_seconds=_number(fields.get("retryDelaySeconds"), MAX_SECONDS),
+        artifacts=artifacts_from(fields.get("artifacts")),
         pause=_pause(fields.get("pause")) if state == "Paused" else None,
     )
 

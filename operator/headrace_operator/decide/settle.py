@@ -12,6 +12,7 @@ from headrace.api.conditions import ConditionType, Phase, Reason
 from headrace.api.flowrun import MAX_PAUSES
 from headrace_operator.decide.actions import Action, Decision, DeletePod, RecordEvent, ReleasePod
 from headrace_operator.decide.admission import is_replaced
+from headrace_operator.decide.artifacts import with_artifacts
 from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.diagnosis import Ending, Fate, Report
 from headrace_operator.decide.lineage import merged
@@ -274,6 +275,7 @@ def _with_report(status: RunStatus, report: Report | None) -> RunStatus:
         status,
         tasks=report.tasks or status.tasks,
         usage=report.usage or status.usage,
+        artifacts=with_artifacts(status.artifacts, report.artifacts),
         lineage=merged(status.lineage, report.lineage),
         result=_result(report) or status.result,
     )

@@ -107,6 +107,7 @@ class RunStatus:
     next_attempt_at: datetime | None = None
     tasks: Mapping[str, int] | None = None
     result: Mapping[str, Any] | None = None
+    artifacts: tuple[Mapping[str, str], ...] = ()
     usage: Mapping[str, float] | None = None
     lineage: Mapping[str, Any] | None = None
     queued_at: datetime | None = None

@@ -15,6 +15,7 @@ from headrace_operator.decide.placement import Pool
 from headrace_operator.decide.sizing import base_resources
 from headrace_operator.decide.snapshot import ResolvedFlow, Snapshot
 from headrace_operator.manifests.merge import merge
+from headrace_operator.manifests.mounts import with_sources
 from headrace_operator.manifests.pool import placed
 from headrace_operator.manifests.revision import revision_name
 from headrace_operator.manifests.times import timestamp
@@ -64,7 +65,7 @@ def pod_manifest(
     }
     for template in (flow.spec.pod_template, seen.deployment.spec.pod_template if seen.deployment else None):
         manifest = merge(manifest, template or {})
-    return placed(_with_identity(manifest, seen, flow, attempt), pool)
+    return placed(_with_identity(with_sources(manifest, flow), seen, flow, attempt), pool)
 
 
 def _metadata(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> dict[str, Any]:

@@ -35,6 +35,7 @@ def render_status(status: RunStatus) -> dict[str, Any]:
         "nextAttemptAt": _stamp(status.next_attempt_at),
         "tasks": _plain(status.tasks),
         "result": _plain(status.result),
+        "artifacts": [dict(artifact) for artifact in status.artifacts],
         "usage": _plain(status.usage),
         "lineage": _plain(status.lineage),
         "queuedAt": _stamp(status.queued_at),

@@ -112,6 +112,7 @@ def status_from(status: Mapping[str, Any]) -> RunStatus:
         next_attempt_at=instant(status.get("nextAttemptAt")),
         tasks=status.get("tasks"),
         result=status.get("result"),
+        artifacts=tuple(status.get("artifacts") or ()),
         usage=status.get("usage"),
         lineage=status.get("lineage"),
         queued_at=instant(status.get("queuedAt")),

@@ -57,6 +57,9 @@ def keyed_by(key: str) -> JsonDict:
 ATOMIC: JsonDict = {"x-kubernetes-list-type": "atomic"}
 """The schema extension of a list that is replaced as a whole."""
 
+SET: JsonDict = {"x-kubernetes-list-type": "set"}
+"""The schema extension of a list of names, each of which is there once: server-side apply merges them."""
+
 OPAQUE_OBJECT: JsonDict = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
 

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 
 from headrace.api.common import (
     ATOMIC,
+    SET,
     ApiModel,
     Column,
     CustomResource,
@@ -38,6 +39,8 @@ MAX_NAME = 50
 MAX_TIMEOUT_S = 2**31 - 1
 MAX_SAMPLES = 50
 """Attempts of which the sizes are kept."""
+MAX_MOUNTED = 16
+"""Secrets, and ConfigMaps, that a flow reads: each is a volume of its pod."""
 MAX_CODE = 2**18
 """Characters of inline code: 4 bytes each at most, they always fit a ConfigMap, which ends at 1 MiB."""
 
@@ -284,6 +287,20 @@ class FlowSpec(ApiModel):
         max_length=64,
         description="Secrets and ConfigMaps whose keys become environment variables, as in a container. Absent: none.",
         json_schema_extra=ATOMIC,
+    )
+    secrets: tuple[ObjectName, ...] = Field(
+        default_factory=tuple,
+        max_length=MAX_MOUNTED,
+        description="Secrets that the flow's container reads as files, and a Python flow by headrace.Secret; what they hold "
+        "is taken out of its log and its status. Absent: none.",
+        json_schema_extra=SET,
+    )
+    variables: tuple[ObjectName, ...] = Field(
+        default_factory=tuple,
+        max_length=MAX_MOUNTED,
+        description="ConfigMaps that the flow's container reads as files, and a Python flow by headrace.Variable. "
+        "Absent: none.",
+        json_schema_extra=SET,
     )
     pod_template: JsonObject | None = Field(
         default=None,

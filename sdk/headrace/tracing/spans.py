@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from headrace.engine.blame import traceback_text
 from headrace.engine.reporting import shown_as
 from headrace.engine.scope import FlowRun, Run, TaskRun
 from headrace.engine.session import current_session
+from headrace.redaction import redacted
 from headrace.states import Cancelled, Retrying, State, Succeeded
 from headrace.tracing.context import carrier_of_environment
 from headrace.tracing.setup import tracer
@@ -127,7 +129,9 @@ def _tell_outcome(span: Span, run: Run, state: State[Any]) -> None:
     attempt = {PREFIX + "attempt": run.attempt}
     error = getattr(state, "exception", None)
     if error is not None:
-        span.record_exception(error, attempt)
+        # What the standard says of an exception, without what must not be shown.
+        told = {"exception.message": redacted(str(error)), "exception.stacktrace": traceback_text(error)}
+        span.record_exception(error, {**attempt, **told})
     if isinstance(state, Retrying) and isinstance(run, TaskRun) and run.flow_run:
         span.add_event("retrying", {**attempt, PREFIX + "delay_s": state.delay_s})
         return

@@ -7,7 +7,9 @@ import urllib.request
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
+from headrace.parameters import Parameters
 from headrace_operator.decide.flow import flow_problem
 from headrace_operator.decide.parameters import MAX_BYTES, effective_parameters, parameter_problem
 from headrace_operator.decide.snapshot import RunStatus
@@ -160,3 +162,19 @@ def test_parameters_that_fit_no_environment_variable_are_refused() -> None:
         "parameters are 98,305 bytes of JSON; at most 98,304 reach a pod: "
         "pass the URL of a large input instead of the input"
     )
+
+
+def test_a_secret_parameter_takes_the_name_of_a_secret_and_is_never_told() -> None:
+    """As the SDK writes the schema of one."""
+    schema = Parameters("etl", logs_in).schema()
+    name = {"secretRef": {"name": "postgres", "key": "password"}}
+    assert problem(schema, password=name, tokens=[name, "hunter2"]) is None
+    told = problem(schema, password={"secretRef": {"name": "hunter2"}}, tokens=[12345678])
+    assert told is not None
+    assert 'parameter "password": its value is secret and breaks the schema' in told
+    assert 'parameter "tokens.0": its value is secret' in told
+    assert "hunter2" not in told
+    assert "12345678" not in told
+
+
+def logs_in(password: SecretStr, tokens: list[SecretStr]) -> None: ...
