@@ -6,29 +6,22 @@ Whoever waits may be interrupted, by a timeout or a cancellation: then the proce
 
 from __future__ import annotations
 
-import logging
 import multiprocessing
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-from headrace.engine import logs, prints
-from headrace.engine.processes.errands import Surroundings, packed
-from headrace.engine.processes.worker import LOG, RAISED, RETURNED, serve
+from headrace.engine.processes.errands import packed
+from headrace.engine.processes.exchange import delivered, surroundings_of, write_line
+from headrace.engine.processes.worker import LOG, serve
 from headrace.engine.scope import CURRENT, TaskRun
-from headrace.engine.session import current_session
 from headrace.engine.ways import Arguments, Blocking
 from headrace.errors import ProcessFailed
-from headrace.redaction import SECRETS
-from headrace.tracing.context import carrier
 
 SLICE_S = 0.05
 """A thread that is to be broken off learns it at its next bytecode, so it must not wait in one piece."""
-
-ASKED = ("flow_run", "flow_run_uid", "flow", "namespace", "deployment", "attempt", "scheduled_time", "parameters", "concealed", "results_url", "refresh_cache", "repeats_flows")  # fmt: skip
-"""What `headrace.runtime` tells of a session, and what the caching of tasks inside needs."""
 
 
 class Crew(Blocking):
@@ -44,7 +37,7 @@ class Crew(Blocking):
         run = CURRENT.get()
         assert isinstance(run, TaskRun)
         label = f'task "{run.name}"'
-        parcel = packed(label, function, arguments, _surroundings(run))
+        parcel = packed(label, function, arguments, surroundings_of(run))
         worker = self._borrowed()
         try:
             message = worker.outcome(parcel)
@@ -54,7 +47,7 @@ class Crew(Blocking):
         self._give_back(worker)
         if message is None:
             raise ProcessFailed(label, _end_of(worker.exit_code()))
-        return _delivered(label, message)
+        return delivered(label, message)
 
     def close(self) -> None:
         """Ends the processes; those that work end with their errand."""
@@ -96,7 +89,7 @@ class _Worker:
                 message: tuple[Any, ...] = pickle.loads(self._connection.recv_bytes())  # noqa: S301 - our own process
                 if message[0] != LOG:
                     return message
-                _log(*message[1:])
+                write_line(message)
         except (EOFError, OSError):
             self.alive = False
             return None
@@ -111,47 +104,6 @@ class _Worker:
         self._process.kill()
         self._process.join()
         self._connection.close()
-
-
-def _surroundings(run: TaskRun) -> Surroundings:
-    flow_run = run.flow_run
-    session = current_session()
-    return Surroundings(
-        session={name: getattr(session, name) for name in ASKED},
-        flow=flow_run.description.name if flow_run else "",
-        flow_run=flow_run.name if flow_run else "",
-        task=run.description.name,
-        task_run=run.name,
-        attempt=run.attempt,
-        tags=run.tags,
-        title=run.title,
-        fields=dict(run.fields),
-        prints=prints.wanted(),
-        levels=(logging.getLogger().level, logs.LOGGER.getEffectiveLevel()),
-        trace=carrier(),
-        secrets=SECRETS.told,
-    )
-
-
-def _log(level: int, logger: str, message: str, facts: Mapping[str, Any]) -> None:
-    """A record of the process, as if it had been written here."""
-    of = logging.getLogger(logger)
-    record = of.makeRecord(logger, level, "", 0, message, (), None)
-    record.__dict__.update({"event": "log", **facts})
-    of.handle(record)
-
-
-def _delivered(label: str, message: tuple[Any, ...]) -> Any:
-    if message[0] == RETURNED:
-        return message[1]
-    if message[0] == RAISED:
-        error: BaseException = message[1]
-        error.add_note(f"raised in the process of {label}:\n{message[2]}")
-        raise error
-    failed = ProcessFailed(label, message[1])
-    if message[2]:
-        failed.add_note(f"raised in the process of {label}:\n{message[2]}")
-    raise failed
 
 
 def _end_of(exit_code: int | None) -> str:

@@ -15,7 +15,7 @@ import traceback
 from dataclasses import replace
 from multiprocessing import parent_process
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Protocol
 
 from headrace.engine import logs
 from headrace.engine.description import Description
@@ -40,13 +40,13 @@ def serve(connection: Connection[Any, Any]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which says when to stop
     threading.Thread(target=_end_with_parent, daemon=True).start()
     guard(os.environ)
-    logging.getLogger().addHandler(_ToParent(connection))
+    logging.getLogger().addHandler(LineSender(connection))
     while True:
         try:
             parcel = connection.recv_bytes()
         except EOFError:
             return
-        outcome = _outcome(parcel)
+        outcome = outcome_of(parcel)
         flush(FLUSH_S)  # the parent may kill this process as soon as it has the outcome
         connection.send_bytes(outcome)
 
@@ -58,24 +58,33 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-class _ToParent(logging.Handler):
+class Taker(Protocol):
+    """Whoever takes the messages, such as a connection."""
+
+    def send_bytes(self, data: bytes, /) -> None:
+        """Takes one."""
+
+
+class LineSender(logging.Handler):
     """Sends log records; what cannot be sent goes as text."""
 
-    def __init__(self, connection: Connection[Any, Any]) -> None:
+    def __init__(self, connection: Taker) -> None:
         super().__init__()
         self._connection = connection
 
     def emit(self, record: logging.LogRecord) -> None:
+        """As of any handler."""
         facts = logs.run_and_facts(record)
         try:
-            parcel = dumped((LOG, record.levelno, record.name, record.getMessage(), facts))
+            parcel = dumped((LOG, record.levelno, record.name, record.getMessage(), facts, record.created))
         except Exception:  # noqa: BLE001 - a fact may be anything
             text = {key: str(value) for key, value in facts.items()}
-            parcel = dumped((LOG, record.levelno, record.name, record.getMessage(), text))
+            parcel = dumped((LOG, record.levelno, record.name, record.getMessage(), text, record.created))
         self._connection.send_bytes(parcel)  # under the handler's lock: one line at a time
 
 
-def _outcome(parcel: bytes) -> bytes:
+def outcome_of(parcel: bytes) -> bytes:
+    """Does the errand. Returns: the message that ends it."""
     try:
         errand: Errand = pickle.loads(parcel)  # noqa: S301 - from the parent, which runs the same code
         value = _value(errand)
