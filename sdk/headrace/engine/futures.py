@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Generator
-from concurrent.futures import CancelledError, Future
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
+from headrace.engine.outcomes import Outcome
 from headrace.errors import RunCancelled, TimedOut, UsageError
 from headrace.states import Cancelled, Pending, Running, State
 
@@ -21,7 +21,12 @@ class TaskFuture(Generic[R]):
     __slots__ = ("_cancel", "done", "loop_thread", "name", "seen")
 
     def __init__(
-        self, name: str, done: Future[State[R]], *, cancel: Callable[[], object], loop_thread: int | None = None
+        self,
+        name: str,
+        done: Outcome[State[R]],
+        *,
+        cancel: Callable[[], object] | None = None,
+        loop_thread: int | None = None,
     ) -> None:
         self.name = name
         """Of the task run, such as "extract-0"."""
@@ -29,6 +34,7 @@ class TaskFuture(Generic[R]):
         self.seen = False
         """Whether somebody has asked for the outcome; one that nobody asks for fails the flow if it is bad."""
         self._cancel = cancel
+        # What is not given one is taken back, which only what has not begun can be.
         self.loop_thread = loop_thread
         """The thread of the event loop that it runs on. None: it runs in a thread."""
 
@@ -42,14 +48,8 @@ class TaskFuture(Generic[R]):
 
     def ending(self) -> Generator[Any, None, None]:
         """To be awaited: ends when the task run has ended, however it did."""
-        import asyncio  # noqa: PLC0415 - whoever awaits has it
-
-        while not self.done.done():
-            try:
-                yield from asyncio.wrap_future(self.done).__await__()
-            except asyncio.CancelledError:
-                if not self.done.cancelled():  # the one who waits was cancelled
-                    raise
+        if not self.done.done():
+            yield from self.done.on_loop().__await__()
 
     @property
     def in_thread(self) -> bool:
@@ -62,7 +62,7 @@ class TaskFuture(Generic[R]):
         if not self.done.done():
             return Running() if self.done.running() or not self.in_thread else Pending()
         self.seen = True
-        return _never_begun(self.name) if self.done.cancelled() else self.done.result()
+        return self._final()
 
     def wait(self, timeout_seconds: float | None = None) -> State[R]:
         """
@@ -72,12 +72,9 @@ class TaskFuture(Generic[R]):
         """
         self.seen = True
         refuse_blocking(self)
-        try:
-            return self.done.result(timeout_seconds)
-        except TimeoutError:
-            raise TimedOut(f"waiting for task run {self.name}", timeout_seconds or 0.0) from None
-        except CancelledError:
-            return _never_begun(self.name)
+        if not self.done.wait(timeout_seconds):
+            raise TimedOut(f"waiting for task run {self.name}", timeout_seconds or 0.0)
+        return self._final()
 
     def result(self, timeout_seconds: float | None = None) -> R:
         """What the task returned, when it has. Raises: what the task raised; else as wait()."""
@@ -85,8 +82,11 @@ class TaskFuture(Generic[R]):
 
     def cancel(self) -> None:
         """Takes it back if it has not begun; on an event loop also if it has."""
-        if self._cancel():  # whoever takes it back knows how it ends
+        if (self._cancel or self.done.cancel)():  # whoever takes it back knows how it ends
             self.seen = True
+
+    def _final(self) -> State[R]:
+        return _never_begun(self.name) if self.done.cancelled() else self.done.value()
 
 
 class FutureList(list[TaskFuture[R]]):
@@ -119,7 +119,7 @@ class Notice:
     __slots__ = ("done", "loop_thread", "name")
 
     def __init__(self, name: str, loop_thread: int | None) -> None:
-        self.done: Future[None] = Future()
+        self.done: Outcome[None] = Outcome()
         self.name = name
         self.loop_thread = loop_thread
 
@@ -138,7 +138,7 @@ class Endings:
     def watch(self, future: TaskFuture[Any]) -> None:
         """Takes it up when it ends; at once if it has."""
         self._loop_thread = future.loop_thread or self._loop_thread
-        future.done.add_done_callback(lambda _: self._put(future))
+        future.done.when_done(lambda _: self._put(future))
 
     def taken(self) -> TaskFuture[Any] | None:
         """The next one that has ended; None if there is none yet."""
@@ -149,7 +149,7 @@ class Endings:
         with self._lock:
             self._notice = notice = Notice("that is waited for", self._loop_thread)
             if self._ended:
-                notice.done.set_result(None)
+                notice.done.end(None)
                 self._notice = None
         return notice
 
@@ -157,8 +157,8 @@ class Endings:
         with self._lock:
             self._ended.append(future)
             notice, self._notice = self._notice, None
-        if notice and notice.done.set_running_or_notify_cancel():  # cancelled: whoever waited was
-            notice.done.set_result(None)
+        if notice:
+            notice.done.end(None)
 
 
 def refuse_blocking(waited_for: TaskFuture[Any] | Notice) -> None:

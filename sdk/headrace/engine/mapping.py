@@ -86,7 +86,7 @@ class Mapped(Generic[R]):
             future = self._ended_one(in_order=in_order)
             if future:
                 del self._unfetched[future]
-                if isinstance(future.done.result() if not future.done.cancelled() else None, Succeeded):
+                if not future.done.cancelled() and isinstance(future.done.value(), Succeeded):
                     self._forget(future)
                 return future
             if not self._unfetched and not self._has_more:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from concurrent.futures import CancelledError
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from time import monotonic
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -71,12 +70,10 @@ class Blocking:
     async def ended(self, futures: Sequence[Waited], timeout_s: float | None = None) -> None:
         """As promised by Way."""
         until_s = None if timeout_s is None else monotonic() + timeout_s
-        # One by one: concurrent.futures.wait() takes no notice of futures that were taken back before they began.
         for future in futures:
             refuse_blocking(future)
             left_s = None if until_s is None else max(0.0, until_s - monotonic())
-            with suppress(CancelledError, TimeoutError):
-                future.done.exception(left_s)
+            future.done.wait(left_s)
 
 
 class OnLoop:
@@ -116,7 +113,7 @@ class OnLoop:
         import asyncio  # noqa: PLC0415 - as above
 
         # Those that have ended are left out: waiting for nothing costs no turn of the loop.
-        running = [asyncio.wrap_future(future.done) for future in futures if not future.done.done()]
+        running = [future.done.on_loop() for future in futures if not future.done.done()]
         if running:
             await asyncio.wait(running, timeout=timeout_s)
 

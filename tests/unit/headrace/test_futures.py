@@ -164,7 +164,7 @@ def test_a_future_that_was_taken_back_takes_back_what_waits_for_it():
         holds = task(name="holds")(lambda: go.wait(timeout=60))
         futures.extend(holds.submit() for _ in range(40))
         futures.append(seen.submit(futures[39]))
-        futures[-1].done.add_done_callback(lambda _: go.set())
+        futures[-1].done.when_done(lambda _: go.set())
         raise LookupError("the flow")
 
     with pytest.raises(LookupError, match="the flow"):

@@ -178,7 +178,7 @@ def test_what_has_not_begun_is_taken_back_when_the_flow_fails():
 
     def body():
         futures.extend(holds.submit() for _ in range(100))
-        futures[99].done.add_done_callback(lambda _: go.set())
+        futures[99].done.when_done(lambda _: go.set())
         raise ValueError("the flow")
 
     with pytest.raises(ValueError, match="the flow"):
