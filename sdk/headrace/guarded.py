@@ -10,7 +10,7 @@ from __future__ import annotations
 import atexit
 import sys
 from collections.abc import Iterable, Mapping
-from io import RawIOBase, TextIOBase
+from io import RawIOBase, TextIOBase, TextIOWrapper
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -120,10 +120,12 @@ def guard(variables: Mapping[str, str]) -> None:
 
 
 def guard_output() -> None:
-    """Puts a guard in front of the standard streams, for the rest of the process."""
+    """Puts a guard in front of the standard streams, for the rest of the process; each line goes out when it is written."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is not None and not isinstance(stream, Guarded):
+            if isinstance(stream, TextIOWrapper):
+                stream.reconfigure(line_buffering=True)  # a process that is killed takes with it what is in its buffer
             setattr(sys, name, Guarded(stream))
     atexit.register(release_output)
 

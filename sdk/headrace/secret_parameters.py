@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, get_args, get_type_hints, is_typeddict
+from typing import Any, Final, get_args, get_origin, get_type_hints, is_typeddict
 
 from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic import Secret as SecretOf
@@ -45,7 +45,7 @@ def holds_secret(hint: Any) -> bool:
             return True
         if each not in seen:
             seen.append(each)
-            waiting += [*get_args(each), *_fields(each)]
+            waiting += [get_origin(each), *get_args(each), *_fields(each)]
     return False
 
 
