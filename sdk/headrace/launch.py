@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, Protocol
 from headrace.cancellation import Cancellation
 from headrace.engine.blame import where
 from headrace.engine.execution import final_state
+from headrace.engine.ledger import Ledger
 from headrace.engine.session import NO_TASKS, Session, Tally, TaskCounts, using
 from headrace.engine.ways import BLOCKING, ON_LOOP, Way, run_to_end
 from headrace.entrypoints import load_flow
@@ -56,6 +57,7 @@ class Ending:
     result: Any = None
     retry_delay_s: float | None = None
     tasks: TaskCounts = NO_TASKS
+    ledger: Ledger = field(default_factory=Ledger)
 
     @property
     def never_began(self) -> bool:
@@ -149,7 +151,7 @@ def launch(what: Launchable, cancellation: Cancellation) -> Ending:
         state = Failed(message=str(error), exception=error)
     except (RunCancelled, KeyboardInterrupt) as error:
         state = Cancelled(message=str(error), exception=error)
-    return replace(_ending(what.kind, state, session.tally, cancellation), tasks=session.tally.counts())
+    return replace(_ending(what.kind, state, session.tally, cancellation), tasks=session.tally.counts(), ledger=session.ledger)
 
 
 def _run(what: Launchable, cancellation: Cancellation) -> State[Any]:

@@ -24,6 +24,8 @@ LIMIT: Final = 4096
 """Bytes that the kubelet takes."""
 RESULT_LIMIT: Final = 1024
 """Bytes of JSON, spaces after commas and colons counted."""
+LINEAGE_LIMIT: Final = 1024
+"""Bytes of the names of datasets; the others are counted."""
 SHORTEST: Final = 64
 """Bytes of the sentence below which the result is left out."""
 
@@ -55,6 +57,8 @@ def termination_message(ending: Ending, used: Usage, *, limit: int = LIMIT) -> b
     fields = _fields(ending, used, result)
     if limit - len(_encoded({**fields, "message": ""})) < SHORTEST:
         fields = _fields(ending, used, OMITTED)
+    if limit - len(_encoded({**fields, "message": ""})) < SHORTEST and "lineage" in fields:
+        fields = {**fields, "lineage": ending.ledger.summary(0)}
     spare = limit - len(_encoded({**fields, "message": ""}))
     return _encoded({**fields, "message": _cut(ending.message, spare)})
 
@@ -117,6 +121,8 @@ def _fields(ending: Ending, used: Usage, result: Any) -> Mapping[str, Any]:
         "tasks": {name: count for name, count in asdict(ending.tasks).items() if count or name != "subflows"},
         "usage": {"cpuSeconds": used.cpu_s, "maxMemoryBytes": used.max_memory_bytes},
     }
+    if lineage := ending.ledger.summary(LINEAGE_LIMIT):
+        fields["lineage"] = lineage
     if ending.retry_delay_s is not None:
         fields["retryDelaySeconds"] = ending.retry_delay_s
     if result is OMITTED:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from threading import Lock
 from typing import Final, Literal
 
@@ -31,12 +32,23 @@ class Ledger:
             if dataset not in seen and mark not in seen and len(seen) < COUNTED:
                 seen[dataset if len(seen) < NAMED else mark] = None
 
-    def named(self, direction: Direction) -> list[str]:
-        """The first 16, in the order in which they were touched."""
-        with self._lock:
-            return [each for each in self._seen[direction] if isinstance(each, str)]
+    def summary(self, most_bytes: int = 2**20) -> dict[str, list[str] | int]:
+        """
+        `inputs` and `outputs`, the first 16 of each in the order in which they were touched, and how many `more`.
 
-    def unnamed(self, direction: Direction) -> int:
-        """How many there are beside the named ones."""
+        Args:
+            most_bytes: That those may have together, as JSON; where they have more, the last are only counted.
+        Returns: Without what is empty or 0.
+        """
         with self._lock:
-            return max(0, len(self._seen[direction]) - NAMED)
+            seen = {name: list(found) for name, found in self._seen.items()}
+        kept = {name: [each for each in found if isinstance(each, str)] for name, found in seen.items()}
+        while sum(_size(each) for found in kept.values() for each in found) > most_bytes:
+            max(kept.values(), key=len).pop()
+        more = sum(len(found) - len(kept[name]) for name, found in seen.items())
+        return {**{name: found for name, found in kept.items() if found}, **({"more": more} if more else {})}
+
+
+def _size(text: str) -> int:
+    """Bytes of it in a list of JSON."""
+    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")) + 1

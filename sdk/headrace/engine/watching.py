@@ -69,6 +69,14 @@ def with_lineage(watch: Watches | None) -> Watches:
     return Watches(*(watch.each if watch else ()), lineage, lineage=lineage)
 
 
+def noting_by_lines(watch: Watches | None) -> Watches:
+    """The same watch, in another process than the flow's: datasets go there, among the log lines."""
+    from headrace.lineage.relay import NotedByLines  # noqa: PLC0415 - it knows the scope, which knows this module
+
+    own: object = watch.lineage if watch else None
+    return Watches(*(each for each in (watch.each if watch else ()) if each is not own), lineage=NotedByLines())
+
+
 class Noting(Protocol):
     """Notes what the code of a run reads and writes."""
 

@@ -92,7 +92,7 @@ class LineageWatch:
             notes.outputs.clear()
         if isinstance(run, FlowRun) and run.parent:
             self._pass_on(notes, run.parent)
-        elif self._telling and notes.announced and shown_as(run, state) is not Retrying:
+        elif self._telling and notes.announced and shown_as(run, state).final:  # else it goes on elsewhere
             self._telling.ended(run, _session(run), notes, state)
 
     def noted(self, run: Run, direction: Direction, dataset: Dataset) -> None:

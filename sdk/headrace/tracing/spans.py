@@ -16,7 +16,7 @@ from headrace.engine.reporting import shown_as
 from headrace.engine.scope import FlowRun, Run, TaskRun
 from headrace.engine.session import current_session
 from headrace.redaction import redacted
-from headrace.states import Cancelled, Retrying, State, Succeeded
+from headrace.states import Cancelled, Paused, Retrying, State, Succeeded
 from headrace.tracing.context import carrier_of_environment
 from headrace.tracing.setup import tracer
 
@@ -128,15 +128,17 @@ def _tell_outcome(span: Span, run: Run, state: State[Any]) -> None:
 
     attempt = {PREFIX + "attempt": run.attempt}
     error = getattr(state, "exception", None)
-    if error is not None:
+    shown = shown_as(run, state)
+    if error is not None and shown not in {Cancelled, Paused}:
         # What the standard says of an exception, without what must not be shown.
-        told = {"exception.message": redacted(str(error)), "exception.stacktrace": traceback_text(error)}
-        span.record_exception(error, {**attempt, **told})
+        of_error = {"exception.message": redacted(str(error)), "exception.stacktrace": traceback_text(error)}
+        span.record_exception(error, {**attempt, **of_error})
     if isinstance(state, Retrying) and isinstance(run, TaskRun) and run.flow_run:
         span.add_event("retrying", {**attempt, PREFIX + "delay_s": state.delay_s})
         return
-    span.set_attributes({**attempt, PREFIX + "state": shown_as(run, state).__name__})
-    if isinstance(state, Succeeded):
+    told = {"state": shown.__name__, "message": state.message}
+    span.set_attributes({**attempt, **{PREFIX + name: text for name, text in told.items() if text}})
+    if shown is Succeeded:
         span.set_status(Status(StatusCode.OK))
-    elif not isinstance(state, Cancelled):
+    elif shown not in {Cancelled, Paused}:
         span.set_status(Status(StatusCode.ERROR, state.message))

@@ -18,6 +18,8 @@ from headrace.tracing.context import carrier
 Line = tuple[str, int, str, str, Mapping[str, Any], float]
 """The word for a line, its level, logger, message and facts, and when it was written."""
 
+LINEAGE_LOGGER = "headrace.lineage"
+"""Its lines are no lines for people: they tell what a task reads and writes."""
 ASKED = ("flow_run", "flow_run_uid", "flow", "namespace", "deployment", "attempt", "scheduled_time", "parameters", "concealed", "results_url", "refresh_cache", "repeats_flows")  # fmt: skip
 """What `headrace.runtime` tells of a session, and what the caching of tasks inside needs."""
 
@@ -46,6 +48,11 @@ def surroundings_of(run: TaskRun) -> Surroundings:
 def write_line(line: Line) -> None:
     """A record of the process, as if it had been written here."""
     _, level, logger, message, facts, created_s = line
+    if logger == LINEAGE_LOGGER:
+        from headrace.lineage.relay import note_line  # noqa: PLC0415 - few tasks tell what they touch
+
+        note_line(facts)
+        return
     of = logging.getLogger(logger)
     record = of.makeRecord(logger, level, "", 0, message, (), None)
     record.created, record.msecs = created_s, created_s % 1 * 1000

@@ -24,7 +24,7 @@ from headrace.engine.processes.errands import Errand, Named, Surroundings, dumpe
 from headrace.engine.scope import CURRENT, FlowRun, TaskRun
 from headrace.engine.session import Session, using
 from headrace.engine.transitions import told
-from headrace.engine.watching import flush
+from headrace.engine.watching import flush, noting_by_lines
 from headrace.guarded import guard
 from headrace.redaction import register
 from headrace.tracing.context import joined
@@ -127,6 +127,7 @@ def _run(around: Surroundings) -> TaskRun:
     """The run as the code in it sees it."""
     flow = Description(kind="flow", name=around.flow, function=_run, is_async=False)
     flow_run = FlowRun(flow, around.flow_run, None, 1)
+    flow_run.watch = noting_by_lines(flow_run.watch)
     run = TaskRun(replace(flow, kind="task", name=around.task), around.task_run, flow_run, around.attempt)
     run.tags, run.title, run.fields = around.tags, around.title, around.fields
     return run
