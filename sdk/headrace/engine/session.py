@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from headrace.engine.clock import Clock, SystemClock
 from headrace.engine.description import Description
 from headrace.engine.ledger import Ledger
 from headrace.states import State, Succeeded
+
+if TYPE_CHECKING:
+    from headrace.results import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +103,18 @@ class Elsewhere(Protocol):
 
 RESULTS_URL_ENV: Final = "HEADRACE_RESULTS_URL"
 REFRESH_CACHE_ENV: Final = "HEADRACE_REFRESH_CACHE"
+
+
+class DeploymentRuns(Protocol):
+    """Starts runs of Deployments, and waits for them. Both block."""
+
+    def carried_out(self, request: Any) -> Any:
+        """The run that was asked for: when it has ended, where that is waited for."""
+
+    def give_up(self, request: Any) -> None:
+        """Whoever asked for it was told to stop: a run that only he waits for is cancelled."""
+
+
 SYSTEM_CLOCK = SystemClock()
 NO_TASKS = TaskCounts()
 
@@ -134,6 +149,12 @@ class Session:
     """Whether later attempts of the run take its results. False where only a part of the run is."""
     refresh_cache: bool = False
     """Whether cached results are computed anew."""
+    open_storage: Callable[[str], Storage] | None = None
+    """Opens the storage of a results URL. None: as headrace.results does."""
+    answers: Mapping[str, Any] | None = None
+    """Of pauses that are over, by name: the run gives its pod back for others. None: they are asked for on the terminal."""
+    deployments: DeploymentRuns | None = None
+    """Where runs of Deployments are started. None: in the cluster that the environment names."""
     clock: Clock = SYSTEM_CLOCK
     tally: Tally = field(default_factory=Tally)
     ledger: Ledger = field(default_factory=Ledger)

@@ -50,6 +50,8 @@ class Cached:
         self._folder: str | None = None
         self._lock: KeyLock | None = None
         self._pardon = False
+        self._stale = False
+        """Whether a result that cannot be used was seen: the next one is there when the lock is free."""
 
     async def found(self, way: Way) -> Succeeded[Any] | None:
         """As promised by Place."""
@@ -73,9 +75,12 @@ class Cached:
         """As promised by Place."""
         if self._folder is None:
             return
-        self._shelf.store(
-            self._run, f"{self._folder}/{RESULT}", value, flow_run=run_id(self._run), attempt=self._attempt
-        )
+        key, by = f"{self._folder}/{RESULT}", run_id(self._run)
+        try:
+            self._shelf.store(self._run, key, value, flow_run=by, attempt=self._attempt)
+        except BaseException:  # told to stop: nobody else would give the lock back
+            self.drop()
+            raise
         self._release()
 
     def drop(self) -> None:
@@ -114,8 +119,10 @@ class Cached:
     def _looked_once(self) -> Succeeded[Any] | Busy | None:
         assert self._lock is not None
         names = self._names()
-        if state := self._usable(names):
+        state = None if self._stale else self._usable(names)
+        if state is not None:
             return state
+        self._stale = RESULT in names
         before = self._lock.others
         if not self._lock.taken(names):
             other = self._lock.others

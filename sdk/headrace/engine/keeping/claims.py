@@ -75,6 +75,7 @@ class KeyLock:
         self._seen = b""
         self._seen_since_s = 0.0
         self._writing = threading.Lock()
+        self._turning = threading.Lock()
         self._over = threading.Event()
         self.others: Claim | None = None
         """Whose lock was met last."""
@@ -103,7 +104,12 @@ class KeyLock:
         if max(there, default=0) > number:
             self._storage.delete(self._key(number))
             return False
-        self._number = number
+        with self._turning:
+            given_up = self._over.is_set()
+            self._number = 0 if given_up else number
+        if given_up:  # whoever asked was cancelled meanwhile, and nobody would give it back
+            self._storage.put(self._key(number), replace(self._claim, released=True).sealed())
+            return False
         threading.Thread(target=self._renew, name="headrace-cache-lock", daemon=True).start()
         for each in there:
             if each < number:
@@ -113,15 +119,17 @@ class KeyLock:
     def release(self) -> None:
         """Gives it back, if it is held. Raises: ResultsError: others wait until the lease is over."""
         with self._writing:
-            number, self._number = self._number, 0
-            self._over.set()
+            with self._turning:
+                number, self._number = self._number, 0
+                self._over.set()
             if number:
                 self._storage.put(self._key(number), replace(self._claim, released=True).sealed())
 
     def release_later(self) -> None:
-        """As release(), without waiting; the process ends after it."""
-        if self.held:
+        """As release(), without waiting; the process ends after it. It cannot be taken any more."""
+        with self._turning:
             self._over.set()
+        if self.held:
             threading.Thread(target=self._release_quietly, name="headrace-cache-lock").start()
 
     def _release_quietly(self) -> None:

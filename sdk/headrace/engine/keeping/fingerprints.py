@@ -41,7 +41,7 @@ def source_of(function: Callable[..., Any]) -> str:
     """The text of the function, its decorators included; where there is none, what it was compiled to."""
     try:
         return inspect.getsource(function)
-    except (OSError, TypeError):
+    except Exception:  # noqa: BLE001 - a file that has changed since is read as Python that it is not
         code = getattr(inspect.unwrap(function), "__code__", None)
         return "" if code is None else repr(_compiled(code))
 

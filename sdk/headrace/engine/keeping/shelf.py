@@ -142,4 +142,4 @@ def _opened(url: str) -> Storage:
         raise UsageError(
             "the Flow has no results URL; set spec.results.url, such as s3://bucket/prefix or file:///mnt/results"
         )
-    return open_storage(url)
+    return (current_session().open_storage or open_storage)(url)
