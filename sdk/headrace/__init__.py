@@ -24,17 +24,21 @@ from headrace.errors import (
 from headrace.flows import Flow, flow
 from headrace.limits.blocks import concurrency, rate_limit
 from headrace.logs import get_run_logger
+    PauseRejected,
+    PauseTimedOut,
 from headrace.secret import Secret
 from headrace.states import State
 from headrace.tasks import Task, task
 from headrace.variable import Variable
 from headrace.waiting import as_completed, wait
+    RunPaused,
 
 __all__ = [
     "Backoff",
     "ConcurrencyLost",
     "EntrypointError",
     "Flow",
+from headrace.pausing.pauses import pause, sleep_for, sleep_until
     "HeadraceError",
     "LimitUnusable",
     "NoSuchResult",
@@ -53,6 +57,8 @@ __all__ = [
     "TimedOut",
     "UsageError",
     "Variable",
+    "PauseRejected",
+    "PauseTimedOut",
     "allow_failure",
     "as_completed",
     "concurrency",
@@ -61,8 +67,12 @@ __all__ = [
     "rate_limit",
     "runtime",
     "states",
+    "RunPaused",
     "tags",
     "task",
     "unmapped",
     "wait",
 ]
+    "pause",
+    "sleep_for",
+    "sleep_until",

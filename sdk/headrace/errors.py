@@ -13,8 +13,11 @@ Errors of the SDK.
     ├── ResultsError        the result storage cannot be reached, refuses, or holds something else
     │   └── NoSuchResult    nothing is there
     └── RetryRun            raised by authors: end this attempt and start the run again
+    ├── PauseRejected       a person said no to a pause
+    ├── PauseTimedOut       nobody answered a pause in time (a TimeoutError too)
     RunCancelled            the run was told to stop; no `except Exception` holds it up
 """
+    RunPaused               the run gives its pod back and waits; no `except Exception` holds it up
 
 from __future__ import annotations
 
@@ -22,9 +25,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from typing import TYPE_CHECKING, Any
 from headrace.redaction import redacted
 
 MAX_SHOWN = 120
+if TYPE_CHECKING:
+    from headrace.pausing.requests import PauseRequest
+
 """Characters of a value that an error shows."""
 
 
@@ -152,6 +159,33 @@ class RetryRun(HeadraceError):
 
 
 class RemoteTaskFailed(HeadraceError):
+class PauseRejected(HeadraceError):
+    """
+    A person said no to a pause. Let through by the flow, it ends the run as Cancelled, and is not tried again.
+
+    Attributes: `pause` is its name, `comment` what the person said, maybe nothing.
+    """
+
+    def __init__(self, pause: str, comment: str = "") -> None:
+        super().__init__(pause, comment)
+        self.pause = pause
+        self.comment = comment
+
+    def __str__(self) -> str:
+        return f'pause "{self.pause}" was rejected' + (f": {self.comment}" if self.comment else "")
+
+
+class PauseTimedOut(HeadraceError, TimeoutError):
+    """Nobody answered a pause in time. Let through by the flow, it fails the run for good. Attributes: `pause`, its name."""
+
+    def __init__(self, pause: str) -> None:
+        super().__init__(pause)
+        self.pause = pause
+
+    def __str__(self) -> str:
+        return f'pause "{self.pause}" was not answered in time'
+
+
     """
     A task with a pod of its own ended without an exception that could be raised here.
 
@@ -221,3 +255,14 @@ class RunCancelled(BaseException):
 
     def __str__(self) -> str:
         return f"cancelled by {self.cause}" if self.cause else "cancelled"
+
+
+class RunPaused(BaseException):
+    """The run gives its pod back, and goes on in another one when what it waits for has come. Attributes: `pause`."""
+
+    def __init__(self, pause: PauseRequest) -> None:
+        super().__init__(pause)
+        self.pause = pause
+
+    def __str__(self) -> str:
+        return str(self.pause)

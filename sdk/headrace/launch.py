@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 
 from headrace.cancellation import Cancellation
 from headrace.engine.blame import where
@@ -16,10 +16,24 @@ from headrace.engine.ledger import Ledger
 from headrace.engine.session import NO_TASKS, Session, Tally, TaskCounts, using
 from headrace.engine.ways import BLOCKING, ON_LOOP, Way, run_to_end
 from headrace.entrypoints import load_flow
-from headrace.errors import EntrypointError, ParameterError, ResultsError, RetryRun, RunCancelled, TimedOut, UsageError
+from headrace.errors import (
+    EntrypointError,
+    ParameterError,
+    PauseRejected,
+    PauseTimedOut,
+    ResultsError,
+    RetryRun,
+    RunCancelled,
+    RunPaused,
+    TimedOut,
+    UsageError,
+)
 from headrace.flows import Flow
 from headrace.redaction import redacted
-from headrace.states import Cancelled, Ended, Failed, State, Succeeded
+from headrace.states import Cancelled, Ended, Failed, Paused, State, Succeeded
+
+if TYPE_CHECKING:
+    from headrace.pausing.requests import PauseRequest
 
 
 class ExitCode(IntEnum):
@@ -29,6 +43,7 @@ class ExitCode(IntEnum):
     FAILED = 1
     RETRY = 75
     CANNOT_START = 78
+    PAUSED = 76
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +59,7 @@ class Ending:
     How a flow ended.
 
     Args:
-        phase: Succeeded, Failed, Cancelled or Retrying, which asks for another attempt.
+        phase: Succeeded, Failed, Cancelled, Retrying, which asks for another attempt, or Paused.
         reason: CamelCase.
         message: One sentence for people.
         retry_delay_s: What RetryRun asked for. None: nothing.
@@ -58,6 +73,8 @@ class Ending:
     retry_delay_s: float | None = None
     tasks: TaskCounts = NO_TASKS
     ledger: Ledger = field(default_factory=Ledger)
+    pause: PauseRequest | None = None
+    """What it waits for, if it is Paused."""
 
     @property
     def never_began(self) -> bool:
@@ -187,9 +204,15 @@ def _ending(kind: str, state: State[Any], tally: Tally, cancellation: Cancellati
     assert isinstance(state, Ended)
     error = state.exception
     message = _sentence(state, tally, cancellation)
+    if isinstance(state, Paused):
+        assert isinstance(state.exception, RunPaused)
+        return Ending("Paused", "Paused", state.message, ExitCode.PAUSED, pause=state.exception.pause)
     if isinstance(state, Cancelled):
         return Ending("Cancelled", "Cancelled", message, cancellation.exit_code(error))
     if isinstance(error, RetryRun):
+    if isinstance(error, PauseRejected | PauseTimedOut):
+        phase, reason = _unapproved(error)
+        return Ending(phase, reason, message, ExitCode.FAILED)
         return Ending("Retrying", "RetryRequested", message, ExitCode.RETRY, retry_delay_s=error.delay_seconds)
     own_timeout = isinstance(error, TimedOut) and (kind == "task" or not _is_of_task(error, tally))
     return Ending("Failed", "TimedOut" if own_timeout else "FlowFailed", message, ExitCode.FAILED)
@@ -198,6 +221,11 @@ def _ending(kind: str, state: State[Any], tally: Tally, cancellation: Cancellati
 def _sentence(state: Ended, tally: Tally, cancellation: Cancellation) -> str:
     """What happened, in which task, and where in the author's code."""
     error = state.exception
+def _unapproved(error: PauseRejected | PauseTimedOut) -> tuple[str, str]:
+    """Phase and reason of a run whose flow made nothing of an answer that is no yes."""
+    return ("Cancelled", "Rejected") if isinstance(error, PauseRejected) else ("Failed", "ApprovalTimedOut")
+
+
     said = state.message
     if isinstance(state, Cancelled):
         said = f"cancelled by {cancellation.received.name}" if cancellation.received else said

@@ -31,6 +31,7 @@ from headrace.errors import ParameterError, ParameterProblem, UsageError, shown
 from headrace.flows import Flow
 from headrace.guarded import guard, release_output
 from headrace.launch import Ending, Launch, Launchable, launch, refused
+from headrace.pausing.answers import answers_from
 from headrace.states import State, Succeeded
 
 TERMINATION_LOG: Final = "/dev/termination-log"
@@ -75,6 +76,7 @@ def session(variables: Mapping[str, str]) -> Session:
         repeats_flows=False,
         results_url=variables.get("HEADRACE_RESULTS_URL", ""),
         refresh_cache=variables.get("HEADRACE_REFRESH_CACHE") == "true",
+        answers=answers_from(variables["HEADRACE_ANSWERS"]) if variables.get("HEADRACE_ANSWERS") else {},
     )
 
 

@@ -43,7 +43,12 @@ class State(Generic[R_co]):
 
         Raises: the exception that ended the run; UsageError: the run has not ended.
         """
-        raise UsageError(f"state {self.name} holds no result yet; ask a final state, such as that of a future's wait()")
+        raise unfinished(self)
+
+
+def unfinished(state: State[Any]) -> UsageError:
+    """What to say to whoever asks a run that has not ended for its result."""
+    return UsageError(f"state {state.name} holds no result yet; ask a final state, such as that of a future's wait()")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +74,15 @@ class Retrying(State[Any]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paused(State[Any]):
-    """Waits for a person to let it go on."""
+    """Waits for a person or a time; `exception` is what ended the attempt, None while none has."""
+
+    exception: BaseException | None = None
+
+    def result(self) -> Any:
+        """Raises what ended the attempt: a run around it pauses too."""
+        if self.exception is None:
+            raise unfinished(self)
+        raise self.exception
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -131,6 +131,8 @@ def _fields(ending: Ending, used: Usage, result: Any) -> Mapping[str, Any]:
         fields["resultUrl"] = result.url
     elif result is not None:
         fields["result"] = result
+    if ending.pause is not None:
+        fields["pause"] = redacted_json(ending.pause.told())
     return fields
 
 

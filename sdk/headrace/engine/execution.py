@@ -228,8 +228,7 @@ async def _one_attempt(run: Run, way: Way, attempt: int, deposit: Deposit | None
             async with nullcontext() if of.timeout_s is None else way.limit(of.timeout_s, _what(run)):
                 data = await way.call(of.function, arguments)
                 if isinstance(run, FlowRun):
-                    if run.top.paused is not None:  # the author's `except` held it up, and nobody has answered
-                        raise run.top.paused
+                    _pause_after_all(run)
                     refuse_unawaited(run, data)
                     await _wait_for_submitted(run, way)
                     data = value_of(data)
@@ -260,6 +259,12 @@ def _surroundings(run: Run) -> AbstractContextManager[object]:
     wanted = run.description.log_prints
     prints = nullcontext() if wanted is None else printing_to_log(wanted=wanted)
     return prints if run.watch is None else inside_both(run.watch.inside(run), prints)
+
+
+def _pause_after_all(run: FlowRun) -> None:
+    """Raises what the author's own `except` held up: nobody has answered the pause yet."""
+    if run.top.paused is not None:
+        raise run.top.paused
 
 
 async def _wait_for_submitted(run: FlowRun, way: Way) -> None:

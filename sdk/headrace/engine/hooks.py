@@ -24,8 +24,8 @@ class Hooks:
     on_crash: tuple[Hook, ...] = ()
 
     def after(self, state: type[State[Any]]) -> tuple[Hook, ...]:
-        """Those for the state after an attempt."""
-        found: tuple[Hook, ...] = getattr(self, AFTER[state])
+        """Those for the state after an attempt; a pause has none, as the run has not ended."""
+        found: tuple[Hook, ...] = getattr(self, AFTER[state]) if state in AFTER else ()
         return found
 
 

@@ -10,7 +10,7 @@ from headrace.engine.blame import traceback_text, where
 from headrace.engine.scope import FlowRun, Run, TaskRun
 from headrace.engine.transitions import told
 from headrace.errors import RetryRun
-from headrace.states import Cancelled, Crashed, Failed, Retrying, State, Succeeded
+from headrace.states import Cancelled, Crashed, Failed, Paused, Retrying, State, Succeeded
 
 OUTCOMES: Final = {
     Succeeded: ("succeeded", logging.INFO),
@@ -18,6 +18,7 @@ OUTCOMES: Final = {
     Failed: ("failed", logging.ERROR),
     Crashed: ("crashed", logging.ERROR),
     Cancelled: ("cancelled", logging.WARNING),
+    Paused: ("paused", logging.INFO),
 }
 """The last word of the event, and its level, by the state after the attempt."""
 
@@ -108,6 +109,8 @@ def _facts(state: State[Any], told_before: tuple[BaseException, str] | None) -> 
     error: BaseException = state.exception  # type: ignore[attr-defined]  # every state but Succeeded has one here
     facts: dict[str, Any] = {"error": told(error), "where": where(error)}
     if isinstance(state, Retrying):
+    if isinstance(state, Paused):
+        return {"where": where(error)}
         facts["delay_s"] = state.delay_s
     was_told = told_before is not None and told_before[0] is error
     if isinstance(state, Failed | Crashed) and not isinstance(error, RetryRun) and not was_told:

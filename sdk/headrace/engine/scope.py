@@ -14,6 +14,7 @@ from headrace.engine.session import Session, Tally, current_session
 from headrace.engine.tags import TAGS
 from headrace.engine.watching import Watches, watch_asked_for, with_lineage
 from headrace.engine.workers import Workers
+from headrace.errors import RunPaused
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 NO_ARGUMENTS: Arguments = ((), {})
@@ -61,7 +62,19 @@ class _Attempt:
 class FlowRun(_Attempt):
     """One attempt of a flow run."""
 
-    __slots__ = ("around", "numbers", "parent", "session", "shelf", "tally", "top", "unawaited", "workers")
+    __slots__ = (
+        "around",
+        "numbers",
+        "parent",
+        "paused",
+        "pauses",
+        "session",
+        "shelf",
+        "tally",
+        "top",
+        "unawaited",
+        "workers",
+    )
 
     def __init__(self, description: Description, name: str, parent: FlowRun | None, attempt: int) -> None:
         super().__init__(description, name, parent, attempt)
@@ -83,6 +96,10 @@ class FlowRun(_Attempt):
         self.numbers: dict[str, count[int]] = parent.numbers if parent else {}
         self.top: FlowRun = parent.top if parent else self
         """The outermost flow run around it."""
+        self.pauses: set[str] = parent.pauses if parent else set()
+        """Names of the pauses so far, in flows inside of it too."""
+        self.paused: RunPaused | None = None
+        """Of the outermost one: what it is about to end by."""
         self.shelf: Any = None
         """Of the outermost one: where results of its tasks are kept, once one is."""
 

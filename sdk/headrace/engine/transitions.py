@@ -4,6 +4,8 @@ What follows from the end of an attempt. Pure: the clock, the dice and the log a
     ended by                                  attempts left      none left
     ───────────────────────────────────────── ────────────────── ─────────
     a signal, a cancellation                  Cancelled          Cancelled
+    pause(), out of a flow                    Paused             Paused
+    PauseRejected, out of a flow              Cancelled          Cancelled
     RetryRun, out of a flow                   Retrying           Failed
     RetryRun, out of a task; misuse           Failed             Failed
     sys.exit                                  Failed             Failed
@@ -17,11 +19,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from headrace.engine.description import Description
-from headrace.errors import HeadraceError, ParameterError, RetryRun, UsageError
+from headrace.errors import HeadraceError, ParameterError, PauseRejected, PauseTimedOut, RetryRun, RunPaused, UsageError
 from headrace.redaction import redacted
-from headrace.states import Cancelled, Crashed, Failed, Retrying, State
+from headrace.states import Cancelled, Crashed, Failed, Paused, Retrying, State
 
-NOT_RETRIED = (UsageError, ParameterError)
+NOT_RETRIED = (UsageError, ParameterError, PauseRejected, PauseTimedOut)
 """Another attempt would end the same way."""
 
 
@@ -33,7 +35,9 @@ def after_error(error: BaseException, of: Description, *, attempt: int, cancelle
         attempt: Number of the attempt, from 1.
         cancelled: Whether `error` is how this function is told to stop.
     """
-    if cancelled:
+    if isinstance(error, RunPaused):
+        return _paused(error, of, attempt)
+    if cancelled or (of.kind == "flow" and isinstance(error, PauseRejected)):
         return Cancelled(message=_told_cancellation(error), exception=error, attempt=attempt)
     said = told(error)
     if isinstance(error, SystemExit):
@@ -44,6 +48,13 @@ def after_error(error: BaseException, of: Description, *, attempt: int, cancelle
     if attempt <= of.retries.limit and _may_be_tried_again(error, of):
         return _retrying(error, of, attempt)
     return Failed(message=said, exception=error, attempt=attempt)
+
+
+def _paused(error: RunPaused, of: Description, attempt: int) -> State[None]:
+    if of.kind == "flow":
+        return Paused(message=redacted(str(error)), exception=error)
+    said = f'task "{of.name}": a flow that it calls pauses; call that flow from the flow, not from a task'
+    return Failed(message=said, exception=UsageError(said), attempt=attempt)
 
 
 def _retrying(error: Exception, of: Description, attempt: int) -> State[None]:

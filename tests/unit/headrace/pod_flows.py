@@ -7,7 +7,9 @@ import threading
 import time
 from datetime import date
 
-from headrace import RetryRun, flow, runtime, task
+from pydantic import BaseModel
+
+from headrace import RetryRun, flow, pause, runtime, task
 
 tries = []
 
@@ -150,3 +152,18 @@ def blocks_in_thread():
 @flow
 def returns_text(n: int) -> str:
     return "x" * n
+
+
+class Approval(BaseModel):
+    replicas: int
+
+
+@task
+def builds():
+    return None
+
+
+@flow
+def asks_a_person():
+    builds()
+    return pause("deploy?", wait_for_input=Approval, name="deploy").replicas

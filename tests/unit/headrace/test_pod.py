@@ -188,9 +188,30 @@ def test_a_time_has_a_zone(text):
         session({"HEADRACE_SCHEDULED_TIME": text})
 
 
+def test_a_flow_that_pauses_gives_its_pod_back_and_goes_on_in_the_next_one(pod):
+    """The operator tells the second attempt how the pause was answered."""
+    run = pod("asks_a_person")
+    code, said = run.ended()
+    assert (code, said["state"]) == (76, "Paused")
+    assert said["pause"]["name"] == "deploy"
+    assert [event["event"] for event in run.events] == [
+        "flow_started",
+        "task_started",
+        "task_succeeded",
+        "pause_keeps_nothing",
+        "flow_paused",
+    ]
+    answers = {"deploy": {"decision": "Approve", "input": {"replicas": 3}}}
+    code, said = pod("asks_a_person", HEADRACE_ANSWERS=json.dumps(answers)).ended()
+    assert (code, said["result"]) == (0, 3)
+    code, said = pod("asks_a_person", HEADRACE_ANSWERS="[]").ended()
+    assert code == 78
+    assert "HEADRACE_ANSWERS" in said["message"]
+
+
 def test_an_empty_environment_is_that_of_a_first_attempt():
     """What is absent is empty."""
-    assert session({}) == Session(repeats_flows=False, tally=ANY)
+    assert session({}) == Session(repeats_flows=False, answers={}, tally=ANY, ledger=ANY)
 
 
 @pytest.mark.parametrize(
