@@ -35,7 +35,7 @@ from headrace.pausing.answers import answers_from
 from headrace.states import State, Succeeded
 
 TERMINATION_LOG: Final = "/dev/termination-log"
-FLUSH_S: Final = 5.0
+FLUSH_S: Final = 3.0
 """How long the end waits for spans and lineage that are not sent yet, at most."""
 THREAD_GRACE_S: Final = 0.2
 """How long a cancelled process waits for threads that are just ending; others do not keep the pod."""

@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from time import time
 from typing import Any, Final
 from uuid import UUID, uuid4, uuid5
 
@@ -44,7 +43,7 @@ class OpenLineage:
     def ended(self, run: Run, session: Session, notes: Notes, state: State[Any]) -> None:
         """As promised by Telling."""
         facts = self._facts(run, session, state)
-        now = datetime.fromtimestamp(time(), UTC)
+        now = datetime.fromtimestamp(session.clock.wall_s(), UTC)
         inputs, outputs = notes.inputs.values(), notes.outputs.values()
         self._send(run_event(_event_type(state), now, facts, inputs=inputs, outputs=outputs))
 

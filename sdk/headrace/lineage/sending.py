@@ -147,4 +147,5 @@ def flush(timeout_s: float) -> None:
     """Sends what waits, and gives up after that time."""
     ends_s = monotonic() + timeout_s
     for each in tuple(_SENDERS.values()):
-        each.flush(max(0.0, ends_s - monotonic()))
+        if not each.flush(max(0.0, ends_s - monotonic())):  # the end of the program need not wait once more
+            atexit.unregister(flush)

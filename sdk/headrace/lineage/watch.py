@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from time import time
 from typing import Any, Protocol
 
 from headrace.engine import logs
@@ -123,7 +122,7 @@ class LineageWatch:
         key = _key(run)
         found = self._notes.get(key)
         if found is None:
-            found = self._notes.setdefault(key, Notes(datetime.fromtimestamp(time(), UTC)))
+            found = self._notes.setdefault(key, Notes(datetime.fromtimestamp(current_session().clock.wall_s(), UTC)))
         return found
 
     def _pass_on(self, notes: Notes, parent: FlowRun) -> None:

@@ -65,6 +65,8 @@ def flush(timeout_s: float) -> None:
         thread = threading.Thread(target=force_flush, name="headrace-spans", daemon=True)
         thread.start()
         thread.join(timeout_s)
+        if thread.is_alive():  # the end of the program need not wait once more
+            atexit.unregister(flush)
 
 
 def _own_provider(service: str) -> Any:
