@@ -18,7 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the Python packages into $(VENV)"
 	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/pip install -qq --constraint constraints.txt --editable '.[operator,cli,storage,processes,sql,arrow,zstd,otel]' --group dev
+	@$(BIN)/pip install -qq --constraint constraints.txt --editable '.[operator,cli,storage,processes,dask,ray,sql,arrow,zstd,otel]' --group dev
 	@touch $@
 
 setup: $(STAMP) ## virtual environment, packages, and the binaries of the local cluster

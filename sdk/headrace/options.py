@@ -103,7 +103,7 @@ class FlowOptions(RunOptions, total=False):
     validate_parameters: bool
     """Whether parameters are checked and coerced by the type hints. Absent: yes."""
     task_runner: Runner
-    """Where its submitted tasks run: Threads(max_workers=…) or Processes(max_workers=…). Absent: Threads()."""
+    """Where its submitted tasks run: Threads(…), Processes(…), Dask(…) or Ray(…). Absent: Threads()."""
     flow_run_name: str | Callable[[Mapping[str, Any]], str]
     """The title of a run, as text with {parameters} or a function of them. Absent: its name."""
     description: str
@@ -265,7 +265,8 @@ def _runner(label: str, runner: object) -> Runner:
     if isinstance(runner, Runner):
         return runner
     raise UsageError(
-        f"{label}: task_runner is {shown(runner)}, expected Threads(max_workers=8) or Processes(max_workers=2)"
+        f"{label}: task_runner is {shown(runner)}, expected Threads(max_workers=8), Processes(max_workers=2), "
+        'Dask("tcp://…") or Ray("ray://…")'
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
 from contextvars import copy_context
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.engine.futures import TaskFuture
 from headrace.engine.interruption import Interruptible
 from headrace.engine.outcomes import Outcome
-from headrace.engine.runners import Runner, Threads
+from headrace.engine.runners import Dask, Ray, Runner, Threads
 from headrace.engine.threads import ThreadPool
 from headrace.engine.ways import BLOCKING, Way
 from headrace.errors import RunCancelled
@@ -21,6 +20,7 @@ from headrace.states import State
 if TYPE_CHECKING:
     import asyncio
 
+    from headrace.engine.clusters.sending import OnCluster
     from headrace.engine.mapping import Mapped
     from headrace.engine.processes.crew import Crew
 
@@ -35,7 +35,7 @@ class Workers:
 
     def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._crew: Crew | None = None
+        self._crew: Crew | OnCluster | None = None
         self._lock = threading.Lock()
         self._pool: ThreadPool | None = None
         self._running: set[Interruptible] = set()
@@ -46,15 +46,12 @@ class Workers:
         """Those whose inputs are taken little by little."""
 
     def way(self) -> Way:
-        """How a function with `def` is called from a thread: there, or in a process."""
-        if isinstance(self._runner, Threads):
-            return BLOCKING
-        from headrace.engine.processes.crew import Crew  # noqa: PLC0415 - multiprocessing is for those who use it
+        """
+        How a function with `def` is called from a thread: there, in a process, or on a cluster.
 
-        with self._lock:
-            if self._crew is None:
-                self._crew = Crew()
-            return self._crew
+        Raises: UsageError: the cluster cannot be reached.
+        """
+        return BLOCKING if isinstance(self._runner, Threads) else self._crew or self._gathered()
 
     def submit(
         self, name: str, work: Callable[[], State[Any]], *, after: Iterable[TaskFuture[Any]] = ()
@@ -102,10 +99,18 @@ class Workers:
         self.futures.pop(future, None)
 
     def _opened(self) -> ThreadPool:
+        # Threads; with processes, and on a cluster, each waits for one task.
+        at_a_time = self._runner.max_workers or (self._crew or self._gathered()).at_a_time
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPool(_at_a_time(self._runner))
+                self._pool = ThreadPool(at_a_time)
             return self._pool
+
+    def _gathered(self) -> Crew | OnCluster:
+        with self._lock:
+            if self._crew is None:
+                self._crew = _crew_of(self._runner)
+            return self._crew
 
     def _kept(self, future: TaskFuture[Any]) -> TaskFuture[Any]:
         self.futures[future] = None
@@ -132,11 +137,15 @@ class Workers:
                 self._running.discard(stretch)
 
 
-def _at_a_time(runner: Runner) -> int:
-    """Threads; with processes each waits for one."""
-    if runner.max_workers is not None:
-        return runner.max_workers
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _crew_of(runner: Runner) -> Crew | OnCluster:
+    """Those who carry out what is submitted. Only who uses them pays for their modules."""
+    if isinstance(runner, Dask | Ray):
+        from headrace.engine.clusters.connecting import connected  # noqa: PLC0415 - as above
+
+        return connected(runner)
+    from headrace.engine.processes.crew import Crew  # noqa: PLC0415 - as above
+
+    return Crew()
 
 
 def _when_ended(waiting: Iterator[TaskFuture[Any]], then: Callable[[], object]) -> None:

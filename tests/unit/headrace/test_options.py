@@ -82,7 +82,7 @@ MISUSES = {
     "a hook that takes nothing": (lambda: flow(on_failure=ok), "@flow: on_failure has <function ok at"),
     "what a hook takes": (lambda: task(name="x", on_retry=[3]), '@task "x": on_retry has 3, expected a function of three arguments, such as `def notify(task, run, state)`'),
     "an async hook of a def": (lambda: task(on_success=notice)(ok), "on_success has notice, an `async def`, which a `def` cannot await; write it as a `def`"),
-    "a task_runner that is none": (lambda: flow(task_runner="processes"), "@flow: task_runner is 'processes', expected Threads(max_workers=8) or Processes("),
+    "a task_runner that is none": (lambda: flow(task_runner="processes"), "@flow: task_runner is 'processes', expected Threads(max_workers=8), Processes(max_workers=2), Dask("),
     "task_runner on a task": (lambda: task(task_runner=3), '@task: unknown option "task_runner"'),
     "tags as text": (lambda: task(tags="daily"), '@task: tags is \'daily\', expected a list of words, such as tags=["daily"]'),
     "a tag that is none": (lambda: flow(tags=[3]), "@flow: tags has 3, expected a word"),

@@ -7,6 +7,7 @@ Whoever waits may be interrupted, by a timeout or a cancellation: then the proce
 from __future__ import annotations
 
 import multiprocessing
+import os
 import pickle
 import signal
 import threading
@@ -28,6 +29,7 @@ class Crew(Blocking):
     """The way of tasks in processes: a call is made in one of them, all else happens in the thread that waits."""
 
     def __init__(self) -> None:
+        self.at_a_time = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
         self._closed = False
