@@ -14,6 +14,7 @@ from headrace.engine.blame import where
 from headrace.engine.execution import final_state
 from headrace.engine.ledger import Ledger
 from headrace.engine.session import NO_TASKS, Session, Tally, TaskCounts, using
+from headrace.engine.showcase import Showcase
 from headrace.engine.ways import BLOCKING, ON_LOOP, Way, run_to_end
 from headrace.entrypoints import load_flow
 from headrace.errors import (
@@ -42,8 +43,8 @@ class ExitCode(IntEnum):
     SUCCEEDED = 0
     FAILED = 1
     RETRY = 75
-    CANNOT_START = 78
     PAUSED = 76
+    CANNOT_START = 78
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +73,10 @@ class Ending:
     result: Any = None
     retry_delay_s: float | None = None
     tasks: TaskCounts = NO_TASKS
-    ledger: Ledger = field(default_factory=Ledger)
     pause: PauseRequest | None = None
     """What it waits for, if it is Paused."""
+    ledger: Ledger = field(default_factory=Ledger)
+    showcase: Showcase = field(default_factory=Showcase)
 
     @property
     def never_began(self) -> bool:
@@ -168,7 +170,8 @@ def launch(what: Launchable, cancellation: Cancellation) -> Ending:
         state = Failed(message=str(error), exception=error)
     except (RunCancelled, KeyboardInterrupt) as error:
         state = Cancelled(message=str(error), exception=error)
-    return replace(_ending(what.kind, state, session.tally, cancellation), tasks=session.tally.counts(), ledger=session.ledger)
+    ending = _ending(what.kind, state, session.tally, cancellation)
+    return replace(ending, tasks=session.tally.counts(), ledger=session.ledger, showcase=session.showcase)
 
 
 def _run(what: Launchable, cancellation: Cancellation) -> State[Any]:
@@ -201,31 +204,31 @@ def refused(error: Exception) -> Ending:
 def _ending(kind: str, state: State[Any], tally: Tally, cancellation: Cancellation) -> Ending:
     if isinstance(state, Succeeded):
         return Ending("Succeeded", "Completed", f"the {kind} returned", ExitCode.SUCCEEDED, result=state.data)
-    assert isinstance(state, Ended)
-    error = state.exception
-    message = _sentence(state, tally, cancellation)
     if isinstance(state, Paused):
         assert isinstance(state.exception, RunPaused)
         return Ending("Paused", "Paused", state.message, ExitCode.PAUSED, pause=state.exception.pause)
-    if isinstance(state, Cancelled):
-        return Ending("Cancelled", "Cancelled", message, cancellation.exit_code(error))
-    if isinstance(error, RetryRun):
+    assert isinstance(state, Ended)
+    error = state.exception
+    message = _sentence(state, tally, cancellation)
     if isinstance(error, PauseRejected | PauseTimedOut):
         phase, reason = _unapproved(error)
         return Ending(phase, reason, message, ExitCode.FAILED)
+    if isinstance(state, Cancelled):
+        return Ending("Cancelled", "Cancelled", message, cancellation.exit_code(error))
+    if isinstance(error, RetryRun):
         return Ending("Retrying", "RetryRequested", message, ExitCode.RETRY, retry_delay_s=error.delay_seconds)
     own_timeout = isinstance(error, TimedOut) and (kind == "task" or not _is_of_task(error, tally))
     return Ending("Failed", "TimedOut" if own_timeout else "FlowFailed", message, ExitCode.FAILED)
 
 
-def _sentence(state: Ended, tally: Tally, cancellation: Cancellation) -> str:
-    """What happened, in which task, and where in the author's code."""
-    error = state.exception
 def _unapproved(error: PauseRejected | PauseTimedOut) -> tuple[str, str]:
     """Phase and reason of a run whose flow made nothing of an answer that is no yes."""
     return ("Cancelled", "Rejected") if isinstance(error, PauseRejected) else ("Failed", "ApprovalTimedOut")
 
 
+def _sentence(state: Ended, tally: Tally, cancellation: Cancellation) -> str:
+    """What happened, in which task, and where in the author's code."""
+    error = state.exception
     said = state.message
     if isinstance(state, Cancelled):
         said = f"cancelled by {cancellation.received.name}" if cancellation.received else said

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from headrace.engine.showcase import Showcase
 from headrace.launch import Ending, StoredResult
 from headrace.redaction import redacted_json
 
@@ -26,6 +27,8 @@ RESULT_LIMIT: Final = 1024
 """Bytes of JSON, spaces after commas and colons counted."""
 LINEAGE_LIMIT: Final = 1024
 """Bytes of the names of datasets; the others are counted."""
+ARTIFACTS_LIMIT: Final = 1536
+"""Bytes of the artifacts, the newest; the others are counted."""
 SHORTEST: Final = 64
 """Bytes of the sentence below which the result is left out."""
 
@@ -59,6 +62,8 @@ def termination_message(ending: Ending, used: Usage, *, limit: int = LIMIT) -> b
         fields = _fields(ending, used, OMITTED)
     if limit - len(_encoded({**fields, "message": ""})) < SHORTEST and "lineage" in fields:
         fields = {**fields, "lineage": ending.ledger.summary(0)}
+    if limit - len(_encoded({**fields, "message": ""})) < SHORTEST and "artifacts" in fields:
+        fields = {**fields, **_artifacts(ending.showcase, 0)}
     spare = limit - len(_encoded({**fields, "message": ""}))
     return _encoded({**fields, "message": _cut(ending.message, spare)})
 
@@ -123,17 +128,32 @@ def _fields(ending: Ending, used: Usage, result: Any) -> Mapping[str, Any]:
     }
     if lineage := ending.ledger.summary(LINEAGE_LIMIT):
         fields["lineage"] = lineage
+    fields.update(_artifacts(ending.showcase, ARTIFACTS_LIMIT))
     if ending.retry_delay_s is not None:
         fields["retryDelaySeconds"] = ending.retry_delay_s
+    if ending.pause is not None:
+        fields["pause"] = redacted_json(ending.pause.told())
     if result is OMITTED:
         fields["resultOmitted"] = True
     elif isinstance(result, StoredResult):
         fields["resultUrl"] = result.url
     elif result is not None:
         fields["result"] = result
-    if ending.pause is not None:
-        fields["pause"] = redacted_json(ending.pause.told())
     return fields
+
+
+def _artifacts(showcase: Showcase, limit: int) -> Mapping[str, Any]:
+    """The newest artifacts that take at most `limit` bytes, and how many others there are; nothing if there are none."""
+    found = showcase.newest()
+    told: list[Mapping[str, str]] = []
+    for each in reversed(found):
+        fields = {"name": each.key, "kind": each.kind, "url": each.url, "description": each.description}
+        told.insert(0, {name: text for name, text in fields.items() if text})
+        if len(_encoded({"": told})) > limit:
+            told.pop(0)
+            break
+    omitted = len(found) - len(told) + showcase.left_out
+    return {**({"artifacts": told} if found else {}), **({"artifactsOmitted": omitted} if omitted else {})}
 
 
 def _encoded(fields: Mapping[str, Any]) -> bytes:

@@ -64,6 +64,8 @@ def ended(run: Run, state: State[Any], *, attempt: int, duration_s: float) -> No
     told_before = run.tally.culprit if isinstance(run, FlowRun) else None
     if run.flow_run and state.is_final():
         _count_end(run, run.flow_run, state, attempt)
+    if isinstance(run, FlowRun) and run.session.showcase.pending:
+        run.session.showcase.flush()
     word, level = OUTCOMES[shown_as(run, state)]
     if not logs.LOGGER.isEnabledFor(level):
         return
@@ -107,10 +109,10 @@ def _told(state: State[Any], word: str) -> str:
 def _facts(state: State[Any], told_before: tuple[BaseException, str] | None) -> dict[str, Any]:
     """What a failed attempt tells; the traceback is in the log already where a task or subflow has raised the same."""
     error: BaseException = state.exception  # type: ignore[attr-defined]  # every state but Succeeded has one here
-    facts: dict[str, Any] = {"error": told(error), "where": where(error)}
-    if isinstance(state, Retrying):
     if isinstance(state, Paused):
         return {"where": where(error)}
+    facts: dict[str, Any] = {"error": told(error), "where": where(error)}
+    if isinstance(state, Retrying):
         facts["delay_s"] = state.delay_s
     was_told = told_before is not None and told_before[0] is error
     if isinstance(state, Failed | Crashed) and not isinstance(error, RetryRun) and not was_told:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from headrace.engine.clock import Clock, SystemClock
 from headrace.engine.description import Description
 from headrace.engine.ledger import Ledger
+from headrace.engine.showcase import Showcase
 from headrace.states import State, Succeeded
 
 if TYPE_CHECKING:
@@ -158,6 +159,7 @@ class Session:
     clock: Clock = SYSTEM_CLOCK
     tally: Tally = field(default_factory=Tally)
     ledger: Ledger = field(default_factory=Ledger)
+    showcase: Showcase = field(default_factory=Showcase)
 
 
 LAPTOP = Session(

@@ -11,6 +11,7 @@ from headrace.engine.processes.errands import Surroundings
 from headrace.engine.processes.worker import RAISED, RETURNED
 from headrace.engine.scope import TaskRun
 from headrace.engine.session import current_session
+from headrace.engine.showcase import RELAY_LOGGER, artifact_from
 from headrace.errors import ProcessFailed
 from headrace.redaction import SECRETS
 from headrace.tracing.context import carrier
@@ -52,6 +53,9 @@ def write_line(line: Line) -> None:
         from headrace.lineage.relay import note_line  # noqa: PLC0415 - few tasks tell what they touch
 
         note_line(facts)
+        return
+    if logger == RELAY_LOGGER:
+        current_session().showcase.add(artifact_from(facts))
         return
     of = logging.getLogger(logger)
     record = of.makeRecord(logger, level, "", 0, message, (), None)

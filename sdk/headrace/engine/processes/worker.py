@@ -23,6 +23,7 @@ from headrace.engine.prints import printing_to_log
 from headrace.engine.processes.errands import Errand, Named, Surroundings, dumped
 from headrace.engine.scope import CURRENT, FlowRun, TaskRun
 from headrace.engine.session import Session, using
+from headrace.engine.showcase import Relayed
 from headrace.engine.transitions import told
 from headrace.engine.watching import flush, noting_by_lines
 from headrace.guarded import guard
@@ -114,12 +115,14 @@ def _value(errand: Errand) -> Any:
         register(secret)
     function = errand.function.found() if isinstance(errand.function, Named) else errand.function
     # The flow's process counts its calls: what is called here is part of one of them.
-    with using(Session(**around.session, checkpoints=False)), printing_to_log(wanted=around.prints):
+    session = Session(**around.session, checkpoints=False, showcase=Relayed())
+    with using(session), printing_to_log(wanted=around.prints):
         token = CURRENT.set(_run(around))
         try:
             with joined(around.trace):
                 return function(*errand.args, **errand.kwargs)
         finally:
+            session.showcase.flush()
             CURRENT.reset(token)
 
 
