@@ -1,55 +1,73 @@
 """What a flow author imports: the public names, and nothing else."""
 
 from headrace import runtime, states
+from headrace.artifacts import (
+    create_image_artifact,
+    create_link_artifact,
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
+from headrace.deployments.calls import run_deployment
+from headrace.deployments.run import DeploymentRun
 from headrace.engine.marks import allow_failure, unmapped
 from headrace.engine.pods import Pod
 from headrace.engine.retries import Backoff
-from headrace.engine.runners import Processes, Threads
+from headrace.engine.runners import Dask, Processes, Ray, Threads
 from headrace.engine.tags import tags
 from headrace.errors import (
     ConcurrencyLost,
+    DeploymentRunFailed,
     EntrypointError,
     HeadraceError,
     LimitUnusable,
     NoSuchResult,
     ParameterError,
+    PauseRejected,
+    PauseTimedOut,
     ProcessFailed,
     RemoteTaskFailed,
     ResultsError,
     RetryRun,
     RunCancelled,
+    RunPaused,
     TimedOut,
     UsageError,
 )
 from headrace.flows import Flow, flow
 from headrace.limits.blocks import concurrency, rate_limit
 from headrace.logs import get_run_logger
-    PauseRejected,
-    PauseTimedOut,
+from headrace.pausing.pauses import pause, sleep_for, sleep_until
 from headrace.secret import Secret
 from headrace.states import State
 from headrace.tasks import Task, task
 from headrace.variable import Variable
 from headrace.waiting import as_completed, wait
-    RunPaused,
 
 __all__ = [
     "Backoff",
     "ConcurrencyLost",
+    "Dask",
+    "DeploymentRun",
+    "DeploymentRunFailed",
     "EntrypointError",
     "Flow",
-from headrace.pausing.pauses import pause, sleep_for, sleep_until
     "HeadraceError",
     "LimitUnusable",
     "NoSuchResult",
     "ParameterError",
+    "PauseRejected",
+    "PauseTimedOut",
     "Pod",
     "ProcessFailed",
     "Processes",
+    "Ray",
     "RemoteTaskFailed",
     "ResultsError",
     "RetryRun",
     "RunCancelled",
+    "RunPaused",
     "Secret",
     "State",
     "Task",
@@ -57,22 +75,26 @@ from headrace.pausing.pauses import pause, sleep_for, sleep_until
     "TimedOut",
     "UsageError",
     "Variable",
-    "PauseRejected",
-    "PauseTimedOut",
     "allow_failure",
     "as_completed",
     "concurrency",
+    "create_image_artifact",
+    "create_link_artifact",
+    "create_markdown_artifact",
+    "create_progress_artifact",
+    "create_table_artifact",
     "flow",
     "get_run_logger",
+    "pause",
     "rate_limit",
+    "run_deployment",
     "runtime",
+    "sleep_for",
+    "sleep_until",
     "states",
-    "RunPaused",
     "tags",
     "task",
     "unmapped",
+    "update_progress_artifact",
     "wait",
 ]
-    "pause",
-    "sleep_for",
-    "sleep_until",

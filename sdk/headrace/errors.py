@@ -9,29 +9,30 @@ Errors of the SDK.
     ├── LimitUnusable       a ConcurrencyLimit is not there, is too small, or may not be used from here
     ├── ConcurrencyLost     a block of code lost a slot that it held
     ├── RemoteTaskFailed    a task with a pod of its own ended without an exception that could be raised here
+    ├── DeploymentRunFailed a run of a Deployment that the flow has started did not succeed
     ├── ProcessFailed       the process of a task ended, or its outcome cannot be sent back
     ├── ResultsError        the result storage cannot be reached, refuses, or holds something else
     │   └── NoSuchResult    nothing is there
-    └── RetryRun            raised by authors: end this attempt and start the run again
     ├── PauseRejected       a person said no to a pause
     ├── PauseTimedOut       nobody answered a pause in time (a TimeoutError too)
+    └── RetryRun            raised by authors: end this attempt and start the run again
     RunCancelled            the run was told to stop; no `except Exception` holds it up
-"""
     RunPaused               the run gives its pod back and waits; no `except Exception` holds it up
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-
 from typing import TYPE_CHECKING, Any
+
 from headrace.redaction import redacted
 
-MAX_SHOWN = 120
 if TYPE_CHECKING:
     from headrace.pausing.requests import PauseRequest
 
+MAX_SHOWN = 120
 """Characters of a value that an error shows."""
 
 
@@ -158,7 +159,6 @@ class RetryRun(HeadraceError):
         return self.message
 
 
-class RemoteTaskFailed(HeadraceError):
 class PauseRejected(HeadraceError):
     """
     A person said no to a pause. Let through by the flow, it ends the run as Cancelled, and is not tried again.
@@ -186,6 +186,7 @@ class PauseTimedOut(HeadraceError, TimeoutError):
         return f'pause "{self.pause}" was not answered in time'
 
 
+class RemoteTaskFailed(HeadraceError):
     """
     A task with a pod of its own ended without an exception that could be raised here.
 
@@ -207,6 +208,32 @@ class PauseTimedOut(HeadraceError, TimeoutError):
     def __str__(self) -> str:
         log = f"kubectl logs -n {self.namespace} -l headrace.dev/flow-run={self.run} --tail=-1"
         return f'task "{self.task}": FlowRun {self.namespace}/{self.run} ended as {self.reason}: {self.message}; its log: {log}'
+
+
+class DeploymentRunFailed(HeadraceError):
+    """
+    A run of a Deployment that run_deployment() has started did not succeed.
+
+    Attributes: `namespace` and name of the FlowRun `run`, its `phase`, `reason` in CamelCase and `message`.
+    """
+
+    def __init__(self, namespace: str, run: str, *, phase: str, reason: str, message: str) -> None:
+        super().__init__(namespace, run, phase, reason, message)
+        self.namespace = namespace
+        self.run = run
+        self.phase = phase
+        self.reason = reason
+        self.message = message
+        self.deployment_run: Any = None
+        """The DeploymentRun, where run_deployment() has waited for it."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        fields = {"phase": self.phase, "reason": self.reason, "message": self.message}
+        return partial(DeploymentRunFailed, **fields), (self.namespace, self.run)
+
+    def __str__(self) -> str:
+        log = f"kubectl logs -n {self.namespace} -l headrace.dev/flow-run={self.run} --tail=-1"
+        return f"FlowRun {self.namespace}/{self.run} ended as {self.phase} ({self.reason}): {self.message}; its log: {log}"
 
 
 class ProcessFailed(HeadraceError):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import http.client
 import json
 import ssl
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
@@ -53,38 +54,23 @@ class PodApiError(HeadraceError):
         return self.status in {0, 429} or self.status >= 500
 
 
-@dataclass(frozen=True, slots=True)
-class PodApi:
-    """
-    The API server, as this pod reaches it.
+class Requests(ABC):
+    """Requests to an API server, however that is reached."""
 
-    Attributes: `directory` holds `token` and `ca.crt`.
-    """
+    __slots__ = ()
 
-    host: str
-    port: int
-    directory: Path
+    @property
+    def prefix(self) -> str:
+        """The path of the server's URL, which stands before that of each request."""
+        return ""
 
-    @classmethod
-    def from_environment(cls, variables: Mapping[str, str]) -> Self:
-        """
-        The API server that the kubelet names. Raises: UsageError: none is named, or no token is mounted.
+    @abstractmethod
+    def connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        """A connection that is not open yet. Raises: OSError."""
 
-        Args:
-            variables: The environment of the process.
-        """
-        directory = Path(variables.get(API_DIR_ENV) or API_DIR)
-        host, port = variables.get("KUBERNETES_SERVICE_HOST"), variables.get("KUBERNETES_SERVICE_PORT", "443")
-        if not host or not port.isdigit():
-            raise UsageError(
-                f"KUBERNETES_SERVICE_HOST is {host!r} and KUBERNETES_SERVICE_PORT {port!r}, expected the address of the "
-                "API server, which the kubelet sets in every pod; look at the pod's environment"
-            )
-        if not (directory / "token").is_file():
-            raise UsageError(
-                f'no token of a ServiceAccount at "{directory / "token"}": set spec.apiAccess: Enabled on the Flow'
-            )
-        return cls(host, int(port), directory)
+    @abstractmethod
+    def headers(self) -> dict[str, str]:
+        """Of each request. Raises: OSError."""
 
     def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
         """The object or list at `path`. Raises: PodApiError."""
@@ -161,8 +147,8 @@ class PodApi:
         data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
         try:
             headers = self._headers(content_type if data else None)
-            with closing(self._connection(timeout_s)) as connection:
-                connection.request(method, f"{path}?{urlencode(params)}", body=data, headers=headers)
+            with closing(self.connection(timeout_s)) as connection:
+                connection.request(method, f"{self.prefix}{path}?{urlencode(params)}", body=data, headers=headers)
                 answer = connection.getresponse()
                 if answer.status >= 400:
                     raise PodApiError(f"{method} {path}", answer.status, _problem(answer.read()))
@@ -170,14 +156,52 @@ class PodApi:
         except (OSError, http.client.HTTPException) as error:
             raise PodApiError(f"{method} {path}", 0, str(error) or type(error).__name__) from error
 
-    def _connection(self, timeout_s: float) -> http.client.HTTPSConnection:
+    def _headers(self, content_type: str | None) -> dict[str, str]:
+        return self.headers() | ({"Content-Type": content_type} if content_type else {})
+
+
+@dataclass(frozen=True, slots=True)
+class PodApi(Requests):
+    """
+    The API server, as this pod reaches it.
+
+    Attributes: `directory` holds `token` and `ca.crt`.
+    """
+
+    host: str
+    port: int
+    directory: Path
+
+    @classmethod
+    def from_environment(cls, variables: Mapping[str, str]) -> Self:
+        """
+        The API server that the kubelet names. Raises: UsageError: none is named, or no token is mounted.
+
+        Args:
+            variables: The environment of the process.
+        """
+        directory = Path(variables.get(API_DIR_ENV) or API_DIR)
+        host, port = variables.get("KUBERNETES_SERVICE_HOST"), variables.get("KUBERNETES_SERVICE_PORT", "443")
+        if not host or not port.isdigit():
+            raise UsageError(
+                f"KUBERNETES_SERVICE_HOST is {host!r} and KUBERNETES_SERVICE_PORT {port!r}, expected the address of the "
+                "API server, which the kubelet sets in every pod; look at the pod's environment"
+            )
+        if not (directory / "token").is_file():
+            raise UsageError(
+                f'no token of a ServiceAccount at "{directory / "token"}": set spec.apiAccess: Enabled on the Flow'
+            )
+        return cls(host, int(port), directory)
+
+    def connection(self, timeout_s: float) -> http.client.HTTPConnection:
+        """As promised by Requests."""
         context = ssl.create_default_context(cafile=self.directory / "ca.crt")
         return http.client.HTTPSConnection(self.host, self.port, timeout=timeout_s, context=context)
 
-    def _headers(self, content_type: str | None) -> dict[str, str]:
+    def headers(self) -> dict[str, str]:
+        """As promised by Requests."""
         token = (self.directory / "token").read_text().strip()
-        headers = {"Accept": JSON, "User-Agent": "headrace-pod", "Authorization": f"Bearer {token}"}
-        return headers | ({"Content-Type": content_type} if content_type else {})
+        return {"Accept": JSON, "User-Agent": "headrace-pod", "Authorization": f"Bearer {token}"}
 
 
 def _parsed(request: str, payload: bytes) -> dict[str, Any]:

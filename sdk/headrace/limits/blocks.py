@@ -54,7 +54,7 @@ class Concurrency:
     def __enter__(self) -> Held:
         from headrace.limits.ways import BLOCKING  # noqa: PLC0415 - as above
 
-        _refuse_coroutine(inspect.currentframe(), "async with concurrency(…)")
+        refuse_coroutine(inspect.currentframe(), "async with concurrency(…)")
         return _to_end(self._opened(BLOCKING).__aenter__())
 
     def __exit__(
@@ -97,7 +97,7 @@ class RateLimit:
         """
         from headrace.limits.ways import BLOCKING  # noqa: PLC0415 - what waits is loaded by the first call
 
-        _refuse_coroutine(inspect.currentframe(), "await rate_limit.aio(…)")
+        refuse_coroutine(inspect.currentframe(), "await rate_limit.aio(…)")
         _to_end(_start(name, count, timeout_seconds, BLOCKING))
 
     async def aio(self, name: str, *, count: int = 1, timeout_seconds: float | None = None) -> None:
@@ -151,7 +151,7 @@ def _owner() -> Owner:
     return get_ident(), id(task)
 
 
-def _refuse_coroutine(frame: FrameType | None, instead: str) -> None:
+def refuse_coroutine(frame: FrameType | None, instead: str) -> None:
     """Raises: UsageError: the caller of this frame is an `async def`, whose event loop this would block."""
     caller = frame.f_back if frame else None
     if caller and caller.f_code.co_flags & inspect.CO_COROUTINE:

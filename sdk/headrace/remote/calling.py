@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial, update_wrapper
@@ -21,6 +20,7 @@ from headrace.engine.session import current_session
 from headrace.engine.ways import Arguments
 from headrace.errors import NoSuchResult, RemoteTaskFailed, ResultsError, UsageError
 from headrace.flowruns import Api, FlowRun
+from headrace.off_loop import off_the_loop
 from headrace.podapi import PodApi
 from headrace.remote import naming
 from headrace.remote.flow_runs import FlowRuns, Parent, manifest
@@ -52,7 +52,7 @@ class TaskPods:
         """As promised by Elsewhere. Retries and timeouts are those of the task, in its pod."""
         call: Callable[..., Any] = partial(self._call, of)
         if of.is_async:
-            call = _off_the_loop(call)
+            call = off_the_loop(call)
         # What the task's pod has stored is there for later attempts already: no checkpoint beside it.
         keeping = replace(of.keeping or Keeping(), checkpoint=False)
         return replace(
@@ -198,42 +198,5 @@ def _like(function: Callable[..., Any], call: Callable[..., Any]) -> Callable[..
 def _wrapped(call: Callable[..., Any]) -> Callable[..., Any]:
     def stand_in(*args: Any, **kwargs: Any) -> Any:
         return call(*args, **kwargs)
-
-    return stand_in
-
-
-def _off_the_loop(call: Callable[..., Any]) -> Callable[..., Any]:
-    """
-    The blocking call as one to await, in a thread of its own.
-
-    Not of a pool: a loop that closes waits for the threads of its pool, and a cancelled flow must not wait for a task.
-    """
-    import asyncio  # noqa: PLC0415 - whoever awaits has it
-    from contextvars import copy_context  # noqa: PLC0415 - as above
-
-    async def stand_in(*args: Any, **kwargs: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[Any] = loop.create_future()
-
-        def settle(value: Any, error: BaseException | None) -> None:
-            if done.done():  # the one who waited was cancelled
-                return
-            if error is None:
-                done.set_result(value)
-            else:
-                done.set_exception(error)
-
-        def work() -> None:
-            value, error = None, None
-            try:
-                value = context.run(call, *args, **kwargs)
-            except BaseException as caught:  # noqa: BLE001 - it is raised where it is awaited
-                error = caught
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(settle, value, error)
-
-        context = copy_context()
-        threading.Thread(target=work, name="headrace-remote-task", daemon=True).start()
-        return await done
 
     return stand_in

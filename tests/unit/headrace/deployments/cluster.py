@@ -1,0 +1,103 @@
+"""A cluster in memory in which each run of a Deployment ends as the test says, when somebody watches it."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from headrace.deployments.starting import Origin, Starter
+from headrace.engine.session import using
+from headrace.podapi import PodApiError
+from tests.unit.headrace.runs import FakeClock, a_session
+
+NOW = datetime(2026, 1, 1, 7, tzinfo=UTC)
+ORIGIN = Origin("team-a", "top-7", "uid-7", "top-7", 1, "", "top")
+SUCCEEDED = {"phase": "Succeeded", "reason": "Succeeded", "result": {"value": 42}}
+
+
+class Cluster:
+    """
+    The API of a cluster, as far as run_deployment() uses it.
+
+    Attributes: `runs` and `deployments` by "namespace/name", `ends` the statuses that a watch shows of a run, `faults` what
+    the next requests meet instead: a PodApiError, or None to do as asked; `on_watch` is called when a watch begins.
+    """
+
+    def __init__(self):
+        self.runs = {}
+        self.deployments = {"team-a/nightly": {"flowRef": {"name": "etl"}}, "team-a/other": {"flowRef": {"name": "x"}}}
+        self.ends = [SUCCEEDED]
+        self.faults = []
+        self.cancelled = []
+        self.on_watch = lambda: None
+        self._version = 0
+
+    def get(self, path):
+        self._fault()
+        _, _, _, _, _, namespace, plural, *name = path.split("/")
+        held = self.deployments if plural == "deployments" else self.runs
+        if not name:
+            mine = [key.partition("/")[2] for key in held if key.startswith(f"{namespace}/")]
+            return {"items": [{"metadata": {"name": each}} for each in mine]}
+        key = f"{namespace}/{name[0]}"
+        if key not in held:
+            raise PodApiError(f"GET {path}", 404, "not found")
+        return {"spec": held[key]} if plural == "deployments" else copy.deepcopy(held[key])
+
+    def create(self, path, body):
+        self._fault()
+        key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
+        assert path == f"/apis/headrace.dev/v1alpha1/namespaces/{body['metadata']['namespace']}/flowruns"
+        if key in self.runs:
+            raise PodApiError(f"POST {path}", 409, "already exists")
+        self.runs[key] = copy.deepcopy(body)
+        self.runs[key]["metadata"]["uid"] = f"uid-of-{key}"
+        return self._touched(key)
+
+    def patch(self, path, body):
+        self._fault()
+        assert body == {"spec": {"cancel": True}}
+        _, _, _, _, _, namespace, _, name = path.split("/")
+        self.cancelled.append(f"{namespace}/{name}")
+        return {}
+
+    def watch(self, path, params, *, timeout_s):
+        self._fault()
+        self.on_watch()
+        key = f"{path.split('/')[5]}/{params['fieldSelector'].partition('=')[2]}"
+        assert params["resourceVersion"] == self.runs[key]["metadata"]["resourceVersion"]
+        yield {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "99"}}}
+        for status in self.ends:
+            self.runs[key]["status"] = status
+            yield {"type": "MODIFIED", "object": self._touched(key)}
+
+    def end(self, name, **status):
+        """The operator's word about a run."""
+        self.runs[name]["status"] = status
+        self._touched(name)
+
+    @property
+    def names(self):
+        """Of the runs, in the order of their creation."""
+        return list(self.runs)
+
+    def _touched(self, key):
+        self._version += 1
+        self.runs[key]["metadata"]["resourceVersion"] = str(self._version)
+        return copy.deepcopy(self.runs[key])
+
+    def _fault(self):
+        fault = self.faults.pop(0) if self.faults else None
+        if fault is not None:
+            raise fault
+
+
+@contextmanager
+def in_pod(cluster, origin=ORIGIN):
+    """A flow's pod; None: a person's program."""
+    clock = FakeClock()
+    starter = Starter(cluster, origin, namespace="team-a", clock=clock, now=lambda: NOW)
+    facts = {"flow_run": origin.run, "flow_run_uid": origin.uid, "repeats_flows": False} if origin else {}
+    with using(a_session(deployments=starter, clock=clock, **facts)) as session:
+        yield session
