@@ -115,8 +115,7 @@ class FlowRunsOf:
 
     def path(self, name: str = "") -> str:
         """Of the collection, or of one FlowRun."""
-        collection = f"/apis/{API_VERSION}/namespaces/{self.namespace}/{FLOWRUNS.plural}"
-        return f"{collection}/{name}" if name else collection
+        return path_of(self.namespace, name)
 
     def patiently(self, ask: Callable[[], T], until_s: float | None = None) -> T:
         """The answer, however long the API server does not give one. Raises: as created(); OutOfTime."""
@@ -181,6 +180,12 @@ class FlowRunsOf:
 
     def _is_late(self, until_s: float | None) -> bool:
         return until_s is not None and self.clock.now_s() >= until_s
+
+
+def path_of(namespace: str, name: str = "") -> str:
+    """Of the FlowRuns of a namespace, or of one of them."""
+    collection = f"/apis/{API_VERSION}/namespaces/{namespace}/{FLOWRUNS.plural}"
+    return f"{collection}/{name}" if name else collection
 
 
 def is_of(found: FlowRun, attempt: int) -> bool:

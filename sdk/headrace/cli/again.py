@@ -16,7 +16,16 @@ from typing import Any
 from headrace.api import keys
 from headrace.errors import HeadraceError
 
-OURS = frozenset({keys.MANAGED_BY_LABEL, keys.SCHEDULE_LABEL, keys.RERUN_OF_LABEL, keys.PARENT_LABEL})
+OURS = frozenset(
+    {
+        keys.MANAGED_BY_LABEL,
+        keys.SCHEDULE_LABEL,
+        keys.RERUN_OF_LABEL,
+        keys.PARENT_LABEL,
+        keys.STARTED_BY_LABEL,
+        keys.ROOT_LABEL,
+    }
+)
 """Labels that speak of the old run; the others are the user's, and limits may select runs by them."""
 CARRIED = ("flowRef", "deploymentRef", "parameters", "scheduledTime", "priority")
 SUFFIX = re.compile(r"-r[0-9a-f]{8}$")

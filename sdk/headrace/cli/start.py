@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,6 +14,7 @@ from headrace.cli.arguments import Overrides, OverridesFile, untyped_parameters
 from headrace.cli.cluster import Api, ClusterRefusal, Context, Namespace, asked, in_cluster, path_of
 from headrace.cli.following import exit_code, followed
 from headrace.cli.printing import progress
+from headrace.deployments.naming import keyed_name, new_name
 from headrace.kubeapi.errors import AlreadyExists
 
 if TYPE_CHECKING:
@@ -96,12 +95,12 @@ async def started(api: Api, namespace: str, spec: Mapping[str, Any], *, now: dat
 def _manifest(deployment: Mapping[str, Any], spec: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     name = deployment["metadata"]["name"]
     key = spec.get("idempotencyKey")
-    cause = f"{now:%Y%m%d%H%M%S}-{secrets.token_hex(2)}" if key is None else f"k{_digest(key)}"
+    run = new_name(name, now) if key is None else keyed_name(name, key)
     labels = {keys.DEPLOYMENT_LABEL: name, keys.FLOW_LABEL: deployment["spec"]["flowRef"]["name"]}
     return {
         "apiVersion": keys.API_VERSION,
         "kind": keys.FLOWRUNS.kind,
-        "metadata": {"name": f"{name}-{cause}", "labels": labels},
+        "metadata": {"name": run, "labels": labels},
         "spec": dict(spec),
     }
 
@@ -123,7 +122,3 @@ def _note(deployment: Mapping[str, Any]) -> str:
         return ""
     name = deployment["metadata"]["name"]
     return f"it waits: the circuit of {name} is open until {circuit.get('retryAt')}; headrace circuit close {name} closes it"
-
-
-def _digest(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()[:12]

@@ -17,6 +17,7 @@ from headrace import (
     run_deployment,
     task,
 )
+from headrace.deployments.naming import keyed_name
 from headrace.podapi import PodApiError
 from headrace.states import Cancelled, Crashed, Failed, Paused, Pending, Running, Succeeded
 from tests.unit.headrace.deployments.cluster import ORIGIN, SUCCEEDED, Cluster, in_pod
@@ -314,7 +315,7 @@ def test_a_key_names_one_run_whoever_asks(cluster):
     with in_pod(cluster, replace(ORIGIN, run="other", uid="uid-9")), log_of_runs() as log:
         again = called("nightly", {"n": 2}, idempotency_key="2026-01-01")
     assert first == again
-    assert first.name == "nightly-ka3a4e7bd9d47" or first.name.startswith("nightly-k")
+    assert first.name == keyed_name("nightly", "2026-01-01")
     assert cluster.runs[cluster.names[0]]["spec"]["idempotencyKey"] == "2026-01-01"
     assert "deployment_run_differs run-nightly-0" in log.events
 
