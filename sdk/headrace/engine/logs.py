@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping, MutableMapping
 from typing import IO, Any, Final
 
+from headrace.engine.lines import LineHandler
 from headrace.engine.scope import CURRENT, Run
 from headrace.redaction import SECRETS, redacted, redacted_json
 
@@ -24,10 +25,12 @@ LEVEL_ENV: Final = "HEADRACE_LOG_LEVEL"
 FORMAT_ENV: Final = "HEADRACE_LOG_FORMAT"
 
 _TEMPLATE: Final = vars(LOGGER.makeRecord(LOGGER.name, logging.INFO, "", 0, "", (), None))
-_NAMES: Final = frozenset(("time", "level", "flow", "flow_run", "task", "task_run"))
+_NAMES: Final = frozenset(("time", "level", "flow", "flow_run", "subflow", "parent_run", "task", "task_run"))
 """What a line is found by. It holds names that everybody may read, also where a secret, such as a user, has the same."""
 _STANDARD: Final = frozenset((*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"))
-_RUN_KEYS: Final = ("event", "flow", "flow_run", "task", "task_run")
+_RUN_KEYS: Final = ("event", "flow", "flow_run", "subflow", "task", "task_run")
+_PLACES: Final = ("run_title", "task_run", "subflow", "flow_run")
+"""What a person is told of a run, the first that there is."""
 _COLOURS: Final = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "31;1"}
 
 
@@ -93,7 +96,7 @@ def use_json_lines() -> None:
 
 
 def _install(logger: logging.Logger, formatter: logging.Formatter, stream: IO[str]) -> None:
-    handler = logging.StreamHandler(stream)
+    handler = LineHandler(stream)
     handler.setFormatter(formatter)
     logger.addHandler(handler)
     LOGGER.setLevel(_level())
@@ -160,7 +163,7 @@ class Readable(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line, and its traceback below it."""
         known = run_and_facts(record)
-        place = known.get("run_title") or known.get("task_run") or known.get("flow_run") or record.name
+        place = next((known[key] for key in _PLACES if known.get(key)), record.name)
         line = f"{self.formatTime(record)} {self._level(record)} {place:<20} {record.getMessage()}"
         return redacted(f"{line}\n{known['exception']}" if "exception" in known else line)
 
