@@ -16,7 +16,7 @@ from headrace.engine import logs
 from headrace.engine.transitions import told
 from headrace.errors import ResultsError, UsageError
 from headrace.launch import StoredResult
-from headrace.redaction import redacted
+from headrace.redaction import SECRETS, redacted_json
 from headrace.remote.naming import joined, split, task_folder
 from headrace.results import open_storage
 from headrace.results.cargo import VALUE, Cargo, Torn, opened, packed
@@ -99,6 +99,8 @@ def result_at(url: str) -> Any:
 def _packed(value: Any, flow: str) -> Cargo:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=jsonable, separators=(",", ":"))
-        return Cargo(VALUE, "json", redacted(text).encode())
+        if SECRETS.found_in(text):
+            text = json.dumps(redacted_json(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
+        return Cargo(VALUE, "json", text.encode())
     except Exception:  # noqa: BLE001 - a result is foreign: what is no JSON may be picklable all the same
         return packed(value, VALUE, what=f'flow "{flow}": what it returned')

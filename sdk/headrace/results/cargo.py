@@ -25,6 +25,7 @@ from headrace.engine.transitions import told
 from headrace.results import compression
 from headrace.results.formats import KNOWN, PICKLE_PROTOCOL, Encoded, decoded, encoded
 from headrace.results.lifetime import MAX_HEAD, stamp, ttl_s
+from headrace.results.secrecy import warn_of_secret
 from headrace.results.tables import PARQUET
 
 VERSION: Final = 1
@@ -152,6 +153,8 @@ def packed(value: Any, kind: str, *, what: str, format: str | None = None, **fac
     Raises: UsageError: it cannot be written so.
     """
     found = encoded(value, what, format)
+    if kind == VALUE:
+        warn_of_secret(found.data, what)
     payload, packing = (found.data, compression.NONE) if found.format == PARQUET else compression.compressed(found.data)
     return Cargo(kind, found.format, payload, {**facts, **found.facts}, packing)
 
