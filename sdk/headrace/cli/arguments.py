@@ -53,6 +53,11 @@ def untyped_parameters(given: Sequence[str], file: Path | None) -> dict[str, Any
     return {**(_from_file(file) if file else {}), **{name: _json_or_text(text) for name, text in texts.items()}}
 
 
+def text_parameters(given: Sequence[str]) -> dict[str, str]:
+    """The values as they were typed, by name. Raises: UsageError: one has no "="."""
+    return dict(_split(item) for item in given)
+
+
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
