@@ -43,12 +43,12 @@ class Ledger:
         with self._lock:
             seen = {name: list(found) for name, found in self._seen.items()}
         kept = {name: [each for each in found if isinstance(each, str)] for name, found in seen.items()}
-        while sum(_size(each) for found in kept.values() for each in found) > most_bytes:
-            max(kept.values(), key=len).pop()
+        while sum(map(_size, kept.values())) > most_bytes:
+            max(kept.values(), key=_size).pop()
         more = sum(len(found) - len(kept[name]) for name, found in seen.items())
         return {**{name: found for name, found in kept.items() if found}, **({"more": more} if more else {})}
 
 
-def _size(text: str) -> int:
-    """Bytes of it in a list of JSON."""
-    return len(json.dumps(text, ensure_ascii=False).encode("utf-8", "replace")) + 1
+def _size(texts: list[str]) -> int:
+    """Bytes of them as JSON; none take none."""
+    return len(json.dumps(texts, ensure_ascii=False).encode("utf-8", "replace")) if texts else 0

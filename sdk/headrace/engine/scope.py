@@ -44,6 +44,8 @@ class _Attempt:
         self.watch: Watches | None = parent.watch if parent else watch_asked_for(description.name)
         if description.datasets is not None:
             self.watch = with_lineage(self.watch)
+            if parent:  # so that further attempts are watched by the same
+                parent.watch = self.watch
 
     @property
     def parameters(self) -> Mapping[str, Any]:

@@ -141,8 +141,10 @@ def lineage_watch() -> LineageWatch:
 
 
 def lineage_of(run: Run) -> Noting:
-    """What notes the datasets of this run; from now on it watches the run."""
+    """What notes the datasets of this run; from now on it watches the run, and further attempts of it too."""
     watch = run.watch = with_lineage(run.watch)
+    if isinstance(run, TaskRun) and run.flow_run and run.flow_run.watch is not watch:
+        run.flow_run.watch = watch
     assert watch.lineage is not None
     return watch.lineage
 

@@ -7,7 +7,7 @@ import signal
 import threading
 from pathlib import Path
 
-from headrace import RetryRun, get_run_logger, runtime, task
+from headrace import RetryRun, get_run_logger, lineage, runtime, task
 
 
 class Unsendable(Exception):
@@ -75,3 +75,9 @@ def waits(folder):
 @task
 async def on_loop():
     return os.getpid()
+
+
+@task(writes="s3://lake/declared")
+def touches(name):
+    lineage.reads(f"s3://lake/{name}", inputStatistics={"rowCount": 3}, odd=threading.Lock())
+    lineage.writes("s3://lake/b")
