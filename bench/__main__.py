@@ -6,11 +6,12 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 
-from bench import import_time, mapping, nested_json, operator, queue, task_overhead
+from bench import checkpoints, import_time, mapping, nested_json, operator, queue, task_overhead
 
 BENCHMARKS: Mapping[str, Callable[[], int]] = {
     "import": import_time.main,
     "task": task_overhead.main,
+    "checkpoints": checkpoints.main,
     "mapping": mapping.main,
     "nested-json": nested_json.main,
     "operator": operator.main,
