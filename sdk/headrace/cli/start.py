@@ -16,6 +16,7 @@ from headrace.cli.following import exit_code, followed
 from headrace.cli.printing import progress
 from headrace.deployments.naming import keyed_name, new_name
 from headrace.kubeapi.errors import AlreadyExists
+from headrace.tracing.context import trace_annotations
 
 if TYPE_CHECKING:
     from headrace.kubeapi.client import KubeClient
@@ -100,7 +101,7 @@ def _manifest(deployment: Mapping[str, Any], spec: Mapping[str, Any], now: datet
     return {
         "apiVersion": keys.API_VERSION,
         "kind": keys.FLOWRUNS.kind,
-        "metadata": {"name": run, "labels": labels},
+        "metadata": {"name": run, "labels": labels, **({"annotations": trace} if (trace := trace_annotations()) else {})},
         "spec": dict(spec),
     }
 

@@ -12,7 +12,6 @@ from headrace.api.keys import (
     MANAGED_BY,
     MANAGED_BY_LABEL,
     PARENT_LABEL,
-    TRACEPARENT_ANNOTATION,
 )
 from headrace.errors import RemoteTaskFailed
 from headrace.flowruns import (
@@ -29,7 +28,7 @@ from headrace.flowruns import (
     told_taken_up,
 )
 from headrace.podapi import PodApiError
-from headrace.tracing.context import current_traceparent
+from headrace.tracing.context import trace_annotations
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,17 +73,11 @@ def manifest(parent: Parent, name: str, task: Mapping[str, Any]) -> dict[str, An
             "name": name,
             "namespace": parent.namespace,
             "labels": {MANAGED_BY_LABEL: MANAGED_BY, FLOW_LABEL: parent.flow, PARENT_LABEL: parent.name},
-            "annotations": {ATTEMPT_ANNOTATION: str(parent.attempt), **_trace()},
+            "annotations": {ATTEMPT_ANNOTATION: str(parent.attempt), **trace_annotations()},
             "ownerReferences": [owner],
         },
         "spec": spec | {key: value for key, value in optional.items() if value},
     }
-
-
-def _trace() -> dict[str, str]:
-    """The annotation by which the spans of a new FlowRun hang below the current one."""
-    traceparent = current_traceparent()
-    return {TRACEPARENT_ANNOTATION: traceparent} if traceparent else {}
 
 
 class FlowRuns:

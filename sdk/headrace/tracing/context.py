@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
-from headrace.api.keys import TRACEPARENT_PATTERN
+from headrace.api.keys import TRACEPARENT_ANNOTATION, TRACEPARENT_PATTERN
 
 CARRIED: Final = ("traceparent", "tracestate", "baggage")
 """Headers of W3C; in an environment their names are in capitals."""
@@ -28,6 +28,12 @@ def current_traceparent() -> str | None:
             return f"00-{span.trace_id:032x}-{span.span_id:016x}-{span.trace_flags:02x}"
     found = os.environ.get("TRACEPARENT", "")
     return found if re.fullmatch(TRACEPARENT_PATTERN, found) else None
+
+
+def trace_annotations() -> dict[str, str]:
+    """Those of a new FlowRun whose spans are to hang below the current one; empty where there is none."""
+    traceparent = current_traceparent()
+    return {TRACEPARENT_ANNOTATION: traceparent} if traceparent else {}
 
 
 def carrier() -> dict[str, str]:
