@@ -117,6 +117,32 @@ async def play_outranked(world: World) -> None:
     await world.a_run("etl-2", priority=5)
 
 
+async def play_pause(world: World) -> None:
+    """A flow that sleeps, then asks a person, who answers wrongly first. It holds a slot that it gives back meanwhile."""
+    limit = only_in(world)
+    await world.client.create(
+        CONCURRENCY_LIMITS, {**a_kind("ConcurrencyLimit"), "metadata": limit, "spec": {"slots": 1}}
+    )
+    await world.a_flow(limits=[limit])
+    await world.a_run("etl-1")
+    await world.run_is("etl-1", "Paused", "AwaitingApproval", within_s=60)
+    wrong = {"name": "deploy", "decision": "Approve", "input": {"replicas": "many"}}
+    await world.patch("FlowRun", "etl-1", {"answers": [wrong]})
+    await world.run_is("etl-1", "Paused", "InvalidAnswer", within_s=60)
+    await world.patch("FlowRun", "etl-1", {"answers": [{**wrong, "input": {"replicas": 3}}]})
+
+
+def pausing(pod: dict[str, Any]) -> Ends:
+    """Sleeps in its first attempt, asks in its second, and ends in its third."""
+    number = attempt_of(pod)
+    if number == 1:
+        soon = datetime.now(UTC) + timedelta(seconds=2)
+        return Ends(76, message=report("Paused", pause={"kind": "Sleep", "name": "nap", "until": soon.isoformat()}))
+    schema = {"type": "object", "properties": {"replicas": {"type": "integer"}}}
+    asks = {"kind": "Approval", "name": "deploy", "message": "deploy?", "schema": schema}
+    return Ends(76, message=report("Paused", pause=asks)) if number == 2 else Ends(message=report())
+
+
 def a_kind(kind: str) -> dict[str, str]:
     return {"apiVersion": API_VERSION, "kind": kind}
 
@@ -162,6 +188,13 @@ SCENARIOS = {
         (("Succeeded", "Succeeded", ("Outranked", "Succeeded")), SUCCEEDED),
         frozenset({"delete pods", "patch flowruns/status", "create pods"}),
         only=frozenset({"delete pods", "patch flowruns/status", "create pods"}),
+    ),
+    "pause": Scenario(
+        pausing,
+        play_pause,
+        (("Succeeded", "Succeeded", ("Paused", "Paused", "Succeeded")),),
+        frozenset({"create pods", "patch flowruns/status", "patch pods", "patch leases"}),
+        only=frozenset({"create pods", "patch flowruns/status", "patch pods", "patch leases"}),
     ),
 }
 
