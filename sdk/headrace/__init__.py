@@ -35,6 +35,7 @@ from headrace.errors import (
     TimedOut,
     UsageError,
 )
+from headrace.events.emitting import emit_event
 from headrace.flows import Flow, flow
 from headrace.limits.blocks import concurrency, rate_limit
 from headrace.logs import get_run_logger
@@ -83,6 +84,7 @@ __all__ = [
     "create_markdown_artifact",
     "create_progress_artifact",
     "create_table_artifact",
+    "emit_event",
     "flow",
     "get_run_logger",
     "pause",

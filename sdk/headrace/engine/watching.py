@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 ASKED_BY: Final = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_TRACES_EXPORTER")
 """Variables that ask for tracing."""
 LINEAGE_URL_ENV: Final = "OPENLINEAGE_URL"
+SENDERS: Final = ("headrace.tracing.setup", "headrace.lineage.sending", "headrace.events.delivery")
+"""Modules that have something to flush, if they are loaded."""
 TRACING_SDK: Final = "opentelemetry.sdk.trace"
 """Loaded where the author's program traces by itself."""
 
@@ -131,8 +133,8 @@ def _carefully(run: Run, tell: Callable[..., object], *facts: object) -> None:
 
 
 def flush(timeout_s: float) -> None:
-    """Sends what is left of spans and lineage, and gives up after that time. Nothing is left: it does not wait."""
-    senders = [sys.modules.get(name) for name in ("headrace.tracing.setup", "headrace.lineage.sending")]
+    """Sends what is left of spans, lineage and events, and gives up after that time. Nothing is left: it does not wait."""
+    senders = [sys.modules.get(name) for name in SENDERS]
     ends_s = monotonic() + timeout_s
     for sender in senders:
         if sender is not None:
