@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import typer
 
-from headrace.cli import approve, circuit, dev, failures, migrate, render, rerun, start
+from headrace.cli import approve, artifacts, circuit, dev, failures, migrate, render, rerun, start
 from headrace.cli import run as run_command
 from headrace.devcluster.errors import ClusterError
 from headrace.errors import HeadraceError
@@ -24,6 +24,7 @@ COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     migrate.register,
     start.register,
     approve.register,
+    artifacts.register,
     failures.register,
     rerun.register,
     circuit.register,
