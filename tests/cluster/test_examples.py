@@ -70,7 +70,7 @@ def test_every_folder_has_a_manifest_and_a_page():
     assert (
         folders
         == {path.parent.name for path in MANIFESTS}
-        == {"concurrency", "container", "etl", "gpu-training", "hello", "limits", "nested-json", "pools"}
+        == {"concurrency", "container", "etl", "gpu-training", "hello", "limits", "nested-json", "pools", "secrets"}
     )
     assert all((EXAMPLES / folder / "README.md").exists() for folder in folders)
 
@@ -106,6 +106,19 @@ async def test_hello_greets_whom_it_is_told(world, apply):
 
     assert status["phase"] == "Succeeded", status["message"]
     assert status["result"] == {"value": "Hello, Ada!"}
+
+
+async def test_a_login_is_in_no_log(world, apply, kubectl):
+    """What the flow reads is hidden; the variable counts, and the artifact is in the status."""
+    apply("secrets/login.yaml")
+    status = await world.finished("login-1", within_s=WITHIN_S)
+
+    assert status["phase"] == "Succeeded", status["message"]
+    assert status["result"] == {"value": 5}
+    assert [artifact["name"] for artifact in status["artifacts"]] == ["orders"]
+    log = kubectl("logs", "-n", world.namespace, "login-1-1").stdout
+    assert "connecting as ********** with **********" in log
+    assert not any(word in log for word in ("loader-of-orders", "pa55-of-the-database", "t0ken-of-the-report"))
 
 
 async def test_a_container_is_tried_again_and_told_by_the_end_of_its_log(world, apply, kubectl):
