@@ -272,7 +272,7 @@ class Lineage(StatusModel):
         description="Those that were written, by tasks that have succeeded.",
         json_schema_extra=ATOMIC,
     )
-    more: Count = Field(default=0, description="How many there are beside these, at least.")
+    more: Count | None = Field(default=None, description="How many there are beside these, at least. Absent: none.")
 
 
 class Artifact(StatusModel):
