@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test unit cluster-test lint format crds cluster bench clean
+.PHONY: help setup demo test unit storage-test cluster-test lint format crds cluster bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,16 +21,20 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(BIN)/pip install -qq --constraint constraints.txt --editable '.[operator,cli,storage,processes,dask,ray,sql,arrow,zstd,otel]' --group dev
 	@touch $@
 
-setup: $(STAMP) ## virtual environment, packages, and the binaries of the local cluster
+setup: $(STAMP) ## virtual environment, packages, the binaries of the local cluster, servers of storages
 	@$(BIN)/headrace dev build
+	@$(BIN)/python -m tests.storages.installed
 
 demo: $(STAMP) ## a real flow on a real Kubernetes API, start to end (KEEP=1 leaves it running)
 	@$(BIN)/python -m examples.demo $(if $(KEEP),--keep)
 
-test: lint unit cluster-test ## everything: checks, unit and contract tests, tests on a real API server
+test: lint unit storage-test cluster-test ## everything: checks, unit and contract tests, tests on a real API server
 
 unit: $(STAMP) ## tests without any API
 	@$(BIN)/pytest --numprocesses=auto tests/unit tests/contract
+
+storage-test: setup ## tests of result storages on real servers
+	@$(BIN)/pytest tests/storages
 
 cluster-test: setup ## tests on a real kube-apiserver and etcd
 	@$(BIN)/pytest tests/cluster
