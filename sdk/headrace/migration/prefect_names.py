@@ -62,6 +62,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "prefect.artifacts": "write it to a file or an object store, and log its URL with get_run_logger()",
     "prefect.deployments.Deployment": "`headrace render` writes the Deployment, with --cron, --interval or --rrule",
     "prefect.deployments.deployments": "`headrace render` writes the Deployment, with --cron, --interval or --rrule",
+    "prefect.assets": "write @task(reads=…, writes=…), with URIs or headrace.lineage.Dataset (docs/lineage.md)",
     "prefect.infrastructure": "image, resources and podTemplate of the Flow, and WorkPools, say where runs go",
     "prefect.Parameter": "this is code of Prefect 1: write the flow as a function with parameters, below @flow",
     "prefect.deployments": "create a FlowRun of the Deployment: `headrace start`, or the Kubernetes API",
@@ -111,6 +112,7 @@ _NO_HOOK = "there are no such hooks; write it into the function, in try, except 
 _TAG_LIMIT = "where a limit goes by a tag, hold a slot of a ConcurrencyLimit: with concurrency(…)"
 _CACHE = "results of tasks are not cached; keep what is dear in files or an object store, by a key of its inputs"
 _RESULT = "results are not kept for later; write what must last to an object store, and return its URL"
+_ASSETS = "write @task(writes=…) for what a task makes, instead of @materialize (docs/lineage.md)"
 _HOOKS = {
     theirs: Option(ours, _NO_HOOK, _HOOK)
     for theirs, ours in {"on_completion": "on_success", "on_failure": "on_failure", "on_running": "on_running"}.items()
@@ -148,7 +150,7 @@ OPTIONS: Final[Mapping[Kind, Mapping[str, Option]]] = {
         "on_rollback": Option("", "undo in an `except` block of the flow what the task has done"),
         "on_commit": Option("", "do at the end of the flow what is to follow its tasks"),
         "viz_return_value": Option("", "nothing draws the flow from it", harmless=True),
-        "asset_deps": Option("", "log what is read and written: get_run_logger().info(…, extra={…})"),
+        "asset_deps": Option("reads", _ASSETS, f"it takes URIs and Datasets; {_ASSETS}"),
     },
 }
 
