@@ -70,7 +70,7 @@ def test_every_folder_has_a_manifest_and_a_page():
     assert (
         folders
         == {path.parent.name for path in MANIFESTS}
-        == {"concurrency", "container", "etl", "gpu-training", "hello", "limits", "nested-json", "pools", "secrets"}
+        == {"checkpoints", "concurrency", "container", "etl", "gpu-training", "hello", "limits", "nested-json", "pools", "secrets"}
     )
     assert all((EXAMPLES / folder / "README.md").exists() for folder in folders)
 
@@ -146,6 +146,16 @@ async def test_concurrency_skips_and_replaces(world, apply):
     assert (replaced["phase"], replaced["reason"]) == ("Cancelled", "Replaced")
     assert newer["phase"] == "Succeeded"
     await eventually(scheduled, within_s=WITHIN_S, what="one scheduled run succeeds and another is skipped")
+
+
+async def test_checkpoints_are_taken_by_the_next_attempt(world, apply):
+    """What the first one has counted."""
+    apply("checkpoints/checkpoints.yaml")
+    status = await world.finished("counted-1", within_s=WITHIN_S)
+
+    assert (status["phase"], status["result"]) == ("Succeeded", {"value": 14}), status["message"]
+    assert len(status["attempts"]) == 2
+    assert status["tasks"]["cached"] == 3
 
 
 async def test_a_hungry_run_goes_to_the_larger_pool(world, apply, kubectl):
