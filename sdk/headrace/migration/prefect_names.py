@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 import headrace
+import headrace.caching
 from headrace.options import FlowOptions, TaskOptions
 
+_ARTIFACTS: Final = (
+    *(f"create_{kind}_artifact" for kind in ("markdown", "table", "link", "image", "progress")),
+    "update_progress_artifact",
+)
 SYMBOLS: Final[Mapping[str, str]] = {
     "prefect": "headrace",
     **dict.fromkeys(("prefect.flow", "prefect.flows.flow"), "headrace.flow"),
@@ -33,6 +38,14 @@ SYMBOLS: Final[Mapping[str, str]] = {
     "prefect.concurrency.asyncio.concurrency": "headrace.concurrency",
     "prefect.concurrency.sync.rate_limit": "headrace.rate_limit",
     "prefect.concurrency.asyncio.rate_limit": "headrace.rate_limit",
+    "prefect.cache_policies": "headrace.caching",
+    **{f"prefect.cache_policies.{name}": f"headrace.caching.{name}" for name in headrace.caching.__all__},
+    "prefect.tasks.task_input_hash": "headrace.caching.task_input_hash",
+    "prefect.blocks.system.Secret": "headrace.Secret",
+    "prefect.blocks.system.Secret.load": "headrace.Secret.load",
+    "prefect.variables.Variable": "headrace.Variable",
+    "prefect.variables.Variable.get": "headrace.Variable.get",
+    **{f"prefect.artifacts.{name}": f"headrace.{name}" for name in _ARTIFACTS},
     "prefect.runtime": "headrace.runtime",
     "prefect.runtime.flow_run": "headrace.runtime.flow_run",
     "prefect.runtime.task_run": "headrace.runtime.task_run",
@@ -51,15 +64,17 @@ SYMBOLS: Final[Mapping[str, str]] = {
 }
 """Only what is here and means the same moves; `CHANGED` has what differs a little."""
 CHANGED: Final[Mapping[str, str]] = {
+    "prefect.blocks.system.Secret.load": "it is a Secret of the namespace, which spec.secrets of the Flow names; nothing is awaited",
+    "prefect.variables.Variable.get": "it is read from the ConfigMaps that spec.variables of the Flow names, and never set",
     "prefect.runtime.flow_run.scheduled_start_time": "it is None for a run without a schedule",
     "prefect.runtime.flow_run.id": "it is the UID of the FlowRun; empty on a laptop",
     "prefect.runtime.flow_run.name": "it is the name of the FlowRun, in place of two words",
     "prefect.runtime.flow_run.parameters": "it is empty for an ordinary call on a laptop",
 }
 ADVICE: Final[Mapping[str, str]] = {
-    "prefect.blocks": "keep credentials in a Secret: name it in spec.env of the Flow (valueFrom.secretKeyRef), read os.environ",
-    "prefect.variables": "keep variables in a ConfigMap: name it in spec.envFrom of the Flow, read os.environ",
-    "prefect.artifacts": "write it to a file or an object store, and log its URL with get_run_logger()",
+    "prefect.blocks": "keep credentials in a Secret: name it in spec.secrets of the Flow, read headrace.Secret.load(…)",
+    "prefect.variables": "keep variables in a ConfigMap: name it in spec.variables of the Flow, read headrace.Variable.get(…)",
+    "prefect.artifacts": "`headrace artifacts` lists and shows what runs left",
     "prefect.deployments.Deployment": "`headrace render` writes the Deployment, with --cron, --interval or --rrule",
     "prefect.deployments.deployments": "`headrace render` writes the Deployment, with --cron, --interval or --rrule",
     "prefect.assets": "write @task(reads=…, writes=…), with URIs or headrace.lineage.Dataset (docs/lineage.md)",
@@ -68,7 +83,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "prefect.deployments": "create a FlowRun of the Deployment: `headrace start`, or the Kubernetes API",
     "prefect.transactions": "undo in an `except` block of the flow what its tasks have done",
     "prefect.events": "log a line with facts: get_run_logger().info(…, extra={…})",
-    "prefect.cache_policies": "results of tasks are not cached; keep what is dear in files, by a key of its inputs",
+    "prefect.cache_policies": "add the policies of headrace.caching, or write CacheKeyFnPolicy(function)",
     "prefect.results": "return results; large ones go to an object store, and their URL is returned",
     "prefect.filesystems": "use the client of the storage, such as obstore",
     "prefect.task_runners": "submitted tasks run in threads, or in pods of their own: @task(pod=Pod(…))",
@@ -90,6 +105,9 @@ ADVICE: Final[Mapping[str, str]] = {
 }
 INTEGRATION: Final = "use the library that it wraps, such as boto3, with credentials from a Secret in spec.env"
 
+MODULES: Final = ("caching",)
+"""Public modules beside the names of the package."""
+
 Kind = Literal["flow", "task"]
 
 
@@ -110,8 +128,10 @@ _HOOK = "the run and the state that it is called with have other fields: docs/fl
 _TITLE = "it is the title of a run in its log, and not its name; a function gets the parameters"
 _NO_HOOK = "there are no such hooks; write it into the function, in try, except and finally"
 _TAG_LIMIT = "where a limit goes by a tag, hold a slot of a ConcurrencyLimit: with concurrency(…)"
-_CACHE = "results of tasks are not cached; keep what is dear in files or an object store, by a key of its inputs"
-_RESULT = "results are not kept for later; write what must last to an object store, and return its URL"
+_CACHE = "docs/caching.md tells the policies that there are"
+_SHARES = "runs of one Flow share it, and no others; docs/caching.md tells the rest"
+_RESULT = "set spec.results.url of the Flow: results of tasks are kept there for later attempts (docs/caching.md)"
+_KEPT = "it is whether later attempts of the run take the result; with a results URL they do without it"
 _ASSETS = "write @task(writes=…) for what a task makes, instead of @materialize (docs/lineage.md)"
 _HOOKS = {
     theirs: Option(ours, _NO_HOOK, _HOOK)
@@ -122,7 +142,7 @@ _SHARED = {
     **_HOOKS,
     "version": Option("", "each content of a Flow has a revision", harmless=True),
     "cache_result_in_memory": Option("", "results are in memory while somebody holds them", harmless=True),
-    "persist_result": Option("persist_result", _RESULT),
+    "persist_result": Option("persist_result", _RESULT, _KEPT),
     "result_storage": Option("", _RESULT),
     "result_serializer": Option("", _RESULT),
 }
@@ -141,10 +161,10 @@ OPTIONS: Final[Mapping[Kind, Mapping[str, Option]]] = {
         "description": Option("", "its docstring says what a task is for", harmless=True),
         "tags": Option("tags", _TAG_LIMIT, f"tags mark the lines of a log; {_TAG_LIMIT}"),
         "task_run_name": Option("task_run_name", "task runs are named after their task, with a number", _TITLE),
-        "cache_policy": Option("", _CACHE),
-        "cache_key_fn": Option("", _CACHE),
-        "cache_expiration": Option("", _CACHE),
-        "refresh_cache": Option("", _CACHE),
+        "cache_policy": Option("cache_policy", _CACHE, _SHARES),
+        "cache_key_fn": Option("cache_key_fn", _CACHE, _SHARES),
+        "cache_expiration": Option("cache_expiration", _CACHE),
+        "refresh_cache": Option("refresh_cache", _CACHE),
         "result_storage_key": Option("", _RESULT),
         "retry_condition_fn": Option("", "write retry_if: classes of exceptions, or a function of the exception"),
         "on_rollback": Option("", "undo in an `except` block of the flow what the task has done"),
@@ -165,11 +185,11 @@ def offered(ours: str) -> bool:
     first, *rest = ours.split(".")[1:] or [""]
     if not first:
         return True
-    if first not in headrace.__all__:
+    if first not in (*headrace.__all__, *MODULES):
         return False
     found = getattr(headrace, first)
     for name in rest:
-        holder = found if inspect.ismodule(found) else type(found)
+        holder = found if inspect.ismodule(found) or inspect.isclass(found) else type(found)
         if not hasattr(holder, name):
             return False
         found = getattr(holder, name)

@@ -115,9 +115,13 @@ def test_a_module_is_rewritten(rewritten, before, after):
 
 
 LEFT = {
-    "a block": ("from prefect.blocks.system import Secret\nSecret.load('x')", 2, "keep credentials in a Secret"),
-    "a variable": ("from prefect.variables import Variable\nVariable.get('x')", 2, "keep variables in a ConfigMap"),
-    "an artifact": ("from prefect.artifacts import create_link_artifact as a\na('x')", 2, "log its URL"),
+    "a block": (
+        "from prefect.blocks.notifications import SlackWebhook\nSlackWebhook.load('x')",
+        2,
+        "keep credentials in a Secret",
+    ),
+    "a variable": ("from prefect.variables import Variable\nVariable.set('x', 1)", 2, "keep variables in a ConfigMap"),
+    "an artifact": ("from prefect.artifacts import Artifact\nArtifact.get('x')", 2, "`headrace artifacts` lists"),
     "an integration": ("from prefect_gcp import GcsBucket\nGcsBucket.load('x')", 2, "use the library that it wraps"),
     "everything": ("from prefect import *", 1, "there is no counterpart"),
     "an import of no use": ("from prefect import get_client", 1, "there is no counterpart"),
@@ -189,6 +193,24 @@ def test_what_has_no_counterpart_is_told_with_its_line(rewritten, text, line, ad
     assert any(each.startswith(f"{line} ") and advice in each for each in told), told
 
 
+def test_secrets_variables_and_artifacts_move(rewritten):
+    """Under their own names; that they are read from elsewhere is told."""
+    text, found = rewritten(
+        """
+        from prefect.artifacts import create_markdown_artifact
+        from prefect.blocks.system import Secret
+        from prefect.variables import Variable
+
+        create_markdown_artifact(f"{Variable.get('rows', default=3)} rows", key="rows")
+        token = Secret.load("token").get()
+        """
+    )
+    assert found.of(Outcome.LEFT) == []
+    assert "prefect" not in text
+    assert "from headrace import Secret" in text
+    assert 'create_markdown_artifact(f"{Variable.get(\'rows\', default=3)} rows", key="rows")' in text
+
+
 def test_a_runner_of_threads_goes_without_a_loss(rewritten):
     """All tasks run so here; what it was imported for goes with it."""
     text, found = rewritten(
@@ -207,10 +229,10 @@ def test_a_runner_of_threads_goes_without_a_loss(rewritten):
 def test_an_option_that_is_left_behind_leaves_a_comment(rewritten):
     """The code tells it too, as a report may be lost."""
     text, found = rewritten(
-        "from prefect import task\n\nclass A:\n    @task(cache_policy=None, persist_result=True)\n    def f(self): ...\n"
+        "from prefect import task\n\nclass A:\n    @task(result_storage_key=None, result_serializer=True)\n    def f(self): ...\n"
     )
     assert found.of(Outcome.LEFT)
-    assert "    # headrace migrate: persist_result=True is left behind: " in text
+    assert "    # headrace migrate: result_serializer=True is left behind: " in text
     assert "    @task()\n" in text
 
 

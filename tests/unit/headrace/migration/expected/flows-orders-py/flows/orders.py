@@ -9,15 +9,16 @@ from headrace import (
     task,
     unmapped,
 )
+from headrace.caching import INPUTS
 from headrace import concurrency, Backoff
 from headrace.runtime import flow_run
 
 
-# headrace migrate: cache_policy=INPUTS is left behind: results of tasks are not cached; keep what is dear in files or an object store, by a key of its inputs
-# headrace migrate: cache_expiration=timedelta(hours=1) is left behind: results of tasks are not cached; keep what is dear in files or an object store, by a key of its inputs
 @task(
     retries=3,
     retry_delay_seconds=Backoff(10, jitter=0.5),  # be kind to the API
+    cache_policy=INPUTS,
+    cache_expiration=timedelta(hours=1),
     timeout_seconds=30,
 )
 def fetch(page: int, limit: int) -> list[dict]:
