@@ -40,7 +40,15 @@ def test_the_schema_is_that_of_the_function(path, spec):
 
 
 @pytest.mark.parametrize(
-    "script", ["hello/hello.py", "concurrency/report.py", "limits/load.py", "checkpoints/report.py", "gpu-training/training.py"]
+    "script",
+    [
+        "hello/hello.py",
+        "concurrency/report.py",
+        "limits/load.py",
+        "checkpoints/report.py",
+        "lineage/export.py",
+        "gpu-training/training.py",
+    ],
 )
 def test_a_flow_runs_as_a_script(script, tmp_path):
     """`python examples/…` without a cluster."""
