@@ -3,8 +3,8 @@ from datetime import timedelta
 
 import headrace
 from headrace import flow, task
-from prefect.blocks.system import Secret
-from headrace import wait, runtime
+from headrace import Secret, runtime
+from headrace import wait
 from prefect.states import Completed
 from prefect_aws import S3Bucket
 
