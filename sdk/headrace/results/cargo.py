@@ -30,7 +30,7 @@ from headrace.results.tables import PARQUET
 
 VERSION: Final = 1
 COMPRESSED_VERSION: Final = 2
-TAIL_BYTES: Final = 128
+TAIL_BYTES: Final = 192
 """Of the last line of a stream, which says what a first line could not know."""
 
 ARGUMENTS: Final = "arguments"
