@@ -25,4 +25,4 @@ def main(token: SecretStr) -> int:
 
 
 if __name__ == "__main__":
-    main("a-token")
+    main(SecretStr("a-token"))
