@@ -20,6 +20,7 @@ from headrace.redaction import SECRETS, redacted_json
 from headrace.remote.naming import joined, split, task_folder
 from headrace.results import open_storage
 from headrace.results.cargo import VALUE, Cargo, Torn, opened, packed
+from headrace.results.compression import compressed
 from headrace.states import Succeeded
 from headrace.termination import jsonable
 
@@ -81,12 +82,12 @@ def result_at(url: str) -> Any:
     Raises: NoSuchResult, ResultsError: it is not there, not whole, or cannot be read here. UsageError: there is no storage
         for such a URL, or its library is not installed.
     """
+    cargo = cargo_at(url)
     folder, key = split(url)
-    data = open_storage(folder).get(key)
     try:
-        return opened(data).content()
-    except Torn as error:
-        raise ResultsError(folder, key, f"it is not whole: {error}") from error
+        return cargo.content()
+    except UsageError:
+        raise
     except Exception as error:
         raise ResultsError(
             folder,
@@ -96,11 +97,22 @@ def result_at(url: str) -> Any:
         ) from error
 
 
+def cargo_at(url: str) -> Cargo:
+    """The object that a flow's result is in, unread. Raises: as result_at()."""
+    folder, key = split(url)
+    data = open_storage(folder).get(key)
+    try:
+        return opened(data)
+    except Torn as error:
+        raise ResultsError(folder, key, f"it is not whole: {error}") from error
+
+
 def _packed(value: Any, flow: str) -> Cargo:
     try:
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, default=jsonable, separators=(",", ":"))
         if SECRETS.found_in(text):
             text = json.dumps(redacted_json(json.loads(text)), ensure_ascii=False, separators=(",", ":"))
-        return Cargo(VALUE, "json", text.encode())
+        payload, compression = compressed(text.encode())
+        return Cargo(VALUE, "json", payload, compression=compression)
     except Exception:  # noqa: BLE001 - a result is foreign: what is no JSON may be picklable all the same
         return packed(value, VALUE, what=f'flow "{flow}": what it returned')

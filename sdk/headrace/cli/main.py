@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import typer
 
-from headrace.cli import approve, artifacts, circuit, dev, failures, migrate, render, rerun, start
+from headrace.cli import approve, artifacts, circuit, dev, failures, migrate, render, rerun, result, start
 from headrace.cli import run as run_command
 from headrace.devcluster.errors import ClusterError
 from headrace.errors import HeadraceError
@@ -25,6 +25,7 @@ COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     start.register,
     approve.register,
     artifacts.register,
+    result.register,
     failures.register,
     rerun.register,
     circuit.register,
