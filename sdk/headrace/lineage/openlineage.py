@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Final
 from uuid import UUID, uuid4, uuid5
 
@@ -33,7 +34,8 @@ class OpenLineage:
     def __init__(self, to: Sender, variables: Mapping[str, str]) -> None:
         self._to = to
         self._namespace = variables.get("OPENLINEAGE_NAMESPACE", "")
-        self._made_up = uuid4()
+        self._alone = uuid4()
+        """Of a task outside a flow, each of whose attempts has another watch."""
 
     def started(self, run: Run, session: Session, notes: Notes) -> None:
         """As promised by Telling."""
@@ -49,10 +51,9 @@ class OpenLineage:
 
     def _facts(self, run: Run, session: Session, state: State[Any] | None = None) -> Facts:
         flow_run = run.flow_run
-        root_id = _flow_run_id(session) or self._made_up
-        flow = Job(
-            self._namespace or session.namespace or "default", str(_root(flow_run).fields["flow"]) if flow_run else ""
-        )
+        root = _root(flow_run) if flow_run else None
+        root_id = _flow_run_id(session) or (_made_up(root.name) if root else self._alone)
+        flow = Job(self._namespace or session.namespace or "default", str(root.fields["flow"]) if root else "")
         is_flow = isinstance(run, FlowRun)
         name = flow.name if is_flow else ".".join(filter(None, (flow.name, run.description.name)))
         return Facts(
@@ -85,6 +86,12 @@ def _flow_run_id(session: Session) -> UUID | None:
         return UUID(session.flow_run_uid)
     except ValueError:
         return uuid5(IDS, session.flow_run_uid)
+
+
+@lru_cache(maxsize=1024)
+def _made_up(_flow_run: str) -> UUID:
+    """Of a run on a laptop: the same for all its attempts, which are in this process."""
+    return uuid4()
 
 
 def _root(run: FlowRun) -> FlowRun:

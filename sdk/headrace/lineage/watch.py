@@ -77,7 +77,7 @@ class LineageWatch:
 
     def ended(self, run: Run, state: State[Any]) -> None:
         """As promised by Watch."""
-        if isinstance(run, TaskRun) and isinstance(state, Retrying):
+        if isinstance(run, TaskRun) and run.flow_run and isinstance(state, Retrying):
             if notes := self._notes.get(_key(run)):
                 notes.outputs.clear()
             return
@@ -91,7 +91,7 @@ class LineageWatch:
             notes.outputs.clear()
         if isinstance(run, FlowRun) and run.parent:
             self._pass_on(notes, run.parent)
-        elif self._telling and notes.announced and shown_as(run, state).final:  # else it goes on elsewhere
+        elif self._telling and notes.announced and (shown_as(run, state).final or not run.flow_run):
             self._telling.ended(run, _session(run), notes, state)
 
     def noted(self, run: Run, direction: Direction, dataset: Dataset) -> None:
@@ -116,7 +116,8 @@ class LineageWatch:
     def _announce(self, run: Run, notes: Notes) -> None:
         if self._telling and not notes.announced:
             notes.announced = True
-            self._telling.started(run, _session(run), notes)
+            if not isinstance(run, FlowRun) or run.attempt == run.session.attempt:  # the first one in this process
+                self._telling.started(run, _session(run), notes)
 
     def _of(self, run: Run) -> Notes:
         key = _key(run)

@@ -16,6 +16,9 @@ LATER = (
     "multiprocessing",
     "pydantic",
     "headrace.engine.execution",
+    "headrace.lineage",
+    "headrace.tracing",
+    "opentelemetry",
     "kubernetes",
     "yaml",
 )

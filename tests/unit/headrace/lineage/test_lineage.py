@@ -298,6 +298,65 @@ def test_events_tell_how_it_ended(listener):
         assert 'raise ValueError("boo")' in error.stackTrace
 
 
+def test_a_flow_run_on_a_laptop_starts_and_ends_once(listener):
+    """However often it is tried; its tasks start again with it."""
+    tries = []
+
+    @task(writes="s3://lake/a")
+    def export():
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError("boo")
+
+    @flow
+    def inner():
+        lineage.writes("s3://lake/b")
+        export()
+
+    @flow(retries=1)
+    def main():
+        inner()
+
+    with using(a_session()):
+        main()
+    flush(10)
+    told = listener.events()
+    assert [(event["eventType"], event["job"]["name"]) for event in told] == [
+        ("START", "main"),
+        ("START", "main.export"),
+        ("FAIL", "main.export"),
+        ("START", "main.export"),
+        ("COMPLETE", "main.export"),
+        ("COMPLETE", "main"),
+    ]
+    assert len({event["run"]["runId"] for event in told}) == 2
+    assert [each["name"] for each in told[-1]["outputs"]] == ["b"]
+
+
+def test_a_task_outside_a_flow_is_a_run_of_its_own(listener):
+    """Without a parent; each attempt by itself."""
+    tries = []
+
+    @task(reads="s3://lake/a", retries=1)
+    def export():
+        tries.append(1)
+        if len(tries) == 1:
+            raise ValueError("boo")
+
+    with using(a_session()):
+        export()
+    flush(10)
+    told = listener.events()
+    assert [(event["eventType"], event["job"]["name"]) for event in told] == [
+        ("START", "export"),
+        ("FAIL", "export"),
+        ("START", "export"),
+        ("COMPLETE", "export"),
+    ]
+    assert len({event["run"]["runId"] for event in told}) == 2
+    assert "parent" not in told[0]["run"]["facets"]
+
+
 def test_a_secret_is_in_no_event(listener, secrets):
     """They leave the cluster."""
     secrets("hunter2-hunter2")
