@@ -220,6 +220,13 @@ BROKEN = {
         "spec.results.url",
         'url: must begin with a scheme, such as "s3://bucket/prefix" or "file:///mnt/results"',
     ),
+    "results behind a password that everybody sees": Case(
+        "Flow",
+        {"results": {"url": "postgresql://flows:secret@db/results"}},
+        "spec.results.url",
+        "url: must hold no password, which everybody who may read Flows would see; set HEADRACE_RESULTS_PASSWORD in "
+        "spec.env, from a Secret",
+    ),
     "pools by name and by label": Case(
         "Flow", {"pools": {"names": ["cpu"], "selector": {}}}, "spec.pools", NAMES_OR_SELECTOR
     ),

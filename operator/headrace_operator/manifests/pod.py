@@ -192,6 +192,7 @@ def _env(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> list[dict[str, Any
         "HEADRACE_ROOT_RUN": run.started_by.root if run.started_by else None,
         "HEADRACE_CODE_DIR": CODE_DIR if _inline(flow) else None,
         "HEADRACE_RESULTS_URL": flow.spec.results.url if flow.spec.results else None,
+        "HEADRACE_RESULTS_TTL_SECONDS": _results_ttl_seconds(flow),
         "HEADRACE_ANSWERS": answers_json(run.status.answers) if run.status.answers else None,
         "HEADRACE_TASK": run.task.model_dump_json(include=TASK_FIELDS) if run.task else None,
         "TRACEPARENT": traceparent(run),
@@ -208,6 +209,11 @@ def _env(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> list[dict[str, Any
         merged = merge(merged, [_variable(variable) for variable in env or ()], field="env")
     result: list[dict[str, Any]] = merged
     return result
+
+
+def _results_ttl_seconds(flow: ResolvedFlow) -> str | None:
+    ttl_seconds = flow.spec.results.ttl_seconds if flow.spec.results else None
+    return None if ttl_seconds is None else str(ttl_seconds)
 
 
 def _variable(variable: Any) -> Mapping[str, Any]:

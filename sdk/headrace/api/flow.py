@@ -142,14 +142,26 @@ class ResultStorage(ApiModel):
     url: str = Field(
         min_length=1,
         max_length=1024,
-        description="Folder in an object store or file system that every pod of the flow reaches, such as "
-        "s3://bucket/prefix, gs://bucket/prefix or file:///mnt/results.",
+        description="Folder in an object store, database or file system that every pod of the flow reaches, such as "
+        "s3://bucket/prefix, gs://bucket/prefix, postgresql://user@host/database or file:///mnt/results. It holds no "
+        "password: that of a database comes from the variable HEADRACE_RESULTS_PASSWORD, from a Secret.",
         json_schema_extra=checked_by(
             Rule(
                 "self.matches(r'^[a-z][a-z0-9+.-]*://')",
                 'url: must begin with a scheme, such as "s3://bucket/prefix" or "file:///mnt/results"',
-            )
+            ),
+            Rule(
+                "!self.matches(r'^[a-z][a-z0-9+.-]*://[^/@:]*:[^/@]*@')",
+                "url: must hold no password, which everybody who may read Flows would see; set HEADRACE_RESULTS_PASSWORD in "
+                "spec.env, from a Secret",
+            ),
         ),
+    )
+    ttl_seconds: int | None = Field(
+        default=None,
+        ge=1,
+        description="Seconds that a result is kept from when it is stored; then it counts as absent, and "
+        "`headrace results prune` deletes it. Longer than a run may take with all its attempts. Absent: for ever.",
     )
 
 
@@ -262,7 +274,7 @@ class FlowSpec(ApiModel):
     )
     results: ResultStorage | None = Field(
         default=None,
-        description="Where the inputs and results of remote tasks persist. Absent: nowhere; such tasks then fail.",
+        description="Where results of tasks persist, and inputs of remote ones. Absent: nowhere; remote tasks then fail.",
     )
     api_access: ApiAccess = Field(
         default=ApiAccess.NONE,

@@ -59,6 +59,13 @@ def test_every_pod_knows_where_results_are() -> None:
     assert not {"HEADRACE_RESULTS_URL", "HEADRACE_TASK"} & env(pod(a_flow())).keys()
 
 
+def test_a_pod_knows_how_long_results_are_kept() -> None:
+    """Only where the Flow says so."""
+    kept = pod(a_flow(results={**RESULTS, "ttlSeconds": 86400}))
+    assert env(kept)["HEADRACE_RESULTS_TTL_SECONDS"] == "86400"
+    assert "HEADRACE_RESULTS_TTL_SECONDS" not in env(pod(a_flow(results=RESULTS)))
+
+
 def test_access_to_the_api_comes_with_what_the_process_needs_for_it() -> None:
     """Token, its own name, and where the slots are."""
     made = pod(a_flow(apiAccess="Enabled"))
