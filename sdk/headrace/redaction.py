@@ -20,7 +20,7 @@ MASK: Final = "**********"
 SHORTEST: Final = 4
 """Characters of a value: shorter ones are in every text."""
 SHORTEST_PART: Final = 8
-"""Characters of a line or an entry of a value: shorter ones are mostly no secrets by themselves."""
+"""Characters of a line or a setting in a value: shorter ones are mostly no secrets by themselves."""
 MOST_LINES: Final = 200
 """Lines of a value that are looked for one by one: a bundle of certificates would slow down every line of the log."""
 ARMOUR: Final = "-----"
@@ -156,8 +156,12 @@ def _forms_of(value: str | bytes) -> Iterator[str]:
     if text is None:
         yield from (repr(data)[2:-1], data.hex())
         return
-    for each in dict.fromkeys((text, text.strip(), *_parts(text))):
+    parts = tuple(dict.fromkeys((text, text.strip(), *_password(text), *_json_texts(text))))
+    for each in parts:
         yield from _escaped(each)
+    for line in dict.fromkeys(line for each in parts for line in _lines(each)):
+        # Of the other forms a long text has too many: each is looked for in every line of the log.
+        yield from (line, _as_json(line))
 
 
 def _text(value: str | bytes) -> str | None:
@@ -178,11 +182,18 @@ def _escaped(text: str) -> Iterator[str]:
     quoted = (quote(data), quote(data, safe=""), quote_plus(data))
     lower = ("".join(_lowered(form)) for form in quoted)
     backslashed = (repr(text)[1:-1], repr(text + "'\"")[1:-4], repr(data)[2:-1])
-    written = (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
+    written = (json.dumps(text)[1:-1], _as_json(text))
     on_one_line = " ".join(text.split())
     for form in (text, on_one_line, *written, *backslashed, *quoted, *lower):
         if len(form.strip()) >= SHORTEST:
             yield form
+
+
+def _as_json(text: str) -> str:
+    """As the log writes it, without the quotes."""
+    import json  # noqa: PLC0415 - as above
+
+    return json.dumps(text, ensure_ascii=False)[1:-1]
 
 
 def _lowered(quoted: str) -> Iterator[str]:
@@ -204,14 +215,6 @@ def _in_base64(data: bytes) -> Iterator[str]:
             inner = shown[-(-8 * before // 6) : 8 * (before + len(data)) // 6]
             if len(inner) >= SHORTEST_PART:
                 yield inner
-
-
-def _parts(text: str) -> Iterator[str]:
-    """What is secret by itself inside a value: lines, texts of a JSON document, the password of a URL."""
-    if "\n" in text.strip():
-        yield from _lines(text)
-    yield from _password(text)
-    yield from _json_texts(text)
 
 
 def _password(text: str) -> Iterator[str]:
@@ -243,10 +246,15 @@ def _json_texts(text: str) -> Iterator[str]:
             waiting += value
         elif isinstance(value, str) and len(value.strip()) >= SHORTEST_PART:
             yield value
-            yield from _lines(value)
 
 
 def _lines(text: str) -> Iterator[str]:
-    for line in islice(text.splitlines(), MOST_LINES):
-        if len(line.strip()) >= SHORTEST_PART and not line.startswith(ARMOUR):
-            yield line.strip()
+    """The lines of a text, and what stands behind "=" or ":" in them, as in a file of settings."""
+    lines = text.strip().splitlines()
+    for line in islice((line.strip() for line in lines), MOST_LINES):
+        if len(lines) > 1 and len(line) >= SHORTEST_PART and not line.startswith(ARMOUR):
+            yield line
+        for sign in ("=", ": "):
+            setting = line.partition(sign)[2].strip(" \"'")
+            if len(setting) >= SHORTEST_PART:
+                yield setting

@@ -127,7 +127,7 @@ def _fields(ending: Ending, used: Usage, result: Any) -> Mapping[str, Any]:
         "usage": {"cpuSeconds": used.cpu_s, "maxMemoryBytes": used.max_memory_bytes},
     }
     if lineage := ending.ledger.summary(LINEAGE_LIMIT):
-        fields["lineage"] = lineage
+        fields["lineage"] = redacted_json(lineage)
     fields.update(_artifacts(ending.showcase, ARTIFACTS_LIMIT))
     if ending.retry_delay_s is not None:
         fields["retryDelaySeconds"] = ending.retry_delay_s

@@ -91,11 +91,14 @@ def test_values_that_overlap_leave_no_rest_of_each_other(values, data):
 
 
 def test_what_is_inside_a_value_is_secret_too():
-    """Lines, texts of a JSON document, and the password of a URL."""
+    """Lines, settings, texts of a JSON document, and the password of a URL."""
     key = "-----BEGIN PRIVATE KEY-----\nMIIEvQIBADANBg\nshort\n-----END PRIVATE KEY-----\n"
     assert knows(key).redacted("line MIIEvQIBADANBg of -----BEGIN PRIVATE KEY-----") == (
         f"line {MASK} of -----BEGIN PRIVATE KEY-----"
     )
+    settings = '[db]\nhost = db\npassword = "hunter2-x"\ntoken: abcdefgh\n'
+    assert knows(settings).redacted("db hunter2-x abcdefgh") == f"db {MASK} {MASK}"
+    assert knows("PASSWORD=hunter2-x").redacted("hunter2-x") == MASK
     account = json.dumps({"type": "sa", "private_key": key, "ids": ["0123456789"]})
     assert knows(account).redacted("0123456789 sa MIIEvQIBADANBg") == f"{MASK} sa {MASK}"
     assert knows("postgres://etl:s3cr%40t@db/x").redacted("password s3cr@t or s3cr%40t") == f"password {MASK} or {MASK}"
