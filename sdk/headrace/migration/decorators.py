@@ -12,7 +12,7 @@ from headrace.engine.retries import Backoff, Retries
 from headrace.errors import UsageError
 from headrace.migration.edits import Edit, without_arguments
 from headrace.migration.modules import Decorated, Function, Module, say
-from headrace.migration.prefect_names import OPTIONS, Kind, Option, known_options
+from headrace.migration.prefect_names import OPTIONS, RUNNER_TAKES, RUNNERS, Kind, Option, known_options
 from headrace.rendering import retry_policy
 
 BACKOFF: Final = "prefect.tasks.exponential_backoff"
@@ -59,6 +59,9 @@ def _kept(module: Module, keyword: ast.keyword, kind: Kind, label: str) -> bool:
     name = str(keyword.arg)
     option = OPTIONS[kind].get(name, Option(name, UNKNOWN.advice))
     part = f"{label}: {name}"
+    if name == "task_runner" and (runner := _runner(module, keyword.value)):
+        module.notes.carried(keyword.lineno, part, runner)
+        return True
     if isinstance(keyword.value, ast.Constant) and keyword.value.value is None:
         module.notes.carried(keyword.lineno, part, "None is the default")
         return False
@@ -81,6 +84,15 @@ def _kept(module: Module, keyword: ast.keyword, kind: Kind, label: str) -> bool:
 
 def _says_nothing(keyword: ast.keyword) -> bool:
     return isinstance(keyword.value, ast.Constant) and keyword.value.value is False
+
+
+def _runner(module: Module, value: ast.expr) -> str:
+    """Our name of a runner that takes the same arguments; empty for others."""
+    if not isinstance(value, ast.Call) or value.args:
+        return ""
+    ours = RUNNERS.get(module.named(value.func), "")
+    written = frozenset(str(each.arg) for each in value.keywords)
+    return ours if written in RUNNER_TAKES.get(ours, ()) else ""
 
 
 def _runs_in_threads(keyword: ast.keyword) -> bool:

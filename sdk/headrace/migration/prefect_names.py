@@ -15,7 +15,20 @@ _ARTIFACTS: Final = (
     *(f"create_{kind}_artifact" for kind in ("markdown", "table", "link", "image", "progress")),
     "update_progress_artifact",
 )
+RUNNERS: Final[Mapping[str, str]] = {
+    "prefect.task_runners.ThreadPoolTaskRunner": "headrace.Threads",
+    "prefect.task_runners.ProcessPoolTaskRunner": "headrace.Processes",
+    **dict.fromkeys(("prefect_dask.DaskTaskRunner", "prefect_dask.task_runners.DaskTaskRunner"), "headrace.Dask"),
+    **dict.fromkeys(("prefect_ray.RayTaskRunner", "prefect_ray.task_runners.RayTaskRunner"), "headrace.Ray"),
+}
+RUNNER_TAKES: Final[Mapping[str, tuple[frozenset[str], ...]]] = {
+    "headrace.Threads": (frozenset({"max_workers"}),),
+    "headrace.Processes": (frozenset(), frozenset({"max_workers"})),
+    **dict.fromkeys(("headrace.Dask", "headrace.Ray"), (frozenset({"address"}),)),
+}
+"""With which arguments a runner means the same. Without an address, Prefect's start a Dask or Ray cluster of their own."""
 SYMBOLS: Final[Mapping[str, str]] = {
+    **RUNNERS,
     "prefect": "headrace",
     **dict.fromkeys(("prefect.flow", "prefect.flows.flow"), "headrace.flow"),
     **dict.fromkeys(("prefect.task", "prefect.tasks.task"), "headrace.task"),
@@ -86,7 +99,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "prefect.cache_policies": "add the policies of headrace.caching, or write CacheKeyFnPolicy(function)",
     "prefect.results": "return results; large ones go to an object store, and their URL is returned",
     "prefect.filesystems": "use the client of the storage, such as obstore",
-    "prefect.task_runners": "submitted tasks run in threads, or in pods of their own: @task(pod=Pod(…))",
+    "prefect.task_runners": "submitted tasks run in threads, in processes (docs/flows.md), or in pods of their own: @task(pod=Pod(…))",
     "prefect.states": "return the value or raise an exception; headrace.states has Succeeded, Failed, Crashed, Cancelled",
     "prefect.client": "ask the Kubernetes API for FlowRuns and Deployments",
     "prefect.context": "headrace.runtime tells about the run",
@@ -152,7 +165,10 @@ OPTIONS: Final[Mapping[Kind, Mapping[str, Option]]] = {
         "description": Option("description"),
         "validate_parameters": Option("validate_parameters"),
         "flow_run_name": Option("flow_run_name", "runs are named after their Deployment, schedule and time", _TITLE),
-        "task_runner": Option("", "submitted tasks run in threads, at most 32 at a time"),
+        "task_runner": Option(
+            "",
+            "submitted tasks run in threads, at most 32 at a time; Dask and Ray take the address of a cluster that is there",
+        ),
         "on_cancellation": Option("on_cancellation", _NO_HOOK, _HOOK),
         "on_crashed": Option("on_crash", _NO_HOOK, _HOOK),
     },

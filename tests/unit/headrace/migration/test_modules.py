@@ -211,6 +211,31 @@ def test_secrets_variables_and_artifacts_move(rewritten):
     assert 'create_markdown_artifact(f"{Variable.get(\'rows\', default=3)} rows", key="rows")' in text
 
 
+@pytest.mark.parametrize(
+    ("imported", "theirs", "ours"),
+    [
+        (
+            "from prefect_dask import DaskTaskRunner",
+            'DaskTaskRunner(address="tcp://x:8786")',
+            'Dask(address="tcp://x:8786")',
+        ),
+        ("import prefect_ray", 'prefect_ray.RayTaskRunner(address="auto")', 'Ray(address="auto")'),
+        (
+            "from prefect.task_runners import ThreadPoolTaskRunner",
+            "ThreadPoolTaskRunner(max_workers=3)",
+            "Threads(max_workers=3)",
+        ),
+        ("from prefect.task_runners import ProcessPoolTaskRunner", "ProcessPoolTaskRunner()", "Processes()"),
+    ],
+)
+def test_a_runner_that_takes_the_same_moves(rewritten, imported, theirs, ours):
+    """With its arguments."""
+    text, found = rewritten(f"from prefect import flow\n{imported}\n@flow(task_runner={theirs})\ndef f(): ...\n")
+    assert found.of(Outcome.LEFT) == []
+    assert f"@flow(task_runner={ours})" in text
+    assert "prefect" not in text
+
+
 def test_a_runner_of_threads_goes_without_a_loss(rewritten):
     """All tasks run so here; what it was imported for goes with it."""
     text, found = rewritten(
