@@ -102,7 +102,7 @@ def connected(address: str) -> RayCluster:
     """
     The cluster of that address. A connection that the program has opened itself is used, and stays.
 
-    Raises: UsageError: ray is not installed, or nobody answers there within ten seconds.
+    Raises: UsageError: ray is not installed, or nobody accepts a connection there within ten seconds.
     """
     try:
         import cloudpickle  # type: ignore[import-not-found,import-untyped,unused-ignore]  # noqa: F401, PLC0415 - as below
