@@ -75,7 +75,7 @@ def session(variables: Mapping[str, str]) -> Session:
         scheduled_time=_time(variables.get("HEADRACE_SCHEDULED_TIME", "")),
         repeats_flows=False,
         results_url=variables.get("HEADRACE_RESULTS_URL", ""),
-        refresh_cache=variables.get("HEADRACE_REFRESH_CACHE") == "true",
+        refresh_cache=_flag("HEADRACE_REFRESH_CACHE", variables.get("HEADRACE_REFRESH_CACHE", "")),
         answers=answers_from(variables["HEADRACE_ANSWERS"]) if variables.get("HEADRACE_ANSWERS") else {},
     )
 
@@ -196,6 +196,12 @@ def _attempt(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) > 0:
         return int(text)
     raise UsageError(f"HEADRACE_ATTEMPT is {shown(text)}, expected a whole number from 1")
+
+
+def _flag(name: str, text: str) -> bool:
+    if text.lower() in {"", "true", "false"}:
+        return text.lower() == "true"
+    raise UsageError(f"{name} is {shown(text)}, expected true or false")
 
 
 def _time(text: str) -> datetime | None:

@@ -163,7 +163,8 @@ class Session:
 
 
 LAPTOP = Session(
-    results_url=os.environ.get(RESULTS_URL_ENV, ""), refresh_cache=os.environ.get(REFRESH_CACHE_ENV) == "true"
+    results_url=os.environ.get(RESULTS_URL_ENV, ""),
+    refresh_cache=os.environ.get(REFRESH_CACHE_ENV, "").lower() == "true",
 )
 _SESSION: ContextVar[Session] = ContextVar("headrace_session", default=LAPTOP)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -33,6 +34,8 @@ class Busy:
 
 
 BUSY: Final = Busy()
+_INSIDE: ContextVar[tuple[str | None, ...]] = ContextVar("headrace_cached", default=())
+"""Folders of the results that are being computed around the running code."""
 
 
 class Cached:
@@ -50,6 +53,7 @@ class Cached:
         self._folder: str | None = None
         self._lock: KeyLock | None = None
         self._pardon = False
+        self._token: Token[tuple[str | None, ...]] | None = None
         self._stale = False
         """Whether a result that cannot be used was seen: the next one is there when the lock is free."""
 
@@ -70,6 +74,16 @@ class Cached:
                 return None
             await way.sleep(self._clock, pause_s)
             pause_s = min(pause_s * GROWTH, LONGEST_WAIT_S)
+
+    def enter(self) -> None:
+        """As promised by Place."""
+        self._token = _INSIDE.set((*_INSIDE.get(), self._folder))
+
+    def leave(self) -> None:
+        """As promised by Place."""
+        if self._token is not None:
+            _INSIDE.reset(self._token)
+            self._token = None
 
     def store(self, value: Any) -> None:
         """As promised by Place."""
@@ -122,6 +136,8 @@ class Cached:
         state = None if self._stale else self._usable(names)
         if state is not None:
             return state
+        if self._folder in _INSIDE.get():  # it is called by the one that holds the lock, and would wait for itself
+            return None
         self._stale = RESULT in names
         before = self._lock.others
         if not self._lock.taken(names):

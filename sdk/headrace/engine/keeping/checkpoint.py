@@ -35,6 +35,12 @@ class Checkpoint:
         """As promised by Place."""
         return await way.off_loop(self._found)
 
+    def enter(self) -> None:
+        """As promised by Place."""
+
+    def leave(self) -> None:
+        """As promised by Place."""
+
     def store(self, value: Any) -> None:
         """As promised by Place."""
         if self._key is not None:

@@ -15,6 +15,12 @@ class Place(Protocol):
     async def found(self, way: Way) -> Succeeded[Any] | None:
         """The state of a run whose result is there already; it may wait for another run that computes it."""
 
+    def enter(self) -> None:
+        """The run begins, in this context: what is called inside must not wait for it."""
+
+    def leave(self) -> None:
+        """The run is over, in the context in which it began."""
+
     def store(self, value: Any) -> None:
         """Puts the result there. It may wait for the storage."""
 
@@ -35,7 +41,10 @@ class Deposit:
 
     async def found(self, way: Way) -> Succeeded[Any] | None:
         """As of Place."""
-        return await self._place.found(way)
+        state = await self._place.found(way)
+        if state is None:
+            self._place.enter()
+        return state
 
     async def take(self, value: Any, way: Way) -> None:
         """Takes the result that the task has returned; it is stored when this ends, unless a decision is due later."""
@@ -51,7 +60,8 @@ class Deposit:
         self._place.drop()
 
     def let_go(self) -> None:
-        """Drops it, if the task has not returned a result."""
+        """The run is over: drops the result, if the task has not returned one."""
+        self._place.leave()
         if not self._handed_in:
             self._place.drop()
 

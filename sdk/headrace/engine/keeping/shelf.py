@@ -77,7 +77,7 @@ class Shelf:
 
     def source(self, function: Callable[..., Any]) -> bytes:
         """A digest of the function's text."""
-        function = getattr(function, "__func__", function)
+        function = inspect.unwrap(getattr(function, "__func__", function))
         found = self._sources.get(function)
         if found is None:
             found = self._sources[function] = digest(inspect.cleandoc(source_of(function)))

@@ -430,3 +430,15 @@ def test_attempts_end_with_the_result_though_each_is_killed(memory):
         memory.log.clear()
         memory.after = partial(killed_after, memory, number + 1)
         assert attempts_of(main, memory)[0] == [10, 20]
+
+
+def test_a_task_that_calls_itself_under_one_key_does_not_wait_for_itself(memory, clock):
+    """Whoever computes inside is the one that holds the lock."""
+
+    @task(cache_key_fn=lambda run, parameters: "one")
+    def step(x):
+        return step(x - 1) if x else "done"
+
+    with using(a_run(memory, clock=clock)):
+        assert flow(name="main")(lambda: [step(2), step(5, return_state=True).message != ""])() == ["done", True]
+    assert clock.passed_s == 0

@@ -6,10 +6,14 @@ from functools import partial
 
 import pytest
 
-from headrace import Processes, flow, task
+from headrace import Pod, Processes, flow, task
+from headrace.caching import INPUTS
+from headrace.engine.keeping.policies import Keeping
 from headrace.engine.session import using
 from headrace.errors import ResultsError
-from tests.unit.headrace.engine.keeping.memory import Killed, Memory, an_attempt, attempts_of, refuse
+from headrace.remote.calling import TaskPods
+from headrace.remote.flow_runs import Parent
+from tests.unit.headrace.engine.keeping.memory import URL, Killed, Memory, an_attempt, attempts_of, refuse
 from tests.unit.headrace.process_tasks import where
 from tests.unit.headrace.runs import a_session, log_of_runs
 
@@ -415,3 +419,31 @@ def test_a_fault_at_any_write_loses_nothing_and_repeats_nothing_stored(moment, h
         assert again == (1 if moment == "before" else 0)
     else:
         assert (len(sessions), again) == (1, 0)
+
+
+def test_an_async_task_is_stored_off_the_loop(ran):
+    """A storage that is slow holds up nobody else."""
+    memory = Memory()
+    threads = set()
+    memory.before = lambda _: threads.add(threading.get_ident())
+
+    @task
+    async def step(x):
+        return ran.note(x)
+
+    @flow
+    async def main():
+        return [await step(1), threading.get_ident()]
+
+    with using(an_attempt(memory)):
+        here = asyncio.run(main())[1]
+    assert threads
+    assert here not in threads
+
+
+def test_the_stand_in_of_a_task_in_a_pod_is_no_checkpoint_beside_it():
+    """It has a way of its own; what it caches for other runs is cached."""
+    pods = TaskPods(Parent("team", "etl-7", "u-1", "etl", "", 1, {}, ""), URL, "etl:main", None, {})
+    assert pods.stand_in(task(pod=Pod())(note).described).keeping == Keeping(checkpoint=False)
+    cached = task(pod=Pod(), cache_policy=INPUTS)(note)
+    assert pods.stand_in(cached.described).keeping == Keeping(checkpoint=False, policy=INPUTS)
