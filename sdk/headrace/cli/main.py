@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import typer
 
-from headrace.cli import approve, artifacts, circuit, dev, failures, migrate, render, rerun, result, start
+from headrace.cli import approve, artifacts, circuit, dev, failures, migrate, render, rerun, result, results, start
 from headrace.cli import run as run_command
 from headrace.devcluster.errors import ClusterError
 from headrace.errors import HeadraceError
@@ -26,6 +26,7 @@ COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     approve.register,
     artifacts.register,
     result.register,
+    results.register,
     failures.register,
     rerun.register,
     circuit.register,

@@ -88,6 +88,11 @@ class Files:
         with self._told(key):
             return path.is_file() and not self._has_expired(path)
 
+    def size(self, key: str) -> int:
+        """As promised by Storage. Raises: NoSuchResult, ResultsError."""
+        with self._told(key):
+            return self._path(key).stat().st_size
+
     def delete(self, key: str) -> None:
         """As promised by Storage. Raises: ResultsError."""
         with self._told(key):

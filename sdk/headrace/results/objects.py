@@ -109,6 +109,11 @@ class Objects:
         except NoSuchResult:
             return False
 
+    def size(self, key: str) -> int:
+        """As promised by Storage. Raises: NoSuchResult, ResultsError."""
+        with self._told(key):
+            return int(self._store.head(key)["size"])
+
     def delete(self, key: str) -> None:
         """As promised by Storage. Raises: ResultsError."""
         try:

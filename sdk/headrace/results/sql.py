@@ -98,6 +98,14 @@ class Rows:
         """As promised by Storage. Raises: ResultsError."""
         return bool(self._done(key, lambda cursor: self._selected(cursor, "part", key, "and part = 0")))
 
+    def size(self, key: str) -> int:
+        """As promised by Storage. Raises: NoSuchResult, ResultsError."""
+        statement = "select sum(length(data)) from headrace_results where name = %s"
+        ((found,),) = self._done(key, partial(_fetched, statement=statement, values=(self._name(key),)))
+        if found is None:
+            raise self._nothing(key)
+        return int(found)
+
     def delete(self, key: str) -> None:
         """As promised by Storage. Raises: ResultsError."""
         name = self._name(key)

@@ -53,6 +53,9 @@ class Storage(Protocol):
     def exists(self, key: str) -> bool:
         """Whether something is there."""
 
+    def size(self, key: str) -> int:
+        """Bytes of what lies there, whether it has expired or not. Raises: NoSuchResult."""
+
     def delete(self, key: str) -> None:
         """Takes it away; that nothing is there is success."""
 
