@@ -1,5 +1,5 @@
 """
-What `from headrace import flow, task` costs over an empty interpreter: `python bench/import_time.py`.
+What `from headrace import flow, task` costs over an empty interpreter: `python -m bench import`.
 
 Both are timed in one run, alternating, so that a busy machine slows both; the medians and the fastest are told.
 """
@@ -10,6 +10,8 @@ import subprocess
 import sys
 import time
 from statistics import median
+
+from bench.figures import Figure, tell
 
 BUDGET_MS = 60.0
 ROUNDS = 25
@@ -31,10 +33,8 @@ def main() -> int:
     empty, ours = median(times["empty"]), median(times["headrace"])
     fastest = min(times["headrace"]) - min(times["empty"])
     print(f"empty interpreter {empty:.1f} ms, with headrace {ours:.1f} ms: {ours / empty:.2f} times")
-    print(
-        f"over the empty interpreter: {ours - empty:.1f} ms median, {fastest:.1f} ms fastest (budget {BUDGET_MS:g} ms)"
-    )
-    return int(min(ours - empty, fastest) > BUDGET_MS)
+    print(f"over the empty interpreter: {ours - empty:.1f} ms median, {fastest:.1f} ms fastest")
+    return tell(Figure("import over an empty interpreter", min(ours - empty, fastest), "ms", BUDGET_MS))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from statistics import median
 
+from bench.figures import Figure, tell
 from headrace import flow, task
 from headrace.engine import logs
 
@@ -76,9 +77,10 @@ def main() -> int:
         logs.use_json_lines()
         worst_s = max([_fastest_s(name, of) for name, of in CASES.items()])
         memory_mib = _memory_mib()
-    print(f"{MANY:,} inputs of a generator, 100 at a time: {memory_mib:.2f} MiB at most (budget {BUDGET_MIB:g} MiB)")
-    print(f"budget of {INPUTS:,} mapped tasks: {BUDGET_S:g} s")
-    return int(worst_s > BUDGET_S or memory_mib > BUDGET_MIB)
+    return tell(
+        Figure(f"{INPUTS:,} mapped tasks, the slowest way", worst_s, "s", BUDGET_S),
+        Figure(f"memory for {MANY:,} inputs, 100 at a time", memory_mib, "MiB", BUDGET_MIB),
+    )
 
 
 def _fastest_s(name: str, of: Callable[[], int]) -> float:

@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from bench.figures import Figure, tell
 from bench.operator import cpu_s
 from bench.plane import on_a_plane
 from headrace.api.keys import API_VERSION
@@ -148,8 +149,11 @@ def show(queue: str, costs: list[Cost]) -> int:
         p50, p99 = median(each.launch_ms), quantiles(each.launch_ms, n=100)[98]
         print(f"{each.waiting:>9,}{each.cpu_ms:>13.2f}{each.requests:>14.2f}{p50:>17.1f}{p99:>9.1f}")
     cpu, requests = costs[-1].cpu_ms / costs[0].cpu_ms, costs[-1].requests / costs[0].requests
-    print(f"{'growth':>9}{cpu:>13.2f}{requests:>14.2f}   (budget {GROWTH_BUDGET:g})", flush=True)
-    return int(max(cpu, requests) > GROWTH_BUDGET)
+    longer = f"from {costs[0].waiting:,} to {costs[-1].waiting:,} waiting for a {queue}"
+    return tell(
+        Figure(f"CPU a run, {longer}", cpu, "times", GROWTH_BUDGET),
+        Figure(f"requests a run, {longer}", requests, "times", GROWTH_BUDGET),
+    )
 
 
 async def _measure(started: plane.Plane, folder: Path) -> int:

@@ -1,8 +1,7 @@
 """
-What a trivial task inside a flow costs over a plain call: `python bench/task_overhead.py`.
+What a trivial task inside a flow costs over a plain call: `python -m bench task`.
 
-With the log as in a pod (two JSON lines a task, to the file named as argument, else to nowhere), and with its level at
-WARNING.
+With the log as in a pod (two JSON lines a task, to nowhere), and with its level at WARNING.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from statistics import median
 
+from bench.figures import Figure, tell
 from headrace import flow, task
 from headrace.engine import logs
 
@@ -83,8 +83,7 @@ def main() -> int:
     with Path(os.devnull).open("w", encoding="utf-8") as nowhere, redirect_stdout(nowhere):
         logs.use_json_lines()
         worst = _measure()
-    print(f"budget of a called task: {BUDGET_US:g} µs")
-    return int(worst > BUDGET_US)
+    return tell(Figure("a called task with its log lines", worst, "µs", BUDGET_US))
 
 
 def _measure() -> float:
