@@ -70,7 +70,7 @@ def test_every_folder_has_a_manifest_and_a_page():
     assert (
         folders
         == {path.parent.name for path in MANIFESTS}
-        == {"checkpoints", "concurrency", "container", "etl", "gpu-training", "hello", "limits", "nested-json", "pools", "secrets"}
+        == {"approval", "checkpoints", "composition", "concurrency", "container", "etl", "gpu-training", "hello", "limits", "nested-json", "pools", "secrets"}
     )
     assert all((EXAMPLES / folder / "README.md").exists() for folder in folders)
 
@@ -156,6 +156,31 @@ async def test_checkpoints_are_taken_by_the_next_attempt(world, apply):
     assert (status["phase"], status["result"]) == ("Succeeded", {"value": 14}), status["message"]
     assert len(status["attempts"]) == 2
     assert status["tasks"]["cached"] == 3
+
+
+async def test_a_report_is_made_of_runs_of_another_flow(world, apply):
+    """One for each region, two at a time; the event is on the run."""
+    apply("composition/composition.yaml")
+    status = await world.finished("report-1", within_s=2 * WITHIN_S)
+
+    assert status["phase"] == "Succeeded", status["message"]
+    assert status["result"] == {"value": 6944}
+    assert (status["tasks"]["total"], status["tasks"]["subflows"]) == (3, 1)
+    runs = [run for run in await world.list("FlowRun") if "startedBy" in run["spec"]]
+    assert {run["spec"]["parameters"]["region"] for run in runs} == {"north", "south", "west"}
+    assert "ReportMade" in {reason for reason, _ in await world.events("report-1")}
+
+
+async def test_a_release_waits_for_its_approval(world, apply, kubectl):
+    """Without a pod; the answer reaches the flow."""
+    apply("approval/approval.yaml")
+    await world.run_is("release-1", "Paused", "AwaitingApproval", within_s=WITHIN_S)
+    answer = {"name": "deploy", "decision": "Approve", "input": {"replicas": 3}}
+    await world.patch("FlowRun", "release-1", {"answers": [answer]})
+    status = await world.finished("release-1", within_s=WITHIN_S)
+
+    assert status["phase"] == "Succeeded", status["message"]
+    assert status["result"] == {"value": "3 x registry.example.org/shop:1.20"}
 
 
 async def test_a_hungry_run_goes_to_the_larger_pool(world, apply, kubectl):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -43,16 +44,21 @@ def test_the_schema_is_that_of_the_function(path, spec):
     "script",
     [
         "hello/hello.py",
+        "approval/release.py",
         "concurrency/report.py",
         "limits/load.py",
         "checkpoints/report.py",
+        "composition/report.py",
         "lineage/export.py",
         "gpu-training/training.py",
     ],
 )
 def test_a_flow_runs_as_a_script(script, tmp_path):
-    """`python examples/…` without a cluster."""
+    """`python examples/…` without a cluster, and without a person who answers."""
     command = [sys.executable, ROOT / "examples" / script]
-    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    environment = {**os.environ, "HEADRACE_ANSWERS": '{"deploy": {"decision": "Approve", "input": {"replicas": 3}}}'}
+    done = subprocess.run(
+        command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert "succeeded" in done.stderr

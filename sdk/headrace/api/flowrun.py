@@ -110,7 +110,7 @@ class Answer(ApiModel):
         description="What the flow asks for, by status.pause.schema; at most 1,024 bytes of JSON. Absent: nothing.",
     )
     comment: Annotated[str, Field(max_length=MAX_COMMENT)] | None = Field(
-        default=None, description="Why, for people; a flow can read it too. Absent: nothing is said."
+        default=None, description="Why, for people; a flow that is told no gets it too. Absent: nothing is said."
     )
 
 
