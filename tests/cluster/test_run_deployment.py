@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from headrace.kubeapi.client import KubeClient
@@ -21,7 +22,7 @@ NODE_LABEL = "headrace.dev/test"
 WITHIN_S = 90
 
 CODE = '''
-import os, signal, time
+import time
 from pathlib import Path
 from headrace import DeploymentRunFailed, emit_event, flow, run_deployment, runtime
 
@@ -58,14 +59,7 @@ async def on_loop():
 
 @flow
 def dies(notes: str = "/notes"):
-    """The first attempt is killed while it waits."""
-    import threading
-    if runtime.flow_run.attempt == 1:
-        def kill():
-            while not Path(notes, "child").exists():
-                time.sleep(0.05)
-            os.kill(os.getpid(), signal.SIGKILL)
-        threading.Thread(target=kill, daemon=True).start()
+    """Is killed while it waits."""
     return run_deployment("child", {"what": "waits"}).result()["from"]
 
 @flow
@@ -153,6 +147,21 @@ async def begun(notes: Path) -> None:
     await eventually((notes / "child").exists, within_s=WITHIN_S, what="the child has begun")
 
 
+def killed(uid: str) -> None:
+    """SIGKILL to the processes of a run's pod; they cannot do that themselves, as the first of their namespace."""
+    mine = [each for each in psutil.process_iter() if environment_of(each).get("HEADRACE_FLOW_RUN_UID") == uid]
+    assert mine
+    for each in mine:
+        each.kill()
+
+
+def environment_of(process: psutil.Process) -> dict[str, str]:
+    try:
+        return process.environ()
+    except psutil.Error:
+        return {}
+
+
 async def test_a_flow_gets_the_result_of_a_run_that_it_started(world: World, notes: Path) -> None:
     """More than the status holds; each knows the other."""
     await a_child(world, notes)
@@ -178,8 +187,9 @@ async def test_a_flow_gets_the_result_of_a_run_that_it_started(world: World, not
 async def test_a_flow_that_was_killed_takes_up_the_run_that_it_started(world: World, notes: Path) -> None:
     """The run goes on meanwhile, and there is one."""
     await a_child(world, notes)
-    await started(world, notes, "dies")
+    top = await started(world, notes, "dies")
     await begun(notes)
+    killed(top["metadata"]["uid"])
     await world.pod("top-1-2")
     assert (notes / "child").read_text() == "begun"
     (notes / "go").touch()
