@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
@@ -232,6 +233,45 @@ def test_ray_is_reached_from_outside_too(rays, tmp_path):
             break
     assert process.returncode == 0, log
     assert re.search(r"speaks-0 +loaded 3\n", log)
+
+
+def test_a_cluster_that_goes_away_fails_the_attempt(tmp_path):
+    """It does not hang."""
+    with ExitStack() as stack:
+        address = stack.enter_context(dask_cluster())
+
+        def body():
+            future = lingers.submit(str(tmp_path))
+            eventually(partial(has_begun, tmp_path))
+            stack.close()
+            return future.wait()
+
+        state = run(Dask(address), body)
+    assert isinstance(state, Failed)
+    assert isinstance(state.exception, ProcessFailed)
+
+
+@task(retries=1, retry_delay_seconds=0.5)
+def succeeds_at_last(folder):
+    """At the second attempt."""
+    first = Path(folder) / "first"
+    if not first.exists():
+        first.touch()
+        raise ValueError("not yet")
+    (Path(folder) / "second").touch()
+
+
+def test_a_task_goes_on_to_its_end_when_its_flow_fails(dask, tmp_path):
+    """With a further attempt, for which the connection is opened again."""
+
+    def body():
+        succeeds_at_last.submit(str(tmp_path))
+        eventually((tmp_path / "first").exists)
+        raise ValueError("the flow")
+
+    with pytest.raises(ValueError, match="the flow"):
+        run(Dask(dask), body)
+    assert (tmp_path / "second").exists()
 
 
 def test_a_worker_with_other_versions_is_told(dask, monkeypatch):

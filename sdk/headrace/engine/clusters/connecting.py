@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from headrace.engine.clusters import on_dask, on_ray
 from headrace.engine.clusters.sending import OnCluster
 from headrace.engine.runners import Dask, Ray
@@ -9,4 +11,5 @@ from headrace.engine.runners import Dask, Ray
 
 def connected(runner: Dask | Ray) -> OnCluster:
     """The way of tasks there. Raises: UsageError: its library is not installed, or nobody answers at its address."""
-    return OnCluster((on_dask if isinstance(runner, Dask) else on_ray).connected(runner.address))
+    connect = on_dask.connected if isinstance(runner, Dask) else on_ray.connected
+    return OnCluster(partial(connect, runner.address))

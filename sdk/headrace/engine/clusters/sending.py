@@ -57,9 +57,10 @@ class Cluster(Protocol):
 class OnCluster(Blocking):
     """The way of tasks on a cluster: a call is made there, all else happens in the thread that waits."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self.at_a_time = cluster.at_a_time
-        self._cluster = cluster
+    def __init__(self, connect: Callable[[], Cluster]) -> None:
+        self._connect = connect
+        self._cluster: Cluster | None = connect()
+        self.at_a_time = self._cluster.at_a_time
         self._lock = threading.Lock()
         self._waiting = 0
         self._closed = False
@@ -75,52 +76,61 @@ class OnCluster(Blocking):
         assert isinstance(run, TaskRun)
         label = f'task "{run.name}"'
         parcel = wrapped(packed(label, function, arguments, surroundings_of(run)))
-        with self._lock:
-            self._waiting += 1
+        cluster = self._entered()
         try:
-            answer = self._answer(run.name, label, parcel)
+            answer = _answer(cluster, run.name, label, parcel)
         finally:
             self._leave()
         for line in answer.lines:
             write_line(pickle.loads(line))  # noqa: S301 - of our own code on the cluster
-        return delivered(label, self._message(label, answer))
+        return delivered(label, _message(cluster, label, answer))
 
     def close(self) -> None:
         """Ends the connection when what is waited for has ended."""
         with self._lock:
             self._closed = True
-            over = not self._waiting
-        if over:
-            self._cluster.close()
+            self._let_go()
+
+    def _entered(self) -> Cluster:
+        with self._lock:
+            if self._cluster is None:  # the flow is over, and this is a further attempt of a task that had begun
+                self._cluster = self._connect()
+            self._waiting += 1
+            return self._cluster
 
     def _leave(self) -> None:
         with self._lock:
             self._waiting -= 1
-            over = self._closed and not self._waiting
-        if over:
-            self._cluster.close()
+            self._let_go()
 
-    def _answer(self, name: str, label: str, parcel: bytes) -> Answer:
+    def _let_go(self) -> None:
+        if self._closed and not self._waiting and self._cluster is not None:
+            cluster, self._cluster = self._cluster, None
+            cluster.close()
+
+
+def _answer(cluster: Cluster, name: str, label: str, parcel: bytes) -> Answer:
+    try:
+        job = cluster.start(name, parcel)
         try:
-            job = self._cluster.start(name, parcel)
-            try:
-                while not job.ended.wait(SLICE_S):
-                    pass
-            except BaseException:
-                job.stop()
-                raise
-            answer: Answer = pickle.loads(job.answer())  # noqa: S301 - of our own code on the cluster
-        except Lost as lost:
-            raise ProcessFailed(label, f"{self._cluster.label}: {lost}") from lost.__cause__
-        return answer
+            while not job.ended.wait(SLICE_S):
+                pass
+        except BaseException:
+            job.stop()
+            raise
+        answer: Answer = pickle.loads(job.answer())  # noqa: S301 - of our own code on the cluster
+    except Lost as lost:
+        raise ProcessFailed(label, f"{cluster.label}: {lost}") from lost.__cause__
+    return answer
 
-    def _message(self, label: str, answer: Answer) -> tuple[Any, ...]:
-        if answer.other_versions is not None:
-            raise UsageError(
-                f"{label}: {self._cluster.label} has a worker with {answer.other_versions}, and the flow has {versions()}; "
-                "use the same on both sides"
-            )
-        if answer.begun_before:
-            raise ProcessFailed(label, f"{self._cluster.label}: the worker that ran it is gone; see why in its log")
-        message: tuple[Any, ...] = pickle.loads(answer.outcome)  # noqa: S301 - as above
-        return message
+
+def _message(cluster: Cluster, label: str, answer: Answer) -> tuple[Any, ...]:
+    if answer.other_versions is not None:
+        raise UsageError(
+            f"{label}: {cluster.label} has a worker with {answer.other_versions}, and the flow has {versions()}; "
+            "use the same on both sides"
+        )
+    if answer.begun_before:
+        raise ProcessFailed(label, f"{cluster.label}: the worker that ran it is gone; see why in its log")
+    message: tuple[Any, ...] = pickle.loads(answer.outcome)  # noqa: S301 - as above
+    return message
