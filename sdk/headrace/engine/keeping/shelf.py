@@ -19,8 +19,8 @@ from headrace.errors import NoSuchResult, UsageError
 from headrace.results import Storage, open_storage
 from headrace.results.cargo import VALUE, opened, packed
 
-LISTINGS: Final = 3
-"""Tries at what is there already, one a task: a storage that is gone must not hold up every task."""
+TRIES: Final = 3
+"""To open the storage, and to list what is there, one a task: a storage that is gone must not hold up every task."""
 _MAKING = threading.Lock()
 
 
@@ -40,6 +40,7 @@ class Shelf:
         self._lock = threading.Lock()
         self._storage: Storage | None = None
         self._broken: Exception | None = None
+        self._openings = 0
         self._listed: frozenset[str] | None = None
         self._listings = 0
         self._counts: dict[bytes, int] = {}
@@ -49,14 +50,16 @@ class Shelf:
     def storage(self) -> Storage:
         """The storage. Raises: UsageError: there is none, or it cannot be opened; ResultsError."""
         with self._lock:
-            if self._broken is not None:
+            if self._storage is not None:
+                return self._storage
+            if self._broken is not None and (isinstance(self._broken, UsageError) or self._openings >= TRIES):
                 raise self._broken
-            if self._storage is None:
-                try:
-                    self._storage = _opened(self.url)
-                except Exception as error:
-                    self._broken = error
-                    raise
+            self._openings += 1
+            try:
+                self._storage = _opened(self.url)
+            except Exception as error:
+                self._broken = error
+                raise
             return self._storage
 
     def number_of(self, call: bytes) -> int:
@@ -70,7 +73,7 @@ class Shelf:
         """The keys in the folder of the run as it was at its first task. Raises: ResultsError, UsageError."""
         storage = self.storage()
         with self._lock:
-            if self._listed is None and self._listings < LISTINGS:
+            if self._listed is None and self._listings < TRIES:
                 self._listings += 1
                 self._listed = frozenset(storage.list(folder))
             return self._listed or frozenset()

@@ -321,6 +321,22 @@ def test_a_storage_that_cannot_be_opened_ends_no_task(ran):
     ]
 
 
+def test_a_storage_that_is_there_a_little_later_is_used(ran):
+    """One that cannot be reached at the first task is tried again."""
+    memory = Memory()
+    answers = iter([ResultsError("postgresql://db", "", "the database starts up"), None])
+
+    def opened(_):
+        if error := next(answers):
+            raise error
+        return memory
+
+    step = task(name="step")(note)
+    with using(an_attempt(memory, open_storage=opened)):
+        flow(name="main")(lambda: [step(1), step(2)])()
+    assert len(memory.objects) == 2
+
+
 def test_a_torn_object_counts_as_absent(ran):
     """It is told, and replaced."""
     step = task(name="step")(note)
