@@ -56,6 +56,18 @@ def stream(storage: Storage, key: str, size_mb: str) -> None:
     print(written.hexdigest(), found.hexdigest(), grown_kb // 1024)
 
 
+def fork(storage: Storage, key: str) -> None:
+    """Forks while it is connected; both go on with the same storage. Prints what each has read, the child first."""
+    storage.put(key, b"before")
+    child = os.fork()
+    if child == 0:
+        print(storage.get(key).decode(), flush=True)
+        storage.put(key, b"of the child")
+        os._exit(0)
+    os.waitpid(child, 0)
+    print(storage.get(key).decode())
+
+
 def _ready() -> None:
     print("ready", flush=True)
     sys.stdin.readline()
@@ -65,5 +77,11 @@ if __name__ == "__main__":
     what, url, *more = sys.argv[1:]
     opened = open_storage(url)
     opened.exists("nothing")  # the library is loaded, and connected
-    WORK: dict[str, Callable[..., None]] = {"race": race, "stall": stall, "overwrite": overwrite, "stream": stream}
+    WORK: dict[str, Callable[..., None]] = {
+        "race": race,
+        "stall": stall,
+        "overwrite": overwrite,
+        "stream": stream,
+        "fork": fork,
+    }
     WORK[what](opened, *more)

@@ -14,10 +14,17 @@ import pytest
 from headrace.results import Storage, open_storage
 from headrace.results.database import database
 from headrace.results.places import joined
-from tests.storages.servers import SERVERS, Missing, Served
+from tests.storages.servers import DATABASES, SERVERS, Missing, Served
 
 
-@pytest.fixture(scope="session", params=SERVERS)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every test runs on every server, those of databases on the databases."""
+    if "server" in metafunc.fixturenames:
+        names = DATABASES if metafunc.definition.get_closest_marker("databases") else SERVERS
+        metafunc.parametrize("server", names, indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
 def server(request: pytest.FixtureRequest) -> Iterator[Served]:
     """Each of the servers, one after the other."""
     running = SERVERS[request.param]()

@@ -85,7 +85,7 @@ def mariadb() -> Iterator[Served]:
         start = folder / "start.sql"
         start.write_text(
             f"create database flows;\ncreate user flows@'127.0.0.1' identified by '{PASSWORD}';\n"
-            "grant all on flows.* to flows@'127.0.0.1';\n"
+            "grant all on flows.* to flows@'127.0.0.1' with grant option;\ngrant create user on *.* to flows@'127.0.0.1';\n"
         )
         _given_away(folder)
         data, port = folder / "data", free_port()
@@ -164,6 +164,7 @@ SERVERS: Final[Mapping[str, Callable[[], contextlib.AbstractContextManager[Serve
     "PostgreSQL": postgresql,
     "MariaDB": mariadb,
 }
+DATABASES: Final = ("PostgreSQL", "MariaDB")
 _DIRECT: Final = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 _ACCOUNT: Final = "flows"
 _ACCOUNT_KEY: Final = base64.b64encode(b"a key of the tests").decode()
@@ -273,4 +274,4 @@ def _until(process: subprocess.Popen[bytes], answers: Callable[[], object], refu
             return
 
 
-__all__: Sequence[str] = ("SERVERS", "Missing", "Served")
+__all__: Sequence[str] = ("DATABASES", "PASSWORD", "SERVERS", "Missing", "Served")

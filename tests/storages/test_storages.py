@@ -45,6 +45,7 @@ def test_what_was_put_is_there(storage: Storage, size: int) -> None:
     storage.put(AWKWARD, data)
     assert storage.get(AWKWARD) == data
     assert storage.exists(AWKWARD)
+    assert storage.size(AWKWARD) == size
     with storage.reader(AWKWARD) as file:
         assert file.read() == data
 
@@ -56,6 +57,8 @@ def test_what_was_not_put_is_not_there(storage: Storage) -> None:
         storage.get("run/output")
     with pytest.raises(NoSuchResult), storage.reader("run/output"):
         pass
+    with pytest.raises(NoSuchResult):
+        storage.size("run/output")
     storage.delete("run/output")
 
 
