@@ -10,17 +10,25 @@ from __future__ import annotations
 import sys
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextvars import copy_context
+from functools import partial
 from time import monotonic
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 from headrace.engine.clock import Clock
 from headrace.engine.futures import Endings, Notice, TaskFuture, refuse_blocking
 from headrace.engine.interruption import Expired, time_limit
 from headrace.errors import RunCancelled, TimedOut
 
+if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
 T = TypeVar("T")
 Waited = TaskFuture[Any] | Notice
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
+
+OFF_LOOP_THREADS = 16
+"""Tasks of an event loop whose results are on their way at once."""
 
 
 class Way(Protocol):
@@ -79,6 +87,9 @@ class Blocking:
 class OnLoop:
     """For functions written with `async def`."""
 
+    def __init__(self) -> None:
+        self._pool: ThreadPoolExecutor | None = None
+
     async def call(self, function: Callable[..., Any], arguments: Arguments) -> Any:
         """As promised by Way."""
         return await function(*arguments[0], **arguments[1])
@@ -102,7 +113,13 @@ class OnLoop:
         """As promised by Way."""
         import asyncio  # noqa: PLC0415 - as above
 
-        return await asyncio.to_thread(function, *args)
+        if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - many flows keep nothing
+
+            # Not the loop's own: a loop that closes waits for its threads, and a cancelled flow must not wait for a storage.
+            self._pool = ThreadPoolExecutor(OFF_LOOP_THREADS, thread_name_prefix="headrace-off-loop")
+        work = partial(copy_context().run, function, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     async def sleep(self, clock: Clock, seconds: float) -> None:
         """As promised by Way."""

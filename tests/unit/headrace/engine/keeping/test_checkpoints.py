@@ -463,3 +463,40 @@ def test_the_stand_in_of_a_task_in_a_pod_is_no_checkpoint_beside_it():
     assert pods.stand_in(task(pod=Pod())(note).described).keeping == Keeping(checkpoint=False)
     cached = task(pod=Pod(), cache_policy=INPUTS)(note)
     assert pods.stand_in(cached.described).keeping == Keeping(checkpoint=False, policy=INPUTS)
+
+
+def test_a_cancelled_run_does_not_wait_for_a_storage_that_hangs(ran):
+    """It ends, and the loop closes."""
+    memory, hangs, go = Memory(), threading.Event(), threading.Event()
+
+    def hang(what):
+        if what.startswith("put"):
+            hangs.set()
+            go.wait(60)
+
+    memory.before = hang
+
+    @task
+    async def step():
+        return ran.note(1)
+
+    @flow
+    async def main():
+        await step()
+
+    async def cancelled():
+        run = asyncio.ensure_future(main())
+        while not hangs.is_set():
+            await asyncio.sleep(0)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    session = an_attempt(memory)
+    try:
+        with using(session):
+            asyncio.run(cancelled())
+        assert not go.is_set()
+        assert session.tally.counts().failed == 1
+    finally:
+        go.set()
