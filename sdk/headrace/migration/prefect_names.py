@@ -59,6 +59,16 @@ SYMBOLS: Final[Mapping[str, str]] = {
     "prefect.variables.Variable": "headrace.Variable",
     "prefect.variables.Variable.get": "headrace.Variable.get",
     **{f"prefect.artifacts.{name}": f"headrace.{name}" for name in _ARTIFACTS},
+    **dict.fromkeys(
+        [f"prefect.{at}{what}_flow_run" for at in ("", "flow_runs.") for what in ("pause", "suspend")], "headrace.pause"
+    ),
+    "prefect.exceptions.FlowPauseTimeout": "headrace.PauseTimedOut",
+    **dict.fromkeys(
+        ("prefect.deployments.run_deployment", "prefect.deployments.flow_runs.run_deployment"), "headrace.run_deployment"
+    ),
+    **dict.fromkeys(("prefect.events.emit_event", "prefect.events.utilities.emit_event"), "headrace.emit_event"),
+    "prefect.runtime.flow_run.parent_flow_run_id": "headrace.runtime.flow_run.parent",
+    "prefect.runtime.flow_run.root_flow_run_id": "headrace.runtime.flow_run.root",
     "prefect.runtime": "headrace.runtime",
     "prefect.runtime.flow_run": "headrace.runtime.flow_run",
     "prefect.runtime.task_run": "headrace.runtime.task_run",
@@ -79,6 +89,20 @@ SYMBOLS: Final[Mapping[str, str]] = {
 CHANGED: Final[Mapping[str, str]] = {
     "prefect.blocks.system.Secret.load": "it is a Secret of the namespace, which spec.secrets of the Flow names; nothing is awaited",
     "prefect.variables.Variable.get": "it is read from the ConfigMaps that spec.variables of the Flow names, and never set",
+    **dict.fromkeys(
+        [f"prefect.{at}{what}_flow_run" for at in ("", "flow_runs.") for what in ("pause", "suspend")],
+        "the pod goes meanwhile; without timeout_seconds it waits without end, not for an hour (docs/pausing.md)",
+    ),
+    **dict.fromkeys(
+        ("prefect.deployments.run_deployment", "prefect.deployments.flow_runs.run_deployment"),
+        "its Flow needs spec.apiAccess: Enabled and a Role (docs/composition.md); a run that is waited for ends with this one",
+    ),
+    **dict.fromkeys(
+        ("prefect.events.emit_event", "prefect.events.utilities.emit_event"),
+        "it goes to the log, the FlowRun and HEADRACE_EVENTS_URL (docs/composition.md)",
+    ),
+    "prefect.runtime.flow_run.parent_flow_run_id": "it is the name of the run, and empty where there is none",
+    "prefect.runtime.flow_run.root_flow_run_id": "it is the name of the run",
     "prefect.runtime.flow_run.scheduled_start_time": "it is None for a run without a schedule",
     "prefect.runtime.flow_run.id": "it is the UID of the FlowRun; empty on a laptop",
     "prefect.runtime.flow_run.name": "it is the name of the FlowRun, in place of two words",
@@ -93,9 +117,9 @@ ADVICE: Final[Mapping[str, str]] = {
     "prefect.assets": "write @task(reads=…, writes=…), with URIs or headrace.lineage.Dataset (docs/lineage.md)",
     "prefect.infrastructure": "image, resources and podTemplate of the Flow, and WorkPools, say where runs go",
     "prefect.Parameter": "this is code of Prefect 1: write the flow as a function with parameters, below @flow",
-    "prefect.deployments": "create a FlowRun of the Deployment: `headrace start`, or the Kubernetes API",
+    "prefect.deployments": "start runs with run_deployment(), or `headrace start`",
     "prefect.transactions": "undo in an `except` block of the flow what its tasks have done",
-    "prefect.events": "log a line with facts: get_run_logger().info(…, extra={…})",
+    "prefect.events": "emit events with emit_event(); what listens at HEADRACE_EVENTS_URL may start runs",
     "prefect.cache_policies": "add the policies of headrace.caching, or write CacheKeyFnPolicy(function)",
     "prefect.results": "return results; large ones go to an object store, and their URL is returned",
     "prefect.filesystems": "use the client of the storage, such as obstore",
@@ -107,10 +131,8 @@ ADVICE: Final[Mapping[str, str]] = {
     "prefect.futures": "futures have result(), wait(), state and cancel(); leave the type away",
     "prefect.schedules": "schedules are in the Deployment",
     "prefect.docker": "build the image in your build",
-    "prefect.input": "pass the answer as a parameter of another run",
-    "prefect.flow_runs": "suspend a FlowRun by its spec.suspend; wait in the flow with time.sleep()",
-    "prefect.pause_flow_run": "suspend a FlowRun by its spec.suspend",
-    "prefect.suspend_flow_run": "suspend a FlowRun by its spec.suspend",
+    "prefect.input": "derive the input from pydantic.BaseModel, and wait for it with pause(wait_for_input=…)",
+    "prefect.flow_runs": "people let a run go on with `headrace approve`; sleep_until() waits for a time",
     "prefect.serve": "Deployments start the runs; the operator serves them",
     "prefect.deploy": "apply the Deployments with kubectl",
     "prefect.exceptions": "catch the errors of headrace.errors",

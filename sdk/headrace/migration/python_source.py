@@ -16,9 +16,11 @@ from headrace.migration.decorators import rewrite_options
 from headrace.migration.errors import MigrationError
 from headrace.migration.modules import Module, opened, rewritten
 from headrace.migration.names import Names
+from headrace.migration.pauses import rewrite_pauses
 from headrace.migration.prefect_deployments import Case, Code, deployments
 from headrace.migration.report import Migrated, Notes, Outcome, Output
 from headrace.migration.serving import served
+from headrace.migration.starts import rewrite_starts
 from headrace.rendering import inline_files
 
 
@@ -45,6 +47,8 @@ def rewrite(path: Path, text: str, entry: str, notes: Notes) -> Rewritten:
     cases = served(module, entry)
     rewrite_options(module)
     rewrite_calls(module)
+    rewrite_pauses(module)
+    rewrite_starts(module)
     new = rewritten(module)
     try:
         ast.parse(new)
