@@ -11,7 +11,7 @@ from typing import Any
 import ijson
 import psycopg
 
-from headrace import Backoff, flow, get_run_logger, task
+from headrace import Backoff, create_progress_artifact, flow, get_run_logger, task
 
 ROWS = 5_000
 """So many rows are held in memory before they go to the database."""
@@ -108,6 +108,7 @@ def load(source: str, totals: dict[str, int]) -> None:
         check(connection, totals)
         connection.execute(ONE_AT_A_TIME)
         connection.execute(MERGE)
+    create_progress_artifact(100, "load", "all of it is in the tables")
 
 
 def batches(orders: Iterable[dict[str, Any]]) -> Iterator[dict[str, list[Row]]]:
@@ -143,9 +144,11 @@ def check(connection: psycopg.Connection, totals: dict[str, int]) -> None:
 
 
 def tell(document: Document) -> None:
-    """How far it has come, as a line of the log."""
+    """How far it has come, as a line of the log and in the status of the run."""
     megabytes, of = document.read_so_far // 10**6, document.size // 10**6
     get_run_logger().info("%d of %d MB read", megabytes, of, extra={"megabytes": megabytes, "of_megabytes": of})
+    if document.size:
+        create_progress_artifact(100 * document.read_so_far // document.size, "load", f"{megabytes} of {of} MB read")
 
 
 @flow

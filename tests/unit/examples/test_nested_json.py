@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +19,8 @@ import psycopg
 import pytest
 import yaml
 
-from tests.unit.examples.postgres import programs, running_postgres
+from tests.storages.servers import Missing
+from tests.unit.examples.postgres import running_postgres
 
 FOLDER = Path(__file__).parents[3] / "examples" / "nested-json"
 FOUND = (
@@ -34,13 +35,15 @@ with open("/proc/self/status") as status:
     print(status.read())
 """
 
-pytestmark = pytest.mark.skipif(programs() is None, reason="needs PostgreSQL: apt-get install postgresql")
-
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
     """The URL of a PostgreSQL."""
-    with running_postgres() as url:
+    with ExitStack() as stack:
+        try:
+            url = stack.enter_context(running_postgres())
+        except Missing as missing:
+            pytest.skip(str(missing))
         yield url
 
 
