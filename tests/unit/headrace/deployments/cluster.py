@@ -94,10 +94,10 @@ class Cluster:
 
 
 @contextmanager
-def in_pod(cluster, origin=ORIGIN):
-    """A flow's pod; None: a person's program."""
+def in_pod(cluster, origin=ORIGIN, **session):
+    """A flow's pod; None: a person's program. `session` as a Session has it."""
     clock = FakeClock()
     starter = Starter(cluster, origin, namespace="team-a", clock=clock, now=lambda: NOW)
     facts = {"flow_run": origin.run, "flow_run_uid": origin.uid, "repeats_flows": False} if origin else {}
-    with using(a_session(deployments=starter, clock=clock, **facts)) as session:
-        yield session
+    with using(a_session(deployments=starter, clock=clock, **facts, **session)) as made:
+        yield made

@@ -255,6 +255,29 @@ def test_what_failed_in_an_earlier_attempt_is_started_anew(cluster, phase):
     assert cluster.names[1] == f"{cluster.names[0]}-r2"
 
 
+def test_what_has_succeeded_is_kept_where_results_are(cluster, tmp_path):
+    """Also when the Deployment's history keeps its runs no longer."""
+    kept = {"results_url": f"file://{tmp_path}", "namespace": "team-a"}
+    with in_pod(cluster, **kept):
+        first = called("nightly")
+    cluster.runs.clear()
+    with in_pod(cluster, replace(ORIGIN, attempt=2), attempt=2, **kept), log_of_runs() as log:
+        assert called("nightly") == first
+    assert cluster.names == []
+    assert "task_cached run-nightly-0" in log.events
+
+
+def test_what_did_not_succeed_is_not_kept(cluster, tmp_path):
+    """The next attempt starts it anew."""
+    kept = {"results_url": f"file://{tmp_path}", "namespace": "team-a"}
+    cluster.ends = [FAILED]
+    with in_pod(cluster, **kept):
+        called("nightly")
+    cluster.ends = [SUCCEEDED]
+    with in_pod(cluster, replace(ORIGIN, attempt=2), attempt=2, **kept):
+        assert called("nightly").result() == 42
+
+
 def test_an_answer_that_was_lost_makes_no_second_run(cluster):
     """The run is there, made by this attempt: even its failure is the answer."""
     with in_pod(cluster):
