@@ -70,7 +70,18 @@ def flush(timeout_s: float) -> None:
 
 
 def _own_provider(service: str) -> Any:
-    """A TracerProvider as the variables say; None if they ask for none, or for what is not there."""
+    """A TracerProvider as the variables say; None if they ask for none, or for what cannot be."""
+    try:
+        return _provider(service)
+    except ImportError as error:
+        _tell(f"spans are asked for, and {error.name} is not installed: install {EXTRA}")
+    except Exception as error:  # noqa: BLE001 - what OpenTelemetry makes of its variables is its own affair
+        told = f"{type(error).__name__}: {error}"
+        _tell(f"spans are asked for, and there can be none: {told}; look at the variables OTEL_…")
+    return None
+
+
+def _provider(service: str) -> Any:
     exporter = _exporter()
     if exporter is None:
         return None
@@ -92,18 +103,17 @@ def _exporter() -> SpanExporter | None:
     wanted = os.environ.get("OTEL_TRACES_EXPORTER", "otlp").strip().lower()
     if wanted == "none":
         return None
-    try:
-        if wanted == "console":
-            from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415 - the extra
-
-            return ConsoleSpanExporter()
-        if wanted == "otlp":
-            return _otlp()
-    except ImportError as error:
-        _tell(f"spans are asked for, and {error.name} is not installed: install {EXTRA}")
+    make = {"otlp": _otlp, "console": _console}.get(wanted)
+    if make is None:
+        _tell(f'OTEL_TRACES_EXPORTER is "{wanted}", expected otlp, console or none; there are no spans')
         return None
-    _tell(f'OTEL_TRACES_EXPORTER is "{wanted}", expected otlp, console or none; there are no spans')
-    return None
+    return make()
+
+
+def _console() -> SpanExporter:
+    from opentelemetry.sdk.trace.export import ConsoleSpanExporter  # noqa: PLC0415 - the extra
+
+    return ConsoleSpanExporter()
 
 
 def _otlp() -> SpanExporter:

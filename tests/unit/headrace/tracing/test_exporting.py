@@ -101,6 +101,28 @@ def test_an_exporter_may_be_switched_off(tmp_path):
     assert collector.bodies == []
 
 
+@pytest.mark.parametrize(
+    ("variables", "says"),
+    [
+        ({"OTEL_TRACES_EXPORTER": "zipkin"}, 'OTEL_TRACES_EXPORTER is "zipkin", expected otlp, console or none'),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_BSP_MAX_QUEUE_SIZE": "-1"},
+            "there can be none: ValueError: max_queue_size",
+        ),
+        (
+            {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9", "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"},
+            "install headrace[otel]",
+        ),
+    ],
+)
+def test_variables_that_cannot_be_used_do_not_fail_a_flow(tmp_path, variables, says):
+    """They are told once, with what to look at."""
+    run = pod(tmp_path, "main", **variables)
+    assert run.ended()[0] == 0
+    (line,) = (line for line in run.events if line["event"] == "tracing_unavailable")
+    assert says in line["message"]
+
+
 WITHOUT_OTEL = """
 import sys
 sys.modules["opentelemetry"] = None
