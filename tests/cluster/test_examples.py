@@ -10,11 +10,12 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
 import psutil
+import psycopg
 import pytest
 
 from headrace.devcluster.node.cgroups import open_groups
@@ -23,6 +24,8 @@ from tests.cluster.support.operator import OperatorProcess
 from tests.cluster.support.puppet import Puppet
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World
+from tests.storages.servers import Missing
+from tests.unit.examples.postgres import running_postgres
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 MANIFESTS = sorted(EXAMPLES.glob("*/*.yaml"))
@@ -70,7 +73,20 @@ def test_every_folder_has_a_manifest_and_a_page():
     assert (
         folders
         == {path.parent.name for path in MANIFESTS}
-        == {"approval", "checkpoints", "composition", "concurrency", "container", "etl", "gpu-training", "hello", "limits", "nested-json", "pools", "secrets"}
+        == {
+            "approval",
+            "checkpoints",
+            "composition",
+            "concurrency",
+            "container",
+            "etl",
+            "gpu-training",
+            "hello",
+            "limits",
+            "nested-json",
+            "pools",
+            "secrets",
+        }
     )
     assert all((EXAMPLES / folder / "README.md").exists() for folder in folders)
 
@@ -245,6 +261,34 @@ async def test_etl_tries_again_and_loads_each_order_once(world, kubectl, shop, t
     assert log.count('"event":"task_retrying"') == 2
     assert rows == [("2026-01-31", 6)]
     assert times[0]["time"][11:16] in {"06:00", "07:00"}  # summer and winter in London, in UTC
+
+
+async def test_nested_json_is_loaded_within_the_memory_of_its_pod(world, kubectl, apply, tmp_path):
+    """The node ends a pod that takes more; the counts are those of the document."""
+    document = tmp_path / "orders.json"
+    make = [sys.executable, EXAMPLES / "nested-json" / "make_orders.py", document, "--megabytes", "20"]
+    await asyncio.to_thread(subprocess.run, make, check=True, capture_output=True)
+    run = (
+        (EXAMPLES / "nested-json" / "run.yaml").read_text().replace("http://127.0.0.1:8000/orders.json", str(document))
+    )
+    with ExitStack() as stack:
+        try:
+            url = await asyncio.to_thread(stack.enter_context, running_postgres())
+        except Missing as missing:
+            pytest.skip(str(missing))
+        kubectl(
+            "create", "secret", "generic", "nested-json-database", "-n", world.namespace, f"--from-literal=url={url}"
+        )
+        apply("nested-json/nested-json.yaml")
+        kubectl("apply", "-n", world.namespace, "-f", "-", input=run)
+        status = await world.finished("nested-json-1", within_s=3 * WITHIN_S)
+        assert status["phase"] == "Succeeded", status["message"]
+        with psycopg.connect(url) as connection:
+            found = connection.execute("SELECT count(*), count(DISTINCT order_id) FROM lines").fetchone()
+    totals = status["result"]["value"]
+    assert found == (totals["lines"], totals["orders"])
+    assert 40 << 20 < status["usage"]["maxMemoryBytes"] < 80 << 20
+    assert status["artifacts"][0]["name"] == "load"
 
 
 @pytest.fixture
