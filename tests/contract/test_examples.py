@@ -48,6 +48,7 @@ def test_the_schema_is_that_of_the_function(path, spec):
         "concurrency/report.py",
         "limits/load.py",
         "checkpoints/report.py",
+        "large-results/readings.py",
         "composition/report.py",
         "lineage/export.py",
         "gpu-training/training.py",
@@ -56,7 +57,11 @@ def test_the_schema_is_that_of_the_function(path, spec):
 def test_a_flow_runs_as_a_script(script, tmp_path):
     """`python examples/…` without a cluster, and without a person who answers."""
     command = [sys.executable, ROOT / "examples" / script]
-    environment = {**os.environ, "HEADRACE_ANSWERS": '{"deploy": {"decision": "Approve", "input": {"replicas": 3}}}'}
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(tmp_path),
+        "HEADRACE_ANSWERS": '{"deploy": {"decision": "Approve", "input": {"replicas": 3}}}',
+    }
     done = subprocess.run(
         command, check=False, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60
     )

@@ -28,7 +28,7 @@ from headrace.results.storage import Sink, Storage
 
 SAMPLE_BYTES: Final = 65536
 """What is looked at to know whether compression pays."""
-PIECE_BYTES: Final = 1 << 20
+PIECE_BYTES: Final = 1 << 18
 REPLACED: Final = "another object is there than the one that was stored; look who else writes to the storage"
 
 
@@ -42,7 +42,8 @@ class SealedSink(RawIOBase):
     def __init__(self, sink: Sink, facts: Mapping[str, Any]) -> None:
         self._sink = sink
         self._facts = facts
-        self._sample: bytearray | None = bytearray()
+        self._waiting = bytearray()
+        self._began = False
         self._compressor: compression.Compressor | None = None
         self._digest = hashlib.sha256()
         self._stored = self._content = 0
@@ -52,39 +53,41 @@ class SealedSink(RawIOBase):
         return True
 
     def write(self, data: Any, /) -> int:
-        """Takes the next piece."""
-        view = memoryview(data).cast("B")
-        self._content += len(view)
-        for start in range(0, len(view), PIECE_BYTES):
-            self._take(bytes(view[start : start + PIECE_BYTES]))
-        return len(view)
+        """Takes the next piece; small ones are gathered."""
+        size = len(data) if type(data) is bytes else memoryview(data).nbytes
+        if size <= PIECE_BYTES:
+            self._waiting += data
+        else:
+            view = memoryview(data).cast("B")
+            for start in range(0, size, PIECE_BYTES):
+                self._waiting += view[start : start + PIECE_BYTES]
+                self._pour()
+        if len(self._waiting) >= PIECE_BYTES:
+            self._pour()
+        return size
 
     def end(self) -> None:
         """Writes what is left; nothing can be written after it."""
-        self._begin()
+        self._pour()
         if self._compressor is not None:
             self._store(self._compressor.flush())
         sizes = {"bytes": self._stored, "sha256": self._digest.hexdigest(), "content_bytes": self._content}
         self.written = sizes
         self._sink.write(b"\n" + json.dumps(sizes, separators=(",", ":")).encode().ljust(TAIL_BYTES - 2) + b"\n")
 
-    def _take(self, data: bytes) -> None:
-        if self._sample is None:
-            self._store(data if self._compressor is None else self._compressor.compress(data))
-            return
-        self._sample += data
-        if len(self._sample) >= SAMPLE_BYTES:
-            self._begin()
+    def _pour(self) -> None:
+        data, self._waiting = bytes(self._waiting), bytearray()
+        if not self._began:
+            self._begin(data)
+        self._content += len(data)
+        self._store(data if self._compressor is None else self._compressor.compress(data))
 
-    def _begin(self) -> None:
-        """Writes the first line, and what was held back to know what stands in it."""
-        if self._sample is None:
-            return
-        sample, self._sample = bytes(self._sample), None
-        packing = compression.compressed(sample)[1]
+    def _begin(self, sample: bytes) -> None:
+        """Writes the first line, which says whether the beginning is worth compressing."""
+        self._began = True
+        packing = compression.compressed(sample[:SAMPLE_BYTES])[1]
         self._compressor = compression.new_compressor() if packing else None
         self._sink.write(first_line(Cargo(STREAM, BYTES, b"", self._facts, packing), {"tail": True}))
-        self._take(sample)
 
     def _store(self, data: bytes) -> None:
         self._digest.update(data)
