@@ -18,6 +18,7 @@ from contextvars import ContextVar
 from headrace.engine import logs
 from headrace.engine.clusters.parcels import Answer, Parcel, versions
 from headrace.engine.processes.worker import LineSender, outcome_of
+from headrace.engine.showcase import RELAY_LOGGER
 
 MOST_LINES = 10_000
 """So many lines of one errand come back, the last ones; all are in the log of the worker."""
@@ -53,6 +54,7 @@ def _taking(lines: Lines) -> Iterator[None]:
     token = _LINES.set(lines)
     collector, printer = LineSender(lines), logging.StreamHandler(sys.stderr)
     printer.setFormatter(logs.JsonLines())
+    printer.addFilter(lambda record: record.name != RELAY_LOGGER)
     root = logging.getLogger()
     handlers = (collector, printer)
     for handler in handlers:
