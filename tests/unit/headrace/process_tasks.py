@@ -89,3 +89,9 @@ def asks():
     from headrace.deployments.request import requested  # noqa: PLC0415 - most tests here need it not
 
     return requested("nightly", None, {}).part
+
+
+@task
+def family():
+    """What the run knows of those around it."""
+    return runtime.flow_run.name, runtime.flow_run.parent, runtime.flow_run.root

@@ -5,11 +5,12 @@ import logging
 
 import pytest
 
-from headrace import RunCancelled, flow, runtime, task
+from headrace import Processes, RunCancelled, flow, runtime, task
 from headrace.cancellation import Cancellation
 from headrace.engine.session import using
 from headrace.launch import Launch, launch
 from headrace.states import Failed
+from tests.unit.headrace import process_tasks
 from tests.unit.headrace.runs import a_session, log_of_runs
 
 IN_POD = {"flow_run": "etl-7", "flow": "etl", "repeats_flows": False}
@@ -117,6 +118,18 @@ def test_what_it_comes_from_is_known_across_pods():
     with using(a_session(**IN_POD, parent_run="nightly-1", root_run="top-1")):
         assert inner() == ("etl-7", "nightly-1", "top-1")
         assert calling(inner)() == ("inner-0", "etl-7", "top-1")
+
+
+def test_a_task_in_a_process_knows_it_too():
+    """As it would in a thread."""
+
+    @flow(task_runner=Processes(max_workers=1))
+    def within():
+        return process_tasks.family.submit().result()
+
+    with using(a_session(**IN_POD)):
+        assert calling(within)() == ("within-0", "etl-7", "etl-7")
+        assert within() == ("etl-7", "", "etl-7")
 
 
 def test_outside_of_a_run_there_is_none():

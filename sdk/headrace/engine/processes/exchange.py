@@ -10,7 +10,7 @@ from headrace.engine import logs, prints
 from headrace.engine.processes.errands import Surroundings
 from headrace.engine.processes.worker import RAISED, RETURNED
 from headrace.engine.scope import TaskRun
-from headrace.engine.session import current_session
+from headrace.engine.session import Session, current_session
 from headrace.engine.showcase import RELAY_LOGGER, artifact_from
 from headrace.errors import ProcessFailed
 from headrace.redaction import SECRETS
@@ -30,7 +30,7 @@ def surroundings_of(run: TaskRun) -> Surroundings:
     flow_run = run.flow_run
     session = current_session()
     return Surroundings(
-        session={name: getattr(session, name) for name in ASKED},
+        session={name: getattr(session, name) for name in ASKED} | _family(run, session),
         flow=flow_run.description.name if flow_run else "",
         flow_run=flow_run.name if flow_run else "",
         task=run.description.name,
@@ -44,6 +44,15 @@ def surroundings_of(run: TaskRun) -> Surroundings:
         trace=carrier(),
         secrets=SECRETS.told,
     )
+
+
+def _family(run: TaskRun, session: Session) -> dict[str, str]:
+    """The run around a flow in a flow, and that at the top: the process does not know the flows around its task."""
+    around = run.flow_run.parent if run.flow_run else None
+    return {
+        "parent_run": around.name if around else session.parent_run,
+        "root_run": session.root_run or str(run.fields.get("flow_run", "")),
+    }
 
 
 def write_line(line: Line) -> None:
