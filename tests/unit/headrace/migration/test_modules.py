@@ -52,8 +52,16 @@ CASES = {
         "def f():\n    from headrace import get_run_logger\n    return get_run_logger()",
     ),
     "comments between names": (
-        "from prefect import (\n    flow,  # ours\n    pause_flow_run,  # theirs\n)\npause_flow_run()",
-        "# ours\n# theirs\nfrom headrace import flow\nfrom prefect import pause_flow_run\npause_flow_run()",
+        "from prefect import (\n    flow,  # ours\n    get_client,  # theirs\n)\nget_client()",
+        "# ours\n# theirs\nfrom headrace import flow\nfrom prefect import get_client\nget_client()",
+    ),
+    "a pause": (
+        "from prefect import flow, pause_flow_run\n@flow\ndef f():\n    pause_flow_run(A, timeout=60, poll_interval=1, key='ok')",
+        "from headrace import flow, pause\n@flow\ndef f():\n    pause(wait_for_input=A, timeout_seconds=60, name='ok')",
+    ),
+    "a pause that is awaited": (
+        "from prefect.flow_runs import suspend_flow_run\nasync def f():\n    await suspend_flow_run(wait_for_input=A)",
+        "from headrace import pause\nasync def f():\n    await pause.aio(wait_for_input=A)",
     ),
     "an option that is taken away from the end": (
         "from prefect import task\n@task(retries=3, version='1')\ndef f(): ...",
@@ -162,6 +170,11 @@ LEFT = {
         "from prefect import task\n@task\ndef f(): ...\nf.submit().result(raise_on_failure=False)",
         4,
         "ask future.wait()",
+    ),
+    "a pause of another run": (
+        "from prefect import suspend_flow_run\nsuspend_flow_run(flow_run_id=x)",
+        2,
+        "a flow pauses itself and no other run",
     ),
     "a wait in a coroutine": (
         "from prefect import flow, task\n@task\nasync def f(): ...\n@flow\nasync def g():\n    f.submit().result()",
