@@ -118,29 +118,21 @@ async def play_outranked(world: World) -> None:
 
 
 async def play_pause(world: World) -> None:
-    """A flow that sleeps, then asks a person, who answers wrongly first. It holds a slot that it gives back meanwhile."""
+    """A flow that asks a person, and holds a slot that it gives back meanwhile."""
     limit = only_in(world)
     await world.client.create(
         CONCURRENCY_LIMITS, {**a_kind("ConcurrencyLimit"), "metadata": limit, "spec": {"slots": 1}}
     )
     await world.a_flow(limits=[limit])
     await world.a_run("etl-1")
-    await world.run_is("etl-1", "Paused", "AwaitingApproval", within_s=60)
-    wrong = {"name": "deploy", "decision": "Approve", "input": {"replicas": "many"}}
-    await world.patch("FlowRun", "etl-1", {"answers": [wrong]})
-    await world.run_is("etl-1", "Paused", "InvalidAnswer", within_s=60)
-    await world.patch("FlowRun", "etl-1", {"answers": [{**wrong, "input": {"replicas": 3}}]})
+    await world.run_is("etl-1", "Paused", "AwaitingApproval", within_s=150)
+    await world.patch("FlowRun", "etl-1", {"answers": [{"name": "deploy", "decision": "Approve"}]})
 
 
 def pausing(pod: dict[str, Any]) -> Ends:
-    """Sleeps in its first attempt, asks in its second, and ends in its third."""
-    number = attempt_of(pod)
-    if number == 1:
-        soon = datetime.now(UTC) + timedelta(seconds=2)
-        return Ends(76, message=report("Paused", pause={"kind": "Sleep", "name": "nap", "until": soon.isoformat()}))
-    schema = {"type": "object", "properties": {"replicas": {"type": "integer"}}}
-    asks = {"kind": "Approval", "name": "deploy", "message": "deploy?", "schema": schema}
-    return Ends(76, message=report("Paused", pause=asks)) if number == 2 else Ends(message=report())
+    """Asks in its first attempt, and ends in its second."""
+    asks = {"kind": "Approval", "name": "deploy", "message": "deploy?"}
+    return Ends(76, message=report("Paused", pause=asks)) if attempt_of(pod) == 1 else Ends(message=report())
 
 
 def a_kind(kind: str) -> dict[str, str]:
@@ -192,9 +184,9 @@ SCENARIOS = {
     "pause": Scenario(
         pausing,
         play_pause,
-        (("Succeeded", "Succeeded", ("Paused", "Paused", "Succeeded")),),
-        frozenset({"create pods", "patch flowruns/status", "patch pods", "patch leases"}),
-        only=frozenset({"create pods", "patch flowruns/status", "patch pods", "patch leases"}),
+        (("Succeeded", "Succeeded", ("Paused", "Succeeded")),),
+        frozenset({"patch flowruns/status"}),
+        only=frozenset({"patch flowruns/status"}),
     ),
 }
 
@@ -249,9 +241,9 @@ class Stage:
             done = [run for run in runs if run.get("status", {}).get("phase") in FINISHED]
             return done if len(done) == len(scenario.outcome) else None
 
-        runs = await eventually(over, within_s=60, what="every run ends")
+        runs = await eventually(over, within_s=120, what="every run ends")
         assert tuple(_told(run["status"]) for run in runs) == scenario.outcome
-        await eventually(lambda: _all_let_go(world), what="every pod is let go")
+        await eventually(lambda: _all_let_go(world), within_s=90, what="every pod is let go")
         assert len(world.puppet.started) == len(set(world.puppet.started)), "a pod was made twice"
         assert len(world.puppet.started) == sum(len(attempts) for _, _, attempts in scenario.outcome)
         assert world.puppet.most_live == 1
