@@ -145,8 +145,8 @@ class Cached:
             if before is None and other is not None:
                 self._tell("cache_waiting", f"waits for the result that {other.holder} computes")
             return BUSY
-        if before is not None:
-            self._tell_end_of(before)
+        if before is not None and self._lock.others is not None:
+            self._tell_end_of(self._lock.others)
         state = self._usable(self._names())  # it may have been stored just before the lock was free
         if state is not None:
             self._release()

@@ -305,6 +305,18 @@ def test_a_holder_that_is_gone_holds_up_others_for_a_lease(memory, clock):
     assert told == ["cache_waiting step-0", "cache_taken_over step-0"]
 
 
+def test_a_holder_that_fails_makes_way(memory, clock):
+    """The one that waited computes at once, and takes nothing over."""
+    step = task(name="step", cache_policy=INPUTS)(lambda x: x)
+    holder = claims.KeyLock(memory, the_folder(memory, step), claims.claim_of("somebody", "", 1), clock)
+    assert holder.taken(())
+    clock.slept = holder.release
+    with using(a_run(memory, clock=clock)), log_of_runs() as log:
+        assert flow(name="main")(lambda: step(1))() == 1
+    assert clock.passed_s < 1
+    assert [each for each in log.events if each.startswith("cache_")] == ["cache_waiting step-0"]
+
+
 def test_a_run_does_not_wait_for_an_attempt_of_its_own(memory, clock):
     """That one is over: at most one attempt of a run lives."""
     step = task(name="step", cache_policy=INPUTS)(lambda x: x)
