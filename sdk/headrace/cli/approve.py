@@ -52,7 +52,7 @@ def approve(  # noqa: PLR0913 - one argument an option
     if run is None or all_namespaces:
         raise UsageError("name one run that waits: headrace approve etl-7; headrace approve --list shows them")
     waiting = in_cluster(lambda api, here: waiting_run(api, here, run), namespace=namespace, context=context)
-    given = _input(waiting, text_parameters(param or ()))
+    given = asked_for(waiting, text_parameters(param or ()))
     answer = {"decision": "Approve", **({"input": given} if given else {}), **_comment(comment)}
     _give(waiting, answer, context)
 
@@ -74,15 +74,7 @@ def as_table(found: Sequence[Waiting], now: datetime) -> str:
     return table(HEADER, [_row(waiting, now) for waiting in found]) if found else "no run waits for an answer"
 
 
-def _row(waiting: Waiting, now: datetime) -> tuple[str, ...]:
-    pause = waiting.pause
-    asks = " ".join(str(pause.get("message") or "").split())
-    cut = asks if len(asks) <= MESSAGE_WIDTH else f"{asks[: MESSAGE_WIDTH - 1]}…"
-    waits = age(now - datetime.fromisoformat(pause["since"]))
-    return waiting.namespace, waiting.run, pause["name"], waits, str(pause.get("until") or ""), cut
-
-
-def _input(waiting: Waiting, texts: Mapping[str, str]) -> dict[str, Any]:
+def asked_for(waiting: Waiting, texts: Mapping[str, str]) -> dict[str, Any]:
     """What the run asks for: as it was given, the rest asked for where a person is there. Raises: UsageError."""
     given = input_from(waiting, texts)
     missing = missing_fields(waiting, given)
@@ -96,6 +88,14 @@ def _input(waiting: Waiting, texts: Mapping[str, str]) -> dict[str, Any]:
     if missing:
         raise UsageError(f'pause "{waiting.pause["name"]}" of {waiting.run} asks for more: {" ".join(missing)}')
     return given
+
+
+def _row(waiting: Waiting, now: datetime) -> tuple[str, ...]:
+    pause = waiting.pause
+    asks = " ".join(str(pause.get("message") or "").split())
+    cut = asks if len(asks) <= MESSAGE_WIDTH else f"{asks[: MESSAGE_WIDTH - 1]}…"
+    waits = age(now - datetime.fromisoformat(pause["since"]))
+    return waiting.namespace, waiting.run, pause["name"], waits, str(pause.get("until") or ""), cut
 
 
 def _comment(text: str) -> dict[str, str]:

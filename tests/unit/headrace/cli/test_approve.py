@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import os
+import pty
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +23,7 @@ from headrace.cli.answering import (
     waiting_run,
     waiting_runs,
 )
-from headrace.cli.approve import as_table
+from headrace.cli.approve import as_table, asked_for
 from headrace.cli.arguments import text_parameters
 from headrace.cli.cluster import ClusterRefusal
 from headrace.errors import UsageError
@@ -170,6 +174,38 @@ class TestInput:
     async def test_what_is_missing_is_told_as_it_is_typed(self) -> None:
         waiting = await asking(Api(a_paused_run(schema=SCHEMA)))
         assert missing_fields(waiting, {"replicas": 3}) == ["-p version=… (string)"]
+
+
+class TestAPersonAtATerminal:
+    async def typed(self, monkeypatch: pytest.MonkeyPatch, *lines: str, given: Mapping[str, str] | None = None) -> Any:
+        waiting = await asking(Api(a_paused_run(schema=SCHEMA)))
+        ours, theirs = pty.openpty()
+        with os.fdopen(theirs) as terminal:
+            monkeypatch.setattr(sys, "stdin", terminal)
+            os.write(ours, "".join(f"{line}\n" for line in lines).encode())
+            try:
+                return asked_for(waiting, given or {})
+            finally:
+                os.close(ours)
+
+    async def test_is_asked_for_each_field(self, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+        """An empty line leaves out what is not required."""
+        assert await self.typed(monkeypatch, "3", "1.20", "") == {"replicas": 3, "version": "1.20"}
+        shown = capsys.readouterr().err
+        assert shown.startswith("to\nproduction?\n  replicas (integer): ")
+
+    async def test_is_asked_for_what_was_not_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        given = {"version": "2"}
+        assert await self.typed(monkeypatch, "3", "true", given=given) == {"version": "2", "replicas": 3, "dry": True}
+
+
+async def test_without_a_terminal_what_is_missing_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    waiting = await asking(Api(a_paused_run(schema=SCHEMA)))
+    with (tmp_path / "nothing").open("w+") as nothing:
+        monkeypatch.setattr(sys, "stdin", nothing)
+        with pytest.raises(UsageError, match=r"asks for more: -p replicas=… \(integer\)"):
+            asked_for(waiting, {"version": "2"})
+        assert asked_for(waiting, {"version": "2", "replicas": "3"}) == {"version": "2", "replicas": 3}
 
 
 class TestFinding:

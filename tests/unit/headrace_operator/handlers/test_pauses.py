@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from headrace.kubeapi.errors import Unreachable
 from headrace_operator.kube.resources import CONCURRENCY_LIMITS, DEPLOYMENTS, EVENTS, FLOW_RUNS, PODS, WORK_POOLS
+from headrace_operator.telemetry.metrics import Metrics
 from tests.builders import NAMESPACE, ended, report, running
 from tests.unit.headrace_operator.handlers.test_stories import Operator, flow
 
@@ -25,9 +28,18 @@ def yes(**given: Any) -> list[dict[str, Any]]:
     return [{"name": "deploy", "decision": "Approve", **({"input": given} if given else {})}]
 
 
+class Metered(Operator):
+    """Its metrics can be looked at."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registry = CollectorRegistry()
+        self.context = replace(self.context, metrics=Metrics(self.registry))
+
+
 @pytest.fixture
 async def operator() -> Any:
-    made = Operator()
+    made = Metered()
     yield made
     made.queue.close()
 
@@ -42,7 +54,7 @@ def events(operator: Operator) -> list[str]:
     return [event["reason"] for event in operator.cluster.all(EVENTS)]
 
 
-async def test_while_a_run_waits_others_have_its_slot_its_room_and_its_turn(operator: Operator) -> None:
+async def test_while_a_run_waits_others_have_its_slot_its_room_and_its_turn(operator: Metered) -> None:
     """And it asks for all of it again when it goes on."""
     operator.everywhere(CONCURRENCY_LIMITS, "db", slots=1)
     operator.everywhere(WORK_POOLS, "cpu", capacity={"runs": 1})
@@ -74,9 +86,12 @@ async def test_while_a_run_waits_others_have_its_slot_its_room_and_its_turn(oper
     status = operator.status(name="a")
     assert (status["phase"], [each["reason"] for each in status["attempts"]]) == ("Succeeded", ["Paused", "Succeeded"])
     assert events(operator) == ["RunPaused", "RunResumed"]
+    registry = operator.registry
+    told = {"namespace": NAMESPACE, "flow": "etl"}
+    assert registry.get_sample_value("headrace_runs_paused_total", {**told, "reason": "AwaitingApproval"}) == 1
 
 
-async def test_a_wrong_answer_is_told_once_and_can_be_mended(operator: Operator) -> None:
+async def test_a_wrong_answer_is_told_once_and_can_be_mended(operator: Metered) -> None:
     await flow(operator)
     operator.runs("a")
     await operator.goes_on()
@@ -92,7 +107,7 @@ async def test_a_wrong_answer_is_told_once_and_can_be_mended(operator: Operator)
     assert operator.pods() == ["a-1", "a-2"]
 
 
-async def test_an_answer_that_is_given_beforehand_is_taken_when_it_is_asked_for(operator: Operator) -> None:
+async def test_an_answer_that_is_given_beforehand_is_taken_when_it_is_asked_for(operator: Metered) -> None:
     await flow(operator)
     operator.runs("a", answers=yes())
     await operator.goes_on()
@@ -117,10 +132,17 @@ async def test_time_alone_ends_a_wait(operator: Operator, pause: dict[str, Any],
     assert operator.status(name="a")["phase"] == "Paused"
     await operator.goes_on(1)
     assert operator.status(name="a")["answers"][0]["decision"] == decision
+    failed = [
+        sample
+        for family in operator.registry.collect()
+        for sample in family.samples
+        if "attempts_failed" in sample.name
+    ]
+    assert failed == []
     assert operator.pods() == ["a-1", "a-2"]
 
 
-async def test_what_is_paused_is_not_taken_for_a_second_run_of_its_key(operator: Operator) -> None:
+async def test_what_is_paused_is_not_taken_for_a_second_run_of_its_key(operator: Metered) -> None:
     """It has begun: a run that comes later with the same key is the duplicate."""
     await flow(operator)
     operator.runs("a", idempotencyKey="alert-7")
@@ -134,7 +156,7 @@ async def test_what_is_paused_is_not_taken_for_a_second_run_of_its_key(operator:
     assert operator.pods() == ["a-1", "a-2"]
 
 
-async def test_an_answer_whose_write_is_lost_is_taken_by_the_next_look(operator: Operator) -> None:
+async def test_an_answer_whose_write_is_lost_is_taken_by_the_next_look(operator: Metered) -> None:
     """The pause is over when the status says so, and no pod is started before."""
     await flow(operator)
     operator.runs("a")
