@@ -33,6 +33,8 @@ COMPRESSED_VERSION: Final = 2
 TAIL_BYTES: Final = 192
 """Of the last line of a stream, which says what a first line could not know."""
 
+_JSON: Final = json.JSONEncoder(separators=(",", ":"))
+
 ARGUMENTS: Final = "arguments"
 VALUE: Final = "value"
 ERROR: Final = "error"
@@ -93,7 +95,7 @@ def first_line(cargo: Cargo, sizes: Mapping[str, Any], *, now_s: float | None = 
         **({"compression": cargo.compression} if cargo.compression else {}),
         **sizes,
     }
-    return json.dumps(head, separators=(",", ":")).encode() + b"\n"
+    return _JSON.encode(head).encode() + b"\n"
 
 
 def head_of(line: bytes) -> dict[str, Any]:

@@ -8,17 +8,18 @@ the network that it would spare. Below a few KB a request costs more than its by
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from importlib import import_module
 from typing import Any, BinaryIO, Final, Protocol
 
 from headrace.errors import UsageError
+from headrace.results.extras import optional
 
 ZSTD: Final = "zstd"
 NONE: Final = ""
 LEVEL: Final = 1
 WORTH_BYTES: Final = 4096
 """What is smaller is stored as it is."""
+OF_PYTHON: Final = "compression.zstd"
+INSTALLED: Final = "zstandard"
 MISSING: Final = (
     'the object is compressed with zstd, which is missing here; install "headrace[zstd]", or use Python 3.14 or later'
 )
@@ -49,45 +50,34 @@ def decompressed(data: bytes, compression: str) -> bytes:
     """What was compressed. Raises: UsageError: zstd is missing here."""
     if compression == NONE:
         return data
-    python = _of_python()
+    python = optional(OF_PYTHON)
     if python:
         return bytes(python.decompress(data))
-    return bytes(_installed(UsageError(MISSING)).ZstdDecompressor().decompressobj().decompress(data))
+    return bytes(_installed().ZstdDecompressor().decompressobj().decompress(data))
 
 
 def new_compressor() -> Compressor | None:
     """One for a stream; None where zstd is missing."""
-    python = _of_python()
+    python: Any = optional(OF_PYTHON)
     if python:
-        fresh: Callable[..., Compressor] = python.ZstdCompressor
-        return fresh(level=LEVEL)
-    try:
-        compressor: Compressor = _installed(None).ZstdCompressor(level=LEVEL).compressobj()
-    except ImportError:
-        return None
-    return compressor
+        of_python: Compressor = python.ZstdCompressor(level=LEVEL)
+        return of_python
+    installed: Any = optional(INSTALLED)
+    found: Compressor | None = installed.ZstdCompressor(level=LEVEL).compressobj() if installed else None
+    return found
 
 
 def decompressing(source: BinaryIO, compression: str) -> BinaryIO:
     """The file that `source` was before; it reads no more than it is asked for. Raises: UsageError: zstd is missing here."""
     if compression == NONE:
         return source
-    python = _of_python()
-    opened: BinaryIO = (
-        python.ZstdFile(source) if python else _installed(UsageError(MISSING)).ZstdDecompressor().stream_reader(source)
-    )
+    python = optional(OF_PYTHON)
+    opened: BinaryIO = python.ZstdFile(source) if python else _installed().ZstdDecompressor().stream_reader(source)
     return opened
 
 
-def _of_python() -> Any:
-    try:
-        return import_module("compression.zstd")
-    except ImportError:
-        return None
-
-
-def _installed(otherwise: Exception | None) -> Any:
-    try:
-        return import_module("zstandard")
-    except ImportError as error:
-        raise (otherwise or error) from None
+def _installed() -> Any:
+    found = optional(INSTALLED)
+    if found is None:
+        raise UsageError(MISSING)
+    return found

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections import ChainMap
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 from io import BytesIO, TextIOWrapper
@@ -19,6 +19,7 @@ from typing import Any, Final
 from headrace.engine.transitions import told
 from headrace.errors import UsageError
 from headrace.results import tables
+from headrace.results.extras import optional
 from headrace.results.tables import ARROW, PARQUET
 
 JSON: Final = "json"
@@ -31,6 +32,8 @@ KNOWN: Final = (*CHOICES, CLOUDPICKLE, BYTES)
 """What may lie in a storage."""
 PICKLE_PROTOCOL: Final = 5
 SCALARS: Final = frozenset({type(None), bool, int, str})
+ORJSON: Final = {"json": "orjson"}
+TEXT: Final = frozenset({str})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,28 +90,26 @@ def decoded(found: Encoded) -> Any:
 def is_plain(value: Any) -> bool:
     """Whether JSON gives the value back as it is: no tuple, no subclass, no key but text."""
     try:
-        return _is_plain(value)
+        return _are_plain((value,))
     except RecursionError:
         return False
 
 
-def _is_plain(value: Any) -> bool:
-    kind = type(value)
-    if kind in SCALARS:
-        return True
-    if kind is float:
-        return isfinite(value)
-    if kind is dict:
-        return set(map(type, value)) <= {str} and _are_plain(value.values())
-    return kind is list and _are_plain(value)
-
-
-def _are_plain(values: Any) -> bool:
-    """Of all, what takes no look inside is looked at by kind only: most of large values is such."""
-    kinds = set(map(type, values))
-    if kinds <= SCALARS:
-        return True
-    return all(_is_plain(each) for each in values)
+def _are_plain(values: Iterable[Any]) -> bool:
+    """In one frame for each list or dict, as most of a large value is plain, and is walked through to know it."""
+    for each in values:
+        kind = type(each)
+        if kind in SCALARS or (kind is float and isfinite(each)):
+            continue
+        if kind is dict and TEXT.issuperset(map(type, each)):
+            inside = each.values()
+        elif kind is list:
+            inside = each
+        else:
+            return False
+        if not SCALARS.issuperset(map(type, inside)) and not _are_plain(inside):
+            return False
+    return True
 
 
 def _chosen(value: Any, what: str) -> Encoded:
@@ -125,20 +126,19 @@ def _chosen(value: Any, what: str) -> Encoded:
 
 def _json(value: Any) -> Encoded:
     """By orjson where it is there; it refuses what it would change: large numbers, halves of characters."""
-    try:
-        return Encoded(JSON, import_module("orjson").dumps(value), {"json": "orjson"})
-    except (ImportError, TypeError):
-        return Encoded(JSON, json.dumps(value, separators=(",", ":")).encode())
+    orjson = optional("orjson")
+    if orjson:
+        try:
+            return Encoded(JSON, orjson.dumps(value), ORJSON)
+        except TypeError:
+            return Encoded(JSON, json.dumps(value, separators=(",", ":")).encode())
+    return Encoded(JSON, json.dumps(value, separators=(",", ":")).encode())
 
 
 def _from_json(found: Encoded) -> Any:
     """By orjson only what orjson wrote: it reads larger numbers than it writes, as floats."""
-    if found.facts.get("json") == "orjson":
-        try:
-            return import_module("orjson").loads(found.data)
-        except ImportError:
-            return json.loads(found.data)
-    return json.loads(found.data)
+    orjson = optional("orjson") if found.facts.get("json") == ORJSON["json"] else None
+    return orjson.loads(found.data) if orjson else json.loads(found.data)
 
 
 def _pickled(value: Any, what: str) -> Encoded:
@@ -158,7 +158,7 @@ def _pickled(value: Any, what: str) -> Encoded:
 def _pickled_by_value(value: Any) -> bytes | None:
     """As cloudpickle does it, which takes functions and classes along; None where it is missing, or cannot either."""
     try:
-        cloudpickle = import_module("cloudpickle")
+        cloudpickle: Any = import_module("cloudpickle")
         file = BytesIO()
         reducers = ChainMap({TextIOWrapper: _refused}, cloudpickle.Pickler.dispatch_table)
         pickler = type("Pickler", (cloudpickle.Pickler,), {"dispatch_table": reducers})

@@ -31,7 +31,7 @@ def ttl_s(variables: Mapping[str, str] = os.environ) -> int | None:
 
 def stamp(at_s: float) -> str:
     """The moment as the first line of an object tells it: RFC 3339, UTC, whole seconds, none too early."""
-    return datetime.fromtimestamp(-(-at_s // 1), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"{datetime.fromtimestamp(-(-at_s // 1), UTC).isoformat()[:-6]}Z"
 
 
 def expiry_s(start: bytes) -> float | None:

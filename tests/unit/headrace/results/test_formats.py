@@ -17,6 +17,7 @@ import pytest
 from headrace import UsageError
 from headrace.results import compression, tables
 from headrace.results.cargo import VALUE, Cargo, opened, packed
+from headrace.results.extras import optional
 
 COLUMNS = {"id": [1, 2, 3], "name": ["a", None, "ç"], "share": [0.5, 1.5, None]}
 TABLE = pa.table(COLUMNS)
@@ -25,6 +26,14 @@ FRAMES = [pd.DataFrame(COLUMNS), pl.DataFrame(COLUMNS), TABLE, TABLE.to_batches(
 
 class Colour(enum.IntEnum):
     RED = 1
+
+
+@pytest.fixture(autouse=True)
+def looked_for_anew():
+    """What is installed is asked once a process; here it changes from test to test."""
+    optional.cache_clear()
+    yield
+    optional.cache_clear()
 
 
 def back(value, **options):
@@ -132,7 +141,8 @@ def test_a_reader_without_the_library_is_told_the_extra(monkeypatch, value, miss
     """It can be installed; the object is whole."""
     data = packed(value, VALUE, what="it").sealed()
     monkeypatch.setitem(sys.modules, missing, None)
-    monkeypatch.setattr(compression, "_of_python", lambda: None)
+    monkeypatch.setitem(sys.modules, compression.OF_PYTHON, None)
+    optional.cache_clear()
     with pytest.raises(UsageError, match=rf'install "headrace\[{extra}\]"'):
         opened(data).content()
 
