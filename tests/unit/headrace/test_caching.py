@@ -1,6 +1,9 @@
 """The options that say how results are kept: what they may be, and the advice for what they may not."""
 
+import os
 import re
+import subprocess
+import sys
 from datetime import timedelta
 
 import pytest
@@ -75,3 +78,41 @@ def test_a_task_without_such_options_says_nothing():
 def test_public_names_are_there():
     """What __all__ promises."""
     assert all(hasattr(headrace.caching, name) for name in headrace.caching.__all__)
+
+
+SCRIPT = """
+import time
+from headrace import flow, task
+from headrace.caching import INPUTS
+
+@task(cache_policy=INPUTS)
+def rates(currency):
+    with open("journal", "a") as file:
+        file.write("computed\\n")
+    time.sleep(0.5)  # the others come meanwhile
+    return {currency: 1.5}
+
+@flow
+def main():
+    print(rates("EUR"))
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_of_several_processes_one_computes(tmp_path):
+    """The others wait for it, and get the same."""
+    (tmp_path / "etl.py").write_text(SCRIPT)
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache"), "HEADRACE_LOG_FORMAT": "json"}
+    command = [sys.executable, "etl.py"]
+    started = [
+        subprocess.Popen(
+            command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(4)
+    ]
+    ended = [process.communicate(timeout=120) for process in started]
+    assert [out for out, _ in ended] == ["{'EUR': 1.5}\n"] * 4
+    assert (tmp_path / "journal").read_text() == "computed\n"
+    assert sum("in the cache" in err for _, err in ended) == 3
