@@ -99,7 +99,11 @@ def connected(address: str) -> DaskCluster:
             f'task_runner=Dask(address="{address}"): no Dask scheduler answers there within {CONNECT_S:g} s '
             f"({told(error)}); expected the address of one that runs, such as tcp://dask-scheduler:8786"
         ) from error
-    return DaskCluster(address, client)
+    try:
+        return DaskCluster(address, client)
+    except BaseException:
+        client.close()
+        raise
 
 
 def carry_out(parcel: bytes) -> bytes:

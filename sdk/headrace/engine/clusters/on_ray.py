@@ -117,7 +117,11 @@ def connected(address: str) -> RayCluster:
             f'task_runner=Ray(address="{address}"): no Ray cluster answers there ({told(error)}); expected "auto" on a '
             'node of one, or the address of a head, such as "ray://ray-head:10001"'
         ) from error
-    return RayCluster(address, ray)
+    try:
+        return RayCluster(address, ray)
+    except BaseException:
+        CONNECTION.leave()
+        raise
 
 
 def _refuse_silence(address: str) -> None:

@@ -108,20 +108,26 @@ def _sent_along(modules: list[ModuleType]) -> Iterator[None]:
 def _own_modules(function: Function) -> list[ModuleType]:
     """The function's module and those from files beside it or below; none if it is that of a library."""
     file = getattr(sys.modules.get(function.__module__), "__file__", None)
-    if file is None or file.startswith(_libraries()):
+    if file is None or _is_library(file):
         return []
     beside = os.path.dirname(file) + os.sep  # noqa: PTH120 - done for each errand, and much faster than a Path
-    return [
-        module
-        for name, module in tuple(sys.modules.items())
-        if (getattr(module, "__file__", None) or "").startswith(beside)
-        and not str(module.__file__).startswith(_libraries())
-        and name == module.__name__ != "__main__"  # cloudpickle takes it by its name
-    ]
+    return [module for name, module in tuple(sys.modules.items()) if _is_own(name, module, beside)]
+
+
+def _is_own(name: str, module: ModuleType, beside: str) -> bool:
+    file = getattr(module, "__file__", None) or ""
+    if not file.startswith(beside) or _is_library(file):
+        return False
+    # cloudpickle takes modules by their names, and __main__ always; the workers have headrace.
+    return name == getattr(module, "__name__", "") and name.partition(".")[0] not in {"__main__", "headrace"}
+
+
+def _is_library(file: str) -> bool:
+    return file.startswith(_libraries()) or any(folder in file for folder in ("/site-packages/", "/dist-packages/"))
 
 
 @cache
 def _libraries() -> tuple[str, ...]:
-    """Where the files of installed modules are."""
+    """Where the files of Python and of installed modules are."""
     paths = sysconfig.get_paths()
     return tuple({paths[kind] + os.sep for kind in ("stdlib", "platstdlib", "purelib", "platlib")})
