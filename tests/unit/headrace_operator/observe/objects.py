@@ -62,6 +62,16 @@ def under_way(pod: str = "r1-1") -> dict[str, Any]:
     return {"phase": "Running", "flowRevision": "rev1", "attempts": [{"number": 1, "pod": pod}]}
 
 
+def gave_back(**status: Any) -> dict[str, Any]:
+    """The status of a run whose first attempt has paused; `status` tells whether the pause is over."""
+    lacks = {"type": "Admitted", "status": "False", "reason": "Paused", "lastTransitionTime": stamp(NOW)}
+    ended = {"number": 1, "pod": "r1-1", "reason": "Paused", "finishedAt": stamp(NOW)}
+    return {"phase": "Paused", "flowRevision": "rev1", "attempts": [ended], "conditions": [lacks], **status}
+
+
+PAUSE = {"kind": "Approval", "name": "deploy", "since": stamp(NOW)}
+
+
 class Wakes:
     """Whom the intake has woken since it was last asked, and after how many seconds."""
 

@@ -13,7 +13,7 @@ from headrace_operator.observe.parse import pod_from, run_from
 from headrace_operator.observe.records import deployment_record, flow_record
 from tests.builders import NOW, a_pod_object, ended, running
 from tests.unit.headrace_operator.observe import objects
-from tests.unit.headrace_operator.observe.objects import finished, key, under_way
+from tests.unit.headrace_operator.observe.objects import PAUSE, finished, gave_back, key, under_way
 
 DAILY = key("daily")
 
@@ -189,6 +189,8 @@ class TestSlots:
             pytest.param(a_run(cancel=True), (0, 0), id="nor does one that is to be cancelled"),
             pytest.param(a_run(status=under_way()), (1, 0), id="one with an attempt holds a slot"),
             pytest.param(a_run(status=under_way(), suspend=True), (1, 0), id="suspended between attempts it keeps it"),
+            pytest.param(a_run(status=gave_back(pause=PAUSE)), (0, 0), id="one that pauses holds none and wants none"),
+            pytest.param(a_run(status=gave_back()), (0, 1), id="one whose pause is over waits for its turn"),
             pytest.param(a_run(flowRef={"name": "etl"}), (0, 0), id="one without a Deployment is in no ledger"),
         ],
     )

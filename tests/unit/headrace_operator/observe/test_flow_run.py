@@ -16,11 +16,13 @@ from headrace_operator.observe.revisions import HELD, Revisions
 from tests.builders import NAMESPACE, a_flow, a_pod_object, ended, running
 from tests.fake_cluster import FakeCluster
 from tests.unit.headrace_operator.observe.objects import (
+    PAUSE,
     Wakes,
     an_intake,
     deployment,
     finished,
     flow,
+    gave_back,
     key,
     run,
     under_way,
@@ -100,6 +102,23 @@ class TestWhole:
         assert [p.key.name for p in seen.pods] == ["r1-1"]
         assert (seen.admitted, seen.lost, seen.start_deadline_s) == (True, False, 60)
         assert seen.place == Place(active=0, ahead=1, newer=0)
+
+    @pytest.mark.parametrize("status", [gave_back(pause=PAUSE), gave_back()])
+    async def test_a_run_that_paused_has_its_idempotency_key_though_it_holds_nothing(
+        self, world: World, status: Any
+    ) -> None:
+        """It has begun: one that was there before it, and has not, does not take its key after a restart."""
+        waits = run(name="r1", idempotencyKey="k")
+        began = run(name="r2", idempotencyKey="k", status=status)
+        began["metadata"]["creationTimestamp"] = "2026-03-05T00:00:00Z"
+        for each in (waits, began):
+            world.cluster.put(FLOW_RUNS, each)
+            world.has_heard_of(run=each)
+        world.intake.history_listed()
+        assert (await world.snapshot()).first == key("r2")
+        again = await world.observer.observe(key("r2"))
+        assert isinstance(again, Snapshot)
+        assert (again.first, again.admitted) == (None, False)
 
     async def test_a_run_that_goes_while_it_is_looked_at_is_left_alone(self, world: World) -> None:
         """Its end is an event of its own."""
