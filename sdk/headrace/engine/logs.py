@@ -13,7 +13,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterable, Mapping, MutableMapping
+from itertools import islice
 from typing import IO, Any, Final
 
 from headrace.engine.lines import LineHandler
@@ -34,10 +35,14 @@ _PLACES: Final = ("run_title", "task_run", "subflow", "flow_run")
 _COLOURS: Final = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "31;1"}
 
 
+class _RunRecord(logging.LogRecord):
+    """Made of the template: what a line tells of the run stands behind that, in its order."""
+
+
 def emit(level: int, run: Run, event: str, message: str, **facts: Any) -> None:
     """Writes one event of the engine; the caller has asked whether the level is wanted."""
     record = _record(level, message)
-    record.__dict__.update(run.fields, event=event, **facts)
+    record.__dict__.update({"event": event, **run.fields, **facts})
     LOGGER.handle(record)
 
 
@@ -45,7 +50,7 @@ def _record(level: int, message: str) -> logging.LogRecord:
     """A record of ours. The standard one asks for much that no line tells, such as the source file."""
     if logging.getLogRecordFactory() is not logging.LogRecord:
         return LOGGER.makeRecord(LOGGER.name, level, "", 0, message, (), None)
-    record = logging.LogRecord.__new__(logging.LogRecord)
+    record = _RunRecord.__new__(_RunRecord)
     now_s = time.time()
     record.__dict__.update(
         _TEMPLATE,
@@ -159,6 +164,7 @@ class Readable(logging.Formatter):
     def __init__(self, *, colours: bool) -> None:
         super().__init__(datefmt="%H:%M:%S")
         self._colours = colours
+        self._second = (-1, "")
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line, and its traceback below it."""
@@ -169,7 +175,10 @@ class Readable(logging.Formatter):
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: N802 - logging's name
         """Local time of day with milliseconds."""
-        return f"{super().formatTime(record, datefmt or self.datefmt)}.{int(record.msecs):03d}"
+        second = int(record.created)
+        if self._second[0] != second:
+            self._second = (second, super().formatTime(record, datefmt or self.datefmt))
+        return f"{self._second[1]}.{int(record.msecs):03d}"
 
     def _level(self, record: logging.LogRecord) -> str:
         word = f"{record.levelname.lower():<7}"
@@ -179,12 +188,20 @@ class Readable(logging.Formatter):
 
 def run_and_facts(record: logging.LogRecord) -> dict[str, Any]:
     """The run that the record belongs to, and the facts that it carries."""
-    carried: Mapping[str, Any] = {key: value for key, value in record.__dict__.items() if key not in _STANDARD}
+    entries: Iterable[tuple[str, Any]] = record.__dict__.items()
+    if type(record) is _RunRecord:
+        known = {key: value for key, value in islice(entries, len(_TEMPLATE), None) if key not in _STANDARD}
+    else:
+        known = _sorted({key: value for key, value in entries if key not in _STANDARD}, record.name)
+    if record.exc_info and "exception" not in known:
+        known["exception"] = logging.Formatter().formatException(record.exc_info)
+    return known
+
+
+def _sorted(carried: Mapping[str, Any], logger: str) -> dict[str, Any]:
     known: dict[str, Any] = {key: carried[key] for key in _RUN_KEYS if key in carried}
     if not known:
         run = CURRENT.get()
-        known = {**(run.fields if run else {}), "logger": record.name}
+        known = {**(run.fields if run else {}), "logger": logger}
     known.update(carried)
-    if record.exc_info and "exception" not in known:
-        known["exception"] = logging.Formatter().formatException(record.exc_info)
     return known

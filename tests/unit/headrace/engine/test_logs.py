@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from headrace import flow, get_run_logger
+from headrace import flow, get_run_logger, task
 from headrace.engine.logs import JsonLines, Readable
 from headrace.engine.session import using
 from tests.unit.headrace.runs import Collected, a_session, log_of_runs
@@ -109,3 +109,36 @@ def test_the_logger_of_authors_works_outside_of_a_run():
         get_run_logger().info("hello", extra={"rows": 3})
     (record,) = log.records
     assert (record.event, record.rows, hasattr(record, "flow")) == ("log", 3, False)
+
+
+def test_a_line_of_the_engine_carries_the_run_and_what_others_add():
+    """In the same order as every line; a filter of the program, and other formatters, may write into the record."""
+    with using(a_session(flow_run="etl-7")), log_of_runs() as log:
+
+        @task(tags=["nightly"])
+        def load():
+            pass
+
+        @flow(name="etl")
+        def main():
+            load()
+
+        main()
+    (record,) = [record for record in log.records if record.event == "task_started"]
+    logging.Formatter("%(asctime)s %(message)s").format(record)
+    record.host = "node-1"
+    line = as_json(record)
+    assert list(line) == [
+        "time", "level", "event", "message", "flow", "flow_run", "task", "task_run", "tags", "attempt", "host",
+    ]  # fmt: skip
+    assert (line["message"], line["task_run"], line["host"]) == ("started", "load-0", "node-1")
+
+
+def test_readable_lines_tell_the_time_of_each():
+    """Also when many are written in one second."""
+    plain, times = Readable(colours=False), []
+    for created in (0.25, 0.5, 1.125):
+        record = a_record(event="log")
+        record.created, record.msecs = 1767225600 + created, created % 1 * 1000
+        times.append(plain.format(record).split()[0])
+    assert [moment[-7:] for moment in times] == [":00.250", ":00.500", ":01.125"]
