@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,10 +37,10 @@ MAPPED = 10_000
 IMPORTS = 11
 LIMIT_S = 900.0
 """For one measurement of one contender."""
-TAIL_LINES = 15
 QUIET: Mapping[str, str] = {
     "DAGSTER_DISABLE_TELEMETRY": "yes",
     "DO_NOT_TRACK": "1",
+    "PREFECT_API_REQUEST_TIMEOUT": "600",  # its server falls behind where other programs want the cores too
     "PREFECT_LOGGING_LEVEL": "INFO",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",
     "PREFECT_SERVER_ALLOW_EPHEMERAL_MODE": "true",
@@ -137,7 +138,9 @@ def _measured(contender: Contender, environment: Environment | None, case: str, 
         command = [_python(environment), "-m", module, case, str(tasks), str(contender.rounds), str(outcome)]
         problem = _problem_of(command, _surroundings(environment, folder), log)
         if not outcome.exists():
-            print(f"{contender.name}: {case} did not run, {problem}:\n{_tail(log)}", file=sys.stderr)
+            kept = cache_folder() / f"{contender.module}-{case}.log"
+            shutil.copy(log, kept)
+            print(f"{contender.name}: {case} did not run, {problem}; its log is {kept}", file=sys.stderr)
             return []
         seconds: list[float] = json.loads(outcome.read_text())
         return seconds
@@ -156,10 +159,6 @@ def _problem_of(command: list[str], surroundings: Mapping[str, str], log: Path) 
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             return f"{LIMIT_S:g} s are over"
-
-
-def _tail(log: Path) -> str:
-    return "\n".join(log.read_text(encoding="utf-8").splitlines()[-TAIL_LINES:])
 
 
 def _imports_ms(contender: Contender, environment: Environment | None) -> tuple[float, ...]:
