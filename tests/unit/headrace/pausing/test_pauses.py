@@ -7,6 +7,7 @@ import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 from threading import Event
 from typing import Any, Literal
 
@@ -180,6 +181,35 @@ class TestAnswers:
         assert "pause_keeps_nothing" in log.events
         assert "flow_paused" in log.events
         assert not [each for each in log.records if each.levelname == "ERROR"]
+
+
+def test_with_a_results_url_tasks_before_the_pause_do_not_run_again(tmp_path: Path) -> None:
+    """The next attempt takes their results; nothing is lost, and nothing is warned of."""
+    runs = []
+
+    @task
+    def build() -> str:
+        runs.append("build")
+        return "image"
+
+    @flow
+    def deploy() -> str:
+        image = build.submit().result()
+        pause(name="deploy")
+        return image
+
+    session = {
+        "namespace": "team-a",
+        "flow_run": "etl-7",
+        "flow_run_uid": "u",
+        "flow": "etl",
+        "results_url": tmp_path.as_uri(),
+    }
+    with log_of_runs() as log:
+        asked(deploy, **session, attempt=1)
+        assert in_pod(deploy, yes("deploy"), **session, attempt=2) == "image"
+    assert runs == ["build"]
+    assert "pause_keeps_nothing" not in log.events
 
 
 class TestSleeping:
