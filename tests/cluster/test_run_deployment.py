@@ -13,12 +13,10 @@ import psutil
 import pytest
 
 from headrace.kubeapi.client import KubeClient
-from tests.cluster.support.operator import OperatorProcess
-from tests.cluster.support.puppet import Puppet
+from tests.cluster.support.real_flows import a_flow_with_notes, a_real_world, a_service_account
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World
 
-NODE_LABEL = "headrace.dev/test"
 WITHIN_S = 90
 
 CODE = '''
@@ -73,27 +71,14 @@ async def world(
     client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path, local_node: Any
 ) -> AsyncIterator[World]:
     """A namespace whose flows run as processes on a node of their own, with a ServiceAccount as docs/composition.md has it."""
-    await local_node("real", labels={NODE_LABEL: namespace})
-    rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
-    await client.create(f"/api/v1/namespaces/{namespace}/serviceaccounts", {"metadata": {"name": "starter"}})
     rules = [
         {"apiGroups": ["headrace.dev"], "resources": ["flowruns"], "verbs": ["create", "get", "watch", "patch"]},
         {"apiGroups": ["headrace.dev"], "resources": ["deployments"], "verbs": ["get", "list"]},
         {"apiGroups": [""], "resources": ["events"], "verbs": ["create"]},
     ]
-    await client.create(f"{rbac}/roles", {"metadata": {"name": "starter"}, "rules": rules})
-    role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "starter"}
-    subject = {"kind": "ServiceAccount", "name": "starter", "namespace": namespace}
-    await client.create(
-        f"{rbac}/rolebindings", {"metadata": {"name": "starter"}, "roleRef": role, "subjects": [subject]}
-    )
-    operator = OperatorProcess(kubeconfig, namespace, tmp_path)
-    operator.start()
-    try:
-        yield World(client, namespace, operator, Puppet(client, namespace))
-    finally:
-        operator.kill()
-        print(operator.log.read_text()[-4000:])
+    await a_service_account(client, namespace, "starter", rules)
+    async with a_real_world(client, kubeconfig, namespace, tmp_path, local_node) as made:
+        yield made
 
 
 @pytest.fixture
@@ -105,20 +90,10 @@ def notes(tmp_path: Path) -> Path:
 
 
 async def a_flow(world: World, notes: Path, function: str, **spec: Any) -> None:
-    pod = {
-        "nodeSelector": {NODE_LABEL: world.namespace},
-        "volumes": [{"name": "notes", "hostPath": {"path": str(notes)}}],
-        "containers": [{"name": "flow", "volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}],
-    }
-    fields = {
-        "entrypoint": f"etl.py:{function}",
-        "source": {"inline": {"files": {"etl.py": CODE}}},
-        "results": {"url": "file:///notes/results"},
-        "apiAccess": "Enabled",
-        "serviceAccountName": "starter",
-        "podTemplate": {"spec": pod},
-    }
-    await world.create("Flow", function.replace("_", "-"), **{**fields, **spec})
+    fields = {"serviceAccountName": "starter", **spec}
+    await world.create(
+        "Flow", function.replace("_", "-"), **a_flow_with_notes(world.namespace, notes, CODE, function, **fields)
+    )
 
 
 async def a_child(world: World, notes: Path, **deployment: Any) -> None:
