@@ -235,6 +235,8 @@ async def _one_attempt(run: Run, way: Way, attempt: int, deposit: Deposit | None
         if deposit is not None:  # before anybody sees the end of the run: what follows from it must not be lost alone
             await deposit.take(data, way)
     except GeneratorExit:  # the coroutine is thrown away: nothing may be awaited, and nobody asks for a state
+        if isinstance(run, FlowRun):
+            run.workers.close()
         raise
     except BaseException as error:  # noqa: BLE001 - every end of an attempt becomes a state
         cancelled = is_cancellation(error)

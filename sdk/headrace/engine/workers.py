@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextvars import copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ class Workers:
         return BLOCKING if isinstance(self._runner, Threads) else self._crew or self._gathered()
 
     def submit(
-        self, name: str, work: Callable[[], State[Any]], *, after: Iterable[TaskFuture[Any]] = ()
+        self, name: str, work: Callable[[], State[Any]], *, after: Sequence[TaskFuture[Any]] = ()
     ) -> TaskFuture[Any]:
         """Runs it in a thread when the tasks `after` which it comes have ended, in a copy of the caller's context."""
         done: Outcome[State[Any]] = Outcome()
@@ -63,8 +63,10 @@ class Workers:
         pool = self._pool or self._opened()
         context = copy_context()
         carry_out = partial(context.run, self._carry_out, work, done)
-        # A thread that waited for tasks which wait for a thread would wait for ever.
-        _when_ended(iter(after), partial(pool.submit, carry_out))
+        if after:  # a thread that waited for tasks which wait for a thread would wait for ever
+            _when_ended(iter(after), partial(pool.submit, carry_out))
+        else:
+            pool.submit(carry_out)
         return future
 
     def submit_to_loop(self, name: str, work: Coroutine[Any, Any, State[Any]]) -> TaskFuture[Any]:

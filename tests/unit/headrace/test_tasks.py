@@ -355,3 +355,26 @@ def test_recursion_says_what_to_write(decorate):
 
     with pytest.raises(UsageError, match=r"30 flows and tasks run inside each other; if it calls itself, write a loop"):
         again()
+
+
+def test_a_flow_that_is_thrown_away_lets_its_threads_go():
+    """Nobody asks for its end, and nothing may be awaited any more."""
+
+    class Forever:
+        def __await__(self):
+            yield
+
+    @flow
+    async def main():
+        double.submit(1).wait()
+        await Forever()
+
+    before = set(threading.enumerate())
+    begun = main()
+    begun.send(None)
+    started = set(threading.enumerate()) - before
+    assert [thread.name for thread in started] == ["headrace_0"]
+    begun.close()
+    for thread in started:
+        thread.join(60)
+        assert not thread.is_alive()
