@@ -37,6 +37,8 @@ from headrace.states import State, Succeeded
 TERMINATION_LOG: Final = "/dev/termination-log"
 FLUSH_S: Final = 3.0
 """How long the end waits for spans and lineage that are not sent yet, at most."""
+THREAD_PREFIX: Final = "headrace_"
+"""What the names of threads begin with in which tasks run."""
 THREAD_GRACE_S: Final = 0.2
 """How long a cancelled process waits for threads that are just ending; others do not keep the pod."""
 
@@ -181,7 +183,7 @@ def _leave(ending: Ending) -> int:
     """The exit code, if the interpreter can end; a thread that cannot be stopped would keep the pod for ever."""
     if ending.phase == "Cancelled" or ending.reason == "TimedOut":
         until_s = time.monotonic() + THREAD_GRACE_S
-        others = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+        others = [each for each in threading.enumerate() if each is not threading.main_thread() and _holds_up(each)]
         for each in others:
             each.join(max(0.0, until_s - time.monotonic()))
         if any(each.is_alive() for each in others):
@@ -190,6 +192,11 @@ def _leave(ending: Ending) -> int:
             sys.stdout.flush()
             os._exit(ending.exit_code)
     return ending.exit_code
+
+
+def _holds_up(thread: threading.Thread) -> bool:
+    """Whether the end of the process waits for it: threads of tasks are daemons, and waited for all the same."""
+    return not thread.daemon or thread.name.startswith(THREAD_PREFIX)
 
 
 def _attempt(text: str) -> int:

@@ -211,7 +211,7 @@ def test_a_flow_that_pauses_gives_its_pod_back_and_goes_on_in_the_next_one(pod):
 
 def test_an_empty_environment_is_that_of_a_first_attempt():
     """What is absent is empty."""
-    assert session({}) == Session(repeats_flows=False, answers={}, tally=ANY, ledger=ANY)
+    assert session({}) == Session(repeats_flows=False, answers={}, tally=ANY, ledger=ANY, showcase=ANY)
 
 
 @pytest.mark.parametrize(
