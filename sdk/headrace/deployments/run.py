@@ -55,6 +55,27 @@ class DeploymentRun:
         waiting: State[Any] = Paused(message=self.message) if self.phase == "Paused" else Pending(message=self.message)
         return Running(message=self.message) if self.phase in {"Running", "Retrying"} else waiting
 
+    def wait(self, timeout_seconds: float | None = None) -> DeploymentRun:
+        """
+        The run when it has ended, however it did; as it is after `timeout_seconds`.
+
+        For a run that was started with wait=False, or that took longer than its timeout_seconds.
+        Raises: UsageError: a right is missing.
+        """
+        if self.finished:
+            return self
+        from headrace.deployments.here import starter_here  # noqa: PLC0415 - most runs have ended
+
+        found: DeploymentRun = starter_here().waited(self, timeout_seconds)
+        return found
+
+    async def wait_aio(self, timeout_seconds: float | None = None) -> DeploymentRun:
+        """The same for `async def`: the event loop stays free."""
+        from headrace.off_loop import off_the_loop  # noqa: PLC0415 - as above
+
+        found: DeploymentRun = await off_the_loop(self.wait)(timeout_seconds)
+        return found
+
     def result(self) -> Any:
         """
         What its flow returned, as JSON types; a large one is read from the result storage, which may block for a while.
@@ -66,8 +87,8 @@ class DeploymentRun:
             raise self.failure()
         if not self.finished:
             raise UsageError(
-                f"FlowRun {self.namespace}/{self.name} is {self.phase} and has no result yet; wait for it: "
-                f'run_deployment("{self.deployment}", …) without wait=False and timeout_seconds'
+                f"FlowRun {self.namespace}/{self.name} is {self.phase} and has no result yet; ask run.wait().result(), in an "
+                "`async def` (await run.wait_aio()).result()"
             )
         if self.returned is None:
             return None

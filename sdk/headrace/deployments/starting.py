@@ -105,7 +105,7 @@ class Starter:
             Deployment, a right is missing, or it would wait for itself. PodApiError: the API server refuses it.
         """
         until_s = None if request.timeout_s is None else self._clock.now_s() + request.timeout_s
-        runs = self._runs(request)
+        runs = self._runs(request.namespace or self._namespace)
         deployment = self._deployment(request, runs)
         self._refuse_waiting_for_itself(request, deployment)
         found = self._claimed(request, runs, deployment)
@@ -119,6 +119,20 @@ class Starter:
             raise
         self._open.pop(id(request), None)
         return _outcome(run_of(found), ended, request)
+
+    def waited(self, run: DeploymentRun, timeout_s: float | None) -> DeploymentRun:
+        """
+        The run when it has ended, however it did; as it is after that time.
+
+        Raises: UsageError: a right is missing. PodApiError: the API server refuses it.
+        """
+        until_s = None if timeout_s is None else self._clock.now_s() + timeout_s
+        runs = self._runs(run.namespace)
+        found = {"metadata": {"name": run.name, "uid": run.uid}}
+        ended = runs.ended(found, until_s=until_s, seen=_Told(self._tell))
+        if ended is None:
+            return _deleted(run)
+        return run if ended is found else run_of(ended)
 
     def give_up(self, request: Request) -> None:
         """
@@ -156,8 +170,7 @@ class Starter:
             return False
         return bool(own["spec"].get("cancel") or own["metadata"].get("deletionTimestamp"))
 
-    def _runs(self, request: Request) -> FlowRunsOf:
-        namespace = request.namespace or self._namespace
+    def _runs(self, namespace: str) -> FlowRunsOf:
         forbidden = partial(self._forbidden, namespace)
         return FlowRunsOf(self._api, namespace, self._tell, forbidden, self._clock)
 
@@ -326,10 +339,7 @@ class _Told:
 
 
 def _outcome(started: DeploymentRun, ended: FlowRun | None, request: Request) -> DeploymentRun:
-    if ended is None:
-        run = replace(started, phase="Cancelled", reason="Deleted", message="somebody deleted it")
-    else:
-        run = run_of(ended)
+    run = _deleted(started) if ended is None else run_of(ended)
     if not run.finished:
         raise StillRuns(run, request.timeout_s or 0.0)
     if run.phase != "Succeeded":
@@ -337,6 +347,10 @@ def _outcome(started: DeploymentRun, ended: FlowRun | None, request: Request) ->
         failure.deployment_run = run
         raise failure
     return run
+
+
+def _deleted(run: DeploymentRun) -> DeploymentRun:
+    return replace(run, phase="Cancelled", reason="Deleted", message="somebody deleted it")
 
 
 def _there(runs: FlowRunsOf, body: Mapping[str, Any]) -> FlowRun:

@@ -112,6 +112,9 @@ class DeploymentRuns(Protocol):
     def carried_out(self, request: Any) -> Any:
         """The run that was asked for: when it has ended, where that is waited for."""
 
+    def waited(self, run: Any, timeout_s: float | None) -> Any:
+        """The run when it has ended; as it is after that time."""
+
     def give_up(self, request: Any) -> None:
         """Whoever asked for it was told to stop: a run that only he waits for is cancelled."""
 

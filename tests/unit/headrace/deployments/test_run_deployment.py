@@ -139,7 +139,7 @@ def test_without_waiting_it_is_only_created(cluster, options):
         run = called("nightly", **options)
     assert (run.phase, type(run.state), run.finished) == ("Pending", Pending, False)
     assert "onEnd" not in cluster.runs[cluster.names[0]]["spec"]["startedBy"]
-    with pytest.raises(UsageError, match="has no result yet; wait for it"):
+    with pytest.raises(UsageError, match="has no result yet"):
         run.result()
 
 
@@ -159,6 +159,41 @@ def test_a_run_that_takes_longer_is_returned_as_it_is(cluster):
     assert (run.phase, run.state) == ("Running", Running(message="attempt 1 runs"))
     assert cluster.cancelled == []
     assert "task_failed run-nightly-0" in log.events
+
+
+def test_a_run_that_was_only_started_is_waited_for_later(cluster):
+    """Several at once, without threads."""
+    with in_pod(cluster) as session:
+        run = called("nightly", wait=False)
+        ended = run.wait()
+        assert ended.wait() is ended
+    assert (run.phase, ended.phase, ended.result()) == ("Pending", "Succeeded", 42)
+    assert session.tally.counts().total == 1
+
+
+async def test_it_is_awaited_later(cluster):
+    """On an event loop."""
+    with in_pod(cluster):
+        run = await run_deployment.aio("nightly", wait=False)
+        assert (await run.wait_aio()).result() == 42
+
+
+def test_waiting_later_has_an_end_too(cluster):
+    """As it is then, or gone."""
+    cluster.ends = [RUNNING]
+    with in_pod(cluster):
+        run = called("nightly", wait=False)
+        assert run.wait(timeout_seconds=5).phase == "Running"
+        cluster.runs.clear()
+        assert run.wait(timeout_seconds=5).reason == "Deleted"
+
+
+def test_waiting_later_ends_though_the_control_plane_is_away(cluster):
+    """With what is known."""
+    with in_pod(cluster):
+        run = called("nightly", wait=False)
+        cluster.faults = [PodApiError("GET", 0, "connection refused")] * 50
+        assert run.wait(timeout_seconds=5) is run
 
 
 def test_a_control_plane_that_is_away_does_not_make_the_time_longer(cluster):
