@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -60,12 +61,14 @@ class DeploymentRun:
         The run when it has ended, however it did; as it is after `timeout_seconds`.
 
         For a run that was started with wait=False, or that took longer than its timeout_seconds.
-        Raises: UsageError: a right is missing.
+        Raises: UsageError: a right is missing, or it would block an event loop.
         """
         if self.finished:
             return self
         from headrace.deployments.here import starter_here  # noqa: PLC0415 - most runs have ended
+        from headrace.limits.blocks import refuse_coroutine  # noqa: PLC0415 - as above
 
+        refuse_coroutine(inspect.currentframe(), "await run.wait_aio()")
         found: DeploymentRun = starter_here().waited(self, timeout_seconds)
         return found
 

@@ -175,6 +175,8 @@ async def test_it_is_awaited_later(cluster):
     """On an event loop."""
     with in_pod(cluster):
         run = await run_deployment.aio("nightly", wait=False)
+        with pytest.raises(UsageError, match="would block the event loop"):
+            run.wait()
         assert (await run.wait_aio()).result() == 42
 
 

@@ -295,6 +295,16 @@ def test_a_pod_that_is_cancelled_sends_what_it_has_emitted(heard, tmp_path):
     assert len(heard.taken) == 5
 
 
+def test_the_end_of_a_program_waits_for_what_is_not_sent_yet(heard, tmp_path):
+    """On a laptop, where no pod is around the flow."""
+    (tmp_path / "emits.py").write_text(f"{FLOW}\nmain(5)\n")
+    environment = {"PATH": os.environ["PATH"], "HEADRACE_EVENTS_URL": heard.url}
+    subprocess.run(
+        [sys.executable, tmp_path / "emits.py"], check=True, env=environment, capture_output=True, timeout=60
+    )
+    assert [each["subject"] for each in heard.taken] == [f"order-{number}" for number in range(5)]
+
+
 def test_a_listener_that_never_answers_holds_up_nobody_for_long(tmp_path):
     """The flow succeeds, and its pod ends within some seconds."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
