@@ -98,8 +98,9 @@ async def give(api: Api, waiting: Waiting, answer: Mapping[str, Any]) -> None:
     name = waiting.pause["name"]
     wanted = f"answer run {waiting.run}"
     for left in reversed(range(TRIES)):
-        _refuse_second(waiting, wanted)
-        answers = {**waiting.given, name: {"name": name, **answer}}
+        mine = {"name": name, **answer}
+        _refuse_second(waiting, mine, wanted)
+        answers = {**waiting.given, name: mine}
         body = {"metadata": {"resourceVersion": waiting.version}, "spec": {"answers": list(answers.values())}}
         try:
             await asked(wanted, api.patch(path_of(keys.FLOWRUNS, waiting.namespace, waiting.run), body))
@@ -140,9 +141,11 @@ def _waiting(run: Mapping[str, Any]) -> Waiting | None:
     return Waiting(metadata["namespace"], metadata["name"], metadata["resourceVersion"], pause, given)
 
 
-def _refuse_second(waiting: Waiting, wanted: str) -> None:
-    """Raises: ClusterRefusal: an answer that was not refused is there."""
+def _refuse_second(waiting: Waiting, mine: Mapping[str, Any], wanted: str) -> None:
+    """Raises: ClusterRefusal: an answer that was not refused is there, or the very one that was."""
     before = waiting.given.get(waiting.pause["name"])
+    if before == mine and waiting.pause.get("refused") is not None:
+        raise ClusterRefusal(wanted, f"{waiting.pause.get('problem')}; it waits for another answer")
     if before is not None and waiting.pause.get("refused") is None:
         raise ClusterRefusal(
             wanted, f"somebody has answered already: {before['decision']}; the operator takes it up soon"

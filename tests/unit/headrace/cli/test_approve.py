@@ -130,6 +130,13 @@ async def test_an_answer_that_was_refused_is_mended() -> None:
     assert api.runs["etl-7"]["spec"]["answers"][0]["input"] == {"replicas": 4}
 
 
+async def test_the_answer_that_was_refused_is_not_given_again() -> None:
+    """It would be waited for in vain."""
+    api = Api(a_paused_run(answers=[{"name": "deploy", **YES}], refused="abc", problem="input.replicas: no"))
+    with pytest.raises(ClusterRefusal, match="input.replicas: no; it waits for another answer"):
+        await give(api, await asking(api), YES)
+
+
 class TestVerdicts:
     async def test_a_run_that_goes_on_says_so(self) -> None:
         api = Api(a_paused_run())
