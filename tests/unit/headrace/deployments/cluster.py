@@ -16,9 +16,15 @@ ORIGIN = Origin("team-a", "top-7", "uid-7", "top-7", 1, "", "top")
 SUCCEEDED = {"phase": "Succeeded", "reason": "Succeeded", "result": {"value": 42}}
 
 
+class Killed(BaseException):
+    """The process is no more; nothing in it may hold that up."""
+
+
 class Cluster:
     """
     The API of a cluster, as far as run_deployment() uses it.
+
+    Its process can be killed at each request: `kill_at` is (number of the request, "before" or "after" it takes effect).
 
     Attributes: `runs` and `deployments` by "namespace/name", `ends` the statuses that a watch shows of a run, `faults` what
     the next requests meet instead: a PodApiError, or None to do as asked; `on_watch` is called when a watch begins.
@@ -31,10 +37,15 @@ class Cluster:
         self.faults = []
         self.cancelled = []
         self.on_watch = lambda: None
+        self.kill_at = None
+        self.requests = 0
         self._version = 0
 
     def get(self, path):
-        self._fault()
+        with self._request():
+            return self._got(path)
+
+    def _got(self, path):
         _, _, _, _, _, namespace, plural, *name = path.split("/")
         held = self.deployments if plural == "deployments" else self.runs
         if not name:
@@ -46,7 +57,10 @@ class Cluster:
         return {"spec": held[key]} if plural == "deployments" else copy.deepcopy(held[key])
 
     def create(self, path, body):
-        self._fault()
+        with self._request():
+            return self._created(path, body)
+
+    def _created(self, path, body):
         key = f"{body['metadata']['namespace']}/{body['metadata']['name']}"
         assert path == f"/apis/headrace.dev/v1alpha1/namespaces/{body['metadata']['namespace']}/flowruns"
         if key in self.runs:
@@ -56,15 +70,18 @@ class Cluster:
         return self._touched(key)
 
     def patch(self, path, body):
-        self._fault()
+        with self._request():
+            return self._patched(path, body)
+
+    def _patched(self, path, body):
         assert body == {"spec": {"cancel": True}}
         _, _, _, _, _, namespace, _, name = path.split("/")
         self.cancelled.append(f"{namespace}/{name}")
         return {}
 
     def watch(self, path, params, *, timeout_s):
-        self._fault()
-        self.on_watch()
+        with self._request():
+            self.on_watch()
         key = f"{path.split('/')[5]}/{params['fieldSelector'].partition('=')[2]}"
         assert params["resourceVersion"] == self.runs[key]["metadata"]["resourceVersion"]
         yield {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "99"}}}
@@ -87,10 +104,20 @@ class Cluster:
         self.runs[key]["metadata"]["resourceVersion"] = str(self._version)
         return copy.deepcopy(self.runs[key])
 
-    def _fault(self):
+    @contextmanager
+    def _request(self):
+        """One request: it meets its fault, or the process is killed on either side of it."""
+        self.requests += 1
         fault = self.faults.pop(0) if self.faults else None
         if fault is not None:
             raise fault
+        if self.kill_at == (self.requests, "before"):
+            raise Killed
+        try:
+            yield
+        finally:
+            if self.kill_at == (self.requests, "after"):
+                raise Killed
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from headrace import (
 from headrace.deployments.naming import keyed_name
 from headrace.podapi import PodApiError
 from headrace.states import Cancelled, Crashed, Failed, Paused, Pending, Running, Succeeded
-from tests.unit.headrace.deployments.cluster import ORIGIN, SUCCEEDED, Cluster, in_pod
+from tests.unit.headrace.deployments.cluster import ORIGIN, SUCCEEDED, Cluster, Killed, in_pod
 from tests.unit.headrace.runs import log_of_runs
 
 FAILED = {"phase": "Failed", "reason": "FlowFailed", "message": "no rows"}
@@ -267,6 +267,20 @@ def test_a_flow_that_starts_over_waits_for_what_still_runs(cluster):
         assert called("nightly").result() == 42
     assert len(cluster.names) == 1
     assert "deployment_run_taken_up run-nightly-0" in log.events
+
+
+@pytest.mark.parametrize("side", ["before", "after"])
+@pytest.mark.parametrize("number", range(1, 5))
+def test_a_flow_that_is_killed_at_any_request_has_one_run(cluster, number, side):
+    """On either side of reading the Deployment, creating the run, reading it, and watching it; twice over."""
+    for attempt in (1, 2):
+        cluster.requests, cluster.kill_at = 0, (number, side)
+        with in_pod(cluster, replace(ORIGIN, attempt=attempt)), pytest.raises(Killed):
+            called("nightly")
+    cluster.kill_at = None
+    with in_pod(cluster, replace(ORIGIN, attempt=3)):
+        assert called("nightly").result() == 42
+    assert len(cluster.names) == 1
 
 
 def test_what_has_succeeded_does_not_run_again(cluster):
