@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Final, get_type_hints
 
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
@@ -55,6 +56,14 @@ class Parameters:
         if problems:
             raise ParameterError(self._flow, problems, advice=self._advice())
         return (), coerced
+
+    def concealed(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Secret ones among these values, as the flow gets them, and never shown from now on; what does not fit is left out."""
+        found: dict[str, Any] = {}
+        for name in self.secret.intersection(values):
+            with suppress(ValidationError, UsageError):
+                found[name] = self._coerced(name, values[name])
+        return found
 
     def from_text(self, texts: Mapping[str, str]) -> dict[str, Any]:
         """

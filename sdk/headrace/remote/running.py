@@ -15,7 +15,7 @@ from headrace.engine.keeping.policies import Keeping
 from headrace.engine.session import Session
 from headrace.engine.transitions import told
 from headrace.engine.ways import Arguments, Way
-from headrace.entrypoints import load_task
+from headrace.entrypoints import load_flow, load_task
 from headrace.errors import NoSuchResult, ResultsError, UsageError, shown
 from headrace.launch import Work
 from headrace.remote.naming import split
@@ -54,16 +54,22 @@ class TaskLaunch:
             described, pod=None, keeping=Keeping(checkpoint=False), hooks=Hooks(on_retry=described.hooks.on_retry)
         )
         around = Description(kind="flow", name=self.session.flow or described.name, function=_none, is_async=False)
+        session = replace(self.session, concealed=self._concealed())
         done = self._earlier_result()
         if done is not None:
-            return Work(is_async=False, state=partial(_already, done), session=self.session)
+            return Work(is_async=False, state=partial(_already, done), session=session)
         name, arguments = self._arguments()
         return Work(
             is_async=described.is_async,
             state=partial(task_state, described, arguments, name=name, around=around),
-            session=self.session,
+            session=session,
             delivered=partial(self._delivered, described),
         )
+
+    def _concealed(self) -> Mapping[str, Any]:
+        """Secret parameters of the flow, which this process must not show either."""
+        given = self.session.parameters
+        return load_flow(self.entrypoint, code_dir=self.code_dir).parameters.concealed(given) if given else {}
 
     def _arguments(self) -> tuple[str, Arguments]:
         folder, key = split(self.task["input"])

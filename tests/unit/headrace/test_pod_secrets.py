@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.redaction import MASK
+from headrace.results.cargo import ARGUMENTS, packed
 
 HERE = Path(__file__).parent
 PASSWORD = 'hunt"er2/ä+\\7x'
@@ -144,3 +145,21 @@ def test_processes_of_tasks_hide_what_the_flow_must_not_show():
     assert "s3cret-of-run" not in run.all
     assert f"from a process {MASK}" in run.out
     assert any(event["message"] == f"logged in a process: {MASK}" and event["also"] == [MASK] for event in run.events)
+
+
+def test_a_task_in_a_pod_of_its_own_hides_the_secrets_of_its_flow(tmp_path):
+    """Its flow's parameters among them."""
+    arguments = {"args": ["s3cret-of-run"], "kwargs": {}}
+    (tmp_path / "input").write_bytes(packed(arguments, ARGUMENTS, what="", task_run="prints-0").sealed())
+    task = {
+        "name": "prints",
+        "parent": {"name": "etl-7", "uid": "u"},
+        "function": "pod_secrets:prints",
+        "input": (tmp_path / "input").as_uri(),
+        "output": (tmp_path / "output").as_uri(),
+    }
+    given = json.dumps({"password": "s3cret-of-run"})
+    run = Run("takes", HEADRACE_TASK=json.dumps(task), HEADRACE_PARAMETERS=given)
+    assert run.code == 0, run.all
+    assert "s3cret-of-run" not in run.all
+    assert f"from a process {MASK}" in run.out

@@ -153,3 +153,11 @@ def test_a_command_line_takes_both():
     texts = {"password": '{"secretRef": {"name": "postgres", "key": "password"}}'}
     assert logs_in.parameters.from_text(texts) == {"password": REFERENCE}
     assert logs_in.parameters.from_text({"password": "12345"}) == {"password": "12345"}
+
+
+def test_secret_ones_among_values_are_told_apart(secrets):
+    """For those who show the others; what does not fit is no matter here."""
+    secrets()
+    found = logs_in.parameters.concealed({"password": "hunter2", "user": "u", "token": ["x"], "other": 1})
+    assert repr(found) == f"{{'password': SecretStr('{MASK}')}}"
+    assert SECRETS.redacted("hunter2") == MASK
