@@ -35,6 +35,8 @@ with open("/proc/self/status") as status:
     print(status.read())
 """
 
+pytestmark = pytest.mark.xdist_group("postgres")  # it is started once
+
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
