@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,9 @@ from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.errors import Invalid
 from headrace.slots import LIMIT_LABEL, holder_of
 from tests.cluster.support.operator import OperatorProcess
-from tests.cluster.support.puppet import Puppet
+from tests.cluster.support.puppet import Ends, Puppet, report
 from tests.cluster.support.waiting import eventually
-from tests.cluster.support.world import World
+from tests.cluster.support.world import World, a_world
 
 NODE_LABEL = "headrace.dev/test"
 CONCURRENCY_LIMITS = f"/apis/{API_VERSION}/concurrencylimits"
@@ -211,3 +212,25 @@ async def test_a_run_that_waits_can_be_cancelled(world: World) -> None:
     await world.patch("FlowRun", "etl-1", {"cancel": True})
     status = await world.finished("etl-1")
     assert (status["phase"], status["reason"], "pause" in status) == ("Cancelled", "Cancelled", False)
+
+
+async def test_a_sleep_ends_at_its_time_and_shows_when_that_is(
+    client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path
+) -> None:
+    """The next pod is made then, and not before."""
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=12)
+    sleeps = report("Paused", pause={"kind": "Sleep", "name": "nap", "until": until.isoformat()})
+
+    def script(pod: dict[str, Any]) -> Ends:
+        is_first = pod["metadata"]["labels"]["headrace.dev/attempt"] == "1"
+        return Ends(76, message=sleeps) if is_first else Ends(message=report())
+
+    async with a_world(client, kubeconfig, namespace, tmp_path, script=script) as world:
+        await world.a_flow()
+        await world.a_run("etl-1")
+        asleep = await world.run_is("etl-1", "Paused", "Sleeping")
+        assert datetime.fromisoformat(asleep["nextAttemptAt"]) == until
+        status = await world.finished("etl-1", within_s=90)
+        assert reasons(status) == ["Paused", "Succeeded"]
+        second = await world.pod("etl-1-2")
+        assert datetime.fromisoformat(second["metadata"]["creationTimestamp"]) >= until

@@ -133,7 +133,7 @@ async def test_an_answer_that_was_refused_is_mended() -> None:
 async def test_the_answer_that_was_refused_is_not_given_again() -> None:
     """It would be waited for in vain."""
     api = Api(a_paused_run(answers=[{"name": "deploy", **YES}], refused="abc", problem="input.replicas: no"))
-    with pytest.raises(ClusterRefusal, match="input.replicas: no; it waits for another answer"):
+    with pytest.raises(ClusterRefusal, match=r"input.replicas: no; it waits for another answer"):
         await give(api, await asking(api), YES)
 
 
