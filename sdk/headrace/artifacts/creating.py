@@ -41,7 +41,7 @@ def create_markdown_artifact(markdown: str, key: str | None = None, description:
 
     Args:
         key: Names it in the run: lower-case letters, digits and "-". One with a key that is there already takes its
-            place. None: "markdown-0", "markdown-1", …
+            place. None: "markdown-0", "markdown-1", …, in a task with the task run in front: "load-3-markdown-0".
         description: In one line, for lists.
     Raises: UsageError: the key or the content cannot be one. ResultsError: the result storage failed.
     """

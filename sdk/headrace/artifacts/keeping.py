@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,7 @@ from typing import Any, Final
 
 from headrace.artifacts.content import MAX_URL, Content, checked_key, one_line
 from headrace.engine import logs
-from headrace.engine.scope import CURRENT, Run
+from headrace.engine.scope import CURRENT, FlowRun, Run
 from headrace.engine.session import Session, current_session
 from headrace.engine.showcase import Artifact
 from headrace.errors import UsageError
@@ -33,6 +34,8 @@ IN_LOG: Final = 16 * 1024
 PROGRESS_S: Final = 1.0
 """Between two lines about one progress."""
 DONE: Final = 100.0
+MAX_TASK: Final = 40
+"""Characters of the name of a task run in a key; its end tells the runs of a task apart."""
 
 
 def kept(kind: str, content: Content, key: str | None, description: str | None) -> Artifact:
@@ -42,7 +45,7 @@ def kept(kind: str, content: Content, key: str | None, description: str | None) 
     Raises: UsageError: the key cannot be one. ResultsError: the storage failed.
     """
     session = current_session()
-    key = session.showcase.next_key(kind) if key is None else checked_key(key)
+    key = _made_up(kind) if key is None else checked_key(key)
     url = content.url or _stored(session, f"{key}.{content.extension}", content.data)
     artifact = Artifact(key, kind, url, one_line(description))
     is_new = session.showcase.add(artifact)
@@ -54,7 +57,7 @@ def told(kind: str, progress: float, key: str | None, description: str | None) -
     """Tells of progress: in the status of the run, and in the log as often as people can read it."""
     session = current_session()
     showcase = session.showcase
-    key = showcase.next_key(kind) if key is None else checked_key(key)
+    key = _made_up(kind) if key is None else checked_key(key)
     before = next((each for each in showcase.newest() if each.key == key), None)
     words = (
         one_line(description) if description is not None or before is None else before.description.partition(": ")[2]
@@ -69,6 +72,18 @@ def told(kind: str, progress: float, key: str | None, description: str | None) -
     else:
         showcase.pending[key] = tell
     return artifact
+
+
+def _made_up(kind: str) -> str:
+    """A key for an artifact that its author gave none: "table-0" in a flow, "load-3-table-0" in the task run load-3."""
+    run = CURRENT.get()
+    showcase = current_session().showcase
+    if run is None:
+        return f"{kind}-{showcase.next_number(('', 0, kind))}"
+    number = showcase.next_number((run.name, run.attempt, kind))
+    # Other tasks may be in other processes, which count for themselves.
+    task = "" if isinstance(run, FlowRun) else re.sub(r"[^a-z0-9]+", "-", run.name.lower()).strip("-")[-MAX_TASK:] + "-"
+    return f"{task.lstrip('-')}{kind}-{number}"
 
 
 def _stored(session: Session, name: str, data: bytes) -> str:

@@ -38,7 +38,7 @@ class Showcase:
     def __init__(self) -> None:
         self._lock = Lock()
         self._by_key: dict[str, Artifact] = {}
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[tuple[str, int, str], int] = {}
         self._told_s: dict[str, float] = {}
         self.left_out = 0
         """How many older ones are not among them."""
@@ -60,12 +60,12 @@ class Showcase:
         with self._lock:
             return tuple(self._by_key.values())
 
-    def next_key(self, kind: str) -> str:
-        """A key for one that its author gave none: "table-0", "table-1", …"""
+    def next_number(self, of: tuple[str, int, str]) -> int:
+        """Counts from 0 for each run, attempt and kind: the next attempt finds the keys of this one again."""
         with self._lock:
-            number = self._numbers.get(kind, 0)
-            self._numbers[kind] = number + 1
-        return f"{kind}-{number}"
+            number = self._numbers.get(of, 0)
+            self._numbers[of] = number + 1
+        return number
 
     def told_now(self, key: str, now_s: float, *, every_s: float) -> bool:
         """Whether it is time to tell of this key again; then it counts as told."""

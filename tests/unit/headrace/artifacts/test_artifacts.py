@@ -231,6 +231,29 @@ def test_the_run_is_told_of_artifacts_that_a_process_of_its_own_made(stored):
     assert [record.progress for record in log.records if hasattr(record, "progress")] == [1.0, 2.0]
 
 
+def test_without_a_key_each_run_counts_for_itself(stored):
+    """So that tasks in other processes, and later attempts, do not meet each other."""
+    failures = []
+
+    @task(retries=1)
+    def Load_Rows():  # noqa: N802 - names of authors are not those of keys
+        create_table_artifact([])
+        if not failures:
+            failures.append(1)
+            raise ConnectionError
+
+    @flow
+    def main():
+        create_link_artifact("https://example.org")
+        create_link_artifact("https://example.org")
+        Load_Rows()
+        Load_Rows()
+
+    main()
+    keys = [each.key for each in stored.showcase.newest()]
+    assert keys == ["link-0", "link-1", "load-rows-0-table-0", "load-rows-1-table-0"]
+
+
 def test_the_newest_are_told_of_and_the_others_counted():
     """A key that comes again is the newest."""
     showcase = Showcase()
