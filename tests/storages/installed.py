@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
@@ -67,12 +68,13 @@ def install() -> int:
         )
         if not is_there
     ]
-    if debian:
-        _told(" and ".join(debian), lambda: _debian(debian))
-    if not moto_python():
-        _told("a server for S3", _moto)
-    if not azurite_program():
-        _told("a server for Azure Blob", _azurite)
+    with ThreadPoolExecutor() as threads:  # each waits for another network
+        if debian:
+            threads.submit(_told, " and ".join(debian), lambda: _debian(debian))
+        if not moto_python():
+            threads.submit(_told, "a server for S3", _moto)
+        if not azurite_program():
+            threads.submit(_told, "a server for Azure Blob", _azurite)
     return 0
 
 

@@ -40,6 +40,7 @@ class PostgreSQL:
           primary key (name, part)
         )
         """,
+        "alter table headrace_results alter column data set storage external",  # it is compressed already, or would not pay
         "create index if not exists headrace_results_expires on headrace_results (expires) where expires is not null",
     )
 
@@ -52,7 +53,8 @@ class PostgreSQL:
         """A connection, by what the URL, the environment (PGPASSWORD, PGSSLMODE, …) and their defaults say."""
         who, at, host = url.netloc.rpartition("@")
         named = url._replace(scheme="postgresql", netloc=f"{who.partition(':')[0]}{at}{host}").geturl()
-        given: dict[str, Any] = {"password": password} if password else {}
+        # Prepared statements would tie the process to one session, which poolers do not give.
+        given: dict[str, Any] = {"prepare_threshold": None, **({"password": password} if password else {})}
         if "connect_timeout" not in url.query:
             given["connect_timeout"] = CONNECT_TIMEOUT_S
         if "tcp_user_timeout" not in url.query:

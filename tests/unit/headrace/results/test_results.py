@@ -107,6 +107,16 @@ def test_a_link_whose_answer_was_lost_is_made(tmp_path, monkeypatch):
     assert open_storage(f"file://{tmp_path}").put_new("output", b"one")
 
 
+def test_what_is_put_anew_is_not_pruned(tmp_path):
+    """Though it had expired when it was looked at: it comes back to its place, unless a newer one is there."""
+    storage = open_storage(f"file://{tmp_path}")
+    storage.put("output", b"fresh")
+    assert not storage._taken_away(tmp_path / "output")
+    assert storage.get("output") == b"fresh"
+    assert not storage._taken_away(tmp_path / "gone")
+    assert list(storage.list()) == ["output"]
+
+
 def test_a_draft_is_not_listed(tmp_path):
     """Such as a process leaves that is killed."""
     storage = open_storage(f"file://{tmp_path}")
