@@ -241,9 +241,9 @@ class TaskCounts(StatusModel):
 
 
 class RunResult(StatusModel):
-    """What the flow returned: exactly one of its fields."""
+    """What the flow returned: one of its fields."""
 
-    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+    model_config = ConfigDict(json_schema_extra={"maxProperties": 1})
 
     value: JsonValue = Field(default=None, description="The value, at most 1,024 bytes of JSON.")
     url: Annotated[str, Field(max_length=MAX_URL)] | None = Field(

@@ -46,7 +46,7 @@ def _run_deployment(module: Module, node: ast.Call, *, is_awaited: bool) -> None
         module.edits.append(Edit(end, end, ".aio"))
     _name(module, node)
     for keyword in node.keywords:
-        if keyword.arg in RENAMED:
+        if keyword.arg is not None and keyword.arg in RENAMED:
             start = module.text.start(keyword)
             module.edits.append(Edit(start, start + len(keyword.arg), RENAMED[keyword.arg]))
     _without(module, node, GONE)

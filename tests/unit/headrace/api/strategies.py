@@ -243,8 +243,12 @@ FLOW_RUN_STATUSES = build(
         key="number",
     ),
     next_attempt_at=maybe(INSTANTS),
-    tasks=maybe(build(TaskCounts, total=COUNTS, succeeded=COUNTS, failed=COUNTS, cached=COUNTS, retried=COUNTS)),
-    result=maybe(build(RunResult, value=JSON_VALUES)),
+    tasks=maybe(
+        build(TaskCounts, total=COUNTS, succeeded=COUNTS, failed=COUNTS, cached=COUNTS, retried=COUNTS, subflows=COUNTS)
+    ),
+    result=maybe(
+        build(RunResult, value=JSON_VALUES) | build(RunResult, url=TEXT) | build(RunResult, omitted=st.just(True))
+    ),
     usage=maybe(build(Usage, cpu_seconds=maybe(st.floats(0, 1e9)), max_memory_bytes=maybe(COUNTS))),
     queued_at=maybe(INSTANTS),
     started_at=maybe(INSTANTS),
