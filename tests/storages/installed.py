@@ -68,13 +68,15 @@ def install() -> int:
         )
         if not is_there
     ]
+    work: list[tuple[str, Callable[[], str]]] = []
+    if debian:
+        work.append((" and ".join(debian), lambda: _debian(debian)))
+    if not moto_python():
+        work.append(("a server for S3", _moto))
+    if not azurite_program():
+        work.append(("a server for Azure Blob", _azurite))
     with ThreadPoolExecutor() as threads:  # each waits for another network
-        if debian:
-            threads.submit(_told, " and ".join(debian), lambda: _debian(debian))
-        if not moto_python():
-            threads.submit(_told, "a server for S3", _moto)
-        if not azurite_program():
-            threads.submit(_told, "a server for Azure Blob", _azurite)
+        list(threads.map(lambda each: _told(*each), work))
     return 0
 
 
@@ -97,7 +99,7 @@ def _debian(packages: list[str]) -> str:
     if POSTGRESQL_PACKAGE in packages and not config.exists():
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(NO_CLUSTER)  # else the package makes a cluster, and starts a service for it
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "UCF_FORCE_CONFFOLD": "1"}
     kept = ("-o", "Dpkg::Options::=--force-confold")
     command = ("apt-get", "install", "-qq", "--yes", "--no-install-recommends", *kept, *packages)
     if subprocess.run(command, env=environment, capture_output=True, check=False).returncode:

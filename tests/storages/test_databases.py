@@ -219,19 +219,6 @@ def test_a_killed_process_holds_no_row(storage: Storage, url: str) -> None:
     assert storage.put_new("output", b"new")
 
 
-@pytest.mark.parametrize(
-    ("url", "says"),
-    [
-        ("postgresql://flows@db", "it names no database; write postgresql://user@host/database"),
-        ("mysql://flows@db/", "it names no database"),
-    ],
-)
-def test_a_url_without_a_database_is_told(url: str, says: str, served: Served) -> None:
-    """With one that has one."""
-    with pytest.raises(UsageError, match=says):
-        open_storage(url)
-
-
 def test_an_option_that_is_not_known_is_told(served: Served) -> None:
     """A misspelt one would be a connection without TLS."""
     storage = open_storage(f"{served.url}?ssl_mode_=x")

@@ -9,11 +9,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import pytest
 
-from headrace import NoSuchResult
-from headrace.results import Storage
+from headrace import NoSuchResult, flow, task
+from headrace.engine.session import LAPTOP, using
+from headrace.results import Reference, Storage, store_stream
 from headrace.results.cargo import VALUE, Cargo, opened, packed
 
 MB = 1 << 20
@@ -189,3 +191,31 @@ def test_values_come_back(storage: Storage) -> None:
     value = {"rows": [[number, str(number)] for number in range(50_000)]}
     storage.put("value", packed(value, VALUE, what="it").sealed())
     assert opened(storage.get("value")).content() == value
+
+
+def test_a_flow_resumes_from_it_and_passes_references(url: str) -> None:
+    """As it does from a folder: the finished task does not run again, and what it has stored is there."""
+    ran = []
+
+    @task
+    def record() -> Reference:
+        ran.append("record")
+        return store_stream("numbers", (b"%d\n" % number for number in range(300_000)))
+
+    @task
+    def total(numbers: Reference) -> int:
+        ran.append("total")
+        if ran.count("total") == 1:
+            raise ConnectionError
+        with numbers.open() as file:
+            return sum(map(int, file))
+
+    @flow
+    def main() -> int:
+        return total(record())
+
+    with using(replace(LAPTOP, flow_run="today", results_url=url)):
+        with pytest.raises(ConnectionError):
+            main()
+        assert main() == sum(range(300_000))
+    assert ran == ["record", "total", "total"]

@@ -68,3 +68,16 @@ def test_a_driver_that_is_missing_is_told(monkeypatch, url, driver):
     monkeypatch.setitem(sys.modules, driver, None)
     with pytest.raises(UsageError, match=rf'driver {driver} is missing; install "headrace\[sql\]"'):
         database(url)
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("postgresql://flows@db", "it names no database; write postgresql://user@host/database"),
+        ("mysql://flows@db/", "it names no database; write mysql://user@host/database"),
+    ],
+)
+def test_a_url_without_a_database_is_told(url, says):
+    """With one that has one."""
+    with pytest.raises(UsageError, match=says):
+        open_storage(url)
