@@ -27,7 +27,9 @@ CALL_OPTIONS = ("return_state", "wait_for")
 RESERVED = {"flow": ("return_state",), "task": (*CALL_OPTIONS, "max_concurrency")}
 """Names that parameters cannot have, as a call, submit() or map() takes them."""
 
-KEEPING_OPTIONS = frozenset(("persist_result", "cache_policy", "cache_key_fn", "cache_expiration", "refresh_cache"))
+KEEPING_OPTIONS = frozenset(
+    ("persist_result", "cache_policy", "cache_key_fn", "cache_expiration", "refresh_cache", "result_serializer")
+)
 
 Kind = Literal["flow", "task"]
 HookOption = Hook | Sequence[Hook]
@@ -91,6 +93,8 @@ class TaskOptions(RunOptions, total=False):
     """Age, in seconds, from which a cached result counts as absent. Absent: none."""
     refresh_cache: bool
     """Whether the task is run though its result is cached, which is replaced. Absent: no."""
+    result_serializer: Literal["json", "pickle", "arrow", "parquet"]
+    """The format that its result is stored in. Absent: the plainest one that gives it back as it was."""
     reads: DatasetsOption
     """Datasets that it reads: URIs with {parameters}, Datasets, a list of them, or a function of the parameters."""
     writes: DatasetsOption

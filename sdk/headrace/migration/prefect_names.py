@@ -64,7 +64,8 @@ SYMBOLS: Final[Mapping[str, str]] = {
     ),
     "prefect.exceptions.FlowPauseTimeout": "headrace.PauseTimedOut",
     **dict.fromkeys(
-        ("prefect.deployments.run_deployment", "prefect.deployments.flow_runs.run_deployment"), "headrace.run_deployment"
+        ("prefect.deployments.run_deployment", "prefect.deployments.flow_runs.run_deployment"),
+        "headrace.run_deployment",
     ),
     **dict.fromkeys(("prefect.events.emit_event", "prefect.events.utilities.emit_event"), "headrace.emit_event"),
     "prefect.runtime.flow_run.parent_flow_run_id": "headrace.runtime.flow_run.parent",
@@ -167,6 +168,9 @@ _CACHE = "docs/caching.md tells the policies that there are"
 _SHARES = "runs of one Flow share it, and no others; docs/caching.md tells the rest"
 _RESULT = "set spec.results.url of the Flow: results of tasks are kept there for later attempts (docs/caching.md)"
 _KEPT = "it is whether later attempts of the run take the result; with a results URL they do without it"
+_SERIALIZER = (
+    'it is "json", "pickle", "arrow" or "parquet"; large results are compressed without saying so (docs/results.md)'
+)
 _ASSETS = "write @task(writes=…) for what a task makes, instead of @materialize (docs/lineage.md)"
 _HOOKS = {
     theirs: Option(ours, _NO_HOOK, _HOOK)
@@ -204,6 +208,7 @@ OPTIONS: Final[Mapping[Kind, Mapping[str, Option]]] = {
         "cache_expiration": Option("cache_expiration", _CACHE),
         "refresh_cache": Option("refresh_cache", _CACHE),
         "result_storage_key": Option("", _RESULT),
+        "result_serializer": Option("result_serializer", _RESULT, _SERIALIZER),
         "retry_condition_fn": Option("", "write retry_if: classes of exceptions, or a function of the exception"),
         "on_rollback": Option("", "undo in an `except` block of the flow what the task has done"),
         "on_commit": Option("", "do at the end of the flow what is to follow its tasks"),

@@ -50,9 +50,8 @@ class TaskLaunch:
         """
         described = load_task(self.task["function"], entrypoint=self.entrypoint, code_dir=self.code_dir).described
         # The other hooks are called in the flow's pod, which also learns of a pod that was lost.
-        described = replace(
-            described, pod=None, keeping=Keeping(checkpoint=False), hooks=Hooks(on_retry=described.hooks.on_retry)
-        )
+        keeping = Keeping(checkpoint=False, serializer=described.keeping.serializer if described.keeping else None)
+        described = replace(described, pod=None, keeping=keeping, hooks=Hooks(on_retry=described.hooks.on_retry))
         around = Description(kind="flow", name=self.session.flow or described.name, function=_none, is_async=False)
         session = replace(self.session, concealed=self._concealed())
         done = self._earlier_result()
@@ -101,7 +100,8 @@ class TaskLaunch:
         try:
             if isinstance(state, Succeeded):
                 what = f'task "{of.name}": its result'
-                return self._stored(packed(state.data, VALUE, what=what), state)
+                format_ = of.keeping.serializer if of.keeping else None
+                return self._stored(packed(state.data, VALUE, what=what, format=format_), state)
             assert isinstance(state, Ended)
             return self._stored(packed_error(state.exception), state)
         except UsageError as error:

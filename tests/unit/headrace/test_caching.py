@@ -41,6 +41,7 @@ MISUSES = {
     "a refresh of nothing": (lambda: task(refresh_cache=True), "@task: refresh_cache needs a policy"),
     "a refresh that is none": (lambda: task(cache_policy=INPUTS, refresh_cache="yes"), "refresh_cache is 'yes', expected True or False"),
     "persist_result as text": (lambda: task(persist_result="no"), "persist_result is 'no', expected True or False"),
+    "a format that is none": (lambda: task(result_serializer="compressed/json"), 'expected one of "json", "pickle", "arrow", "parquet"'),
     "a cache that stores nothing": (lambda: task(persist_result=False, cache_policy=INPUTS), "persist_result=False stores nothing that could be cached"),
     "a result that nothing takes": (lambda: task(persist_result=True, cache_policy=NO_CACHE), "leave one of them away"),
     "a parameter that is none": (lambda: task(cache_policy=INPUTS - "conn")(load), 'cache_policy leaves out "conn", which is no parameter; there are: rows, connection'),

@@ -78,12 +78,14 @@ class Keeping:
         policy: What the key of the cache is made of. None: nothing is cached.
         expiration_s: Age from which a cached result counts as absent. None: it never does.
         refresh: Whether a cached result is computed anew all the same.
+        serializer: The format that results are stored in, of results.formats.CHOICES. None: the plainest that loses nothing.
     """
 
     checkpoint: bool | None = None
     policy: CachePolicy | None = None
     expiration_s: float | None = None
     refresh: bool = False
+    serializer: str | None = None
 
 
 def keeping_asked(label: str, options: Mapping[str, Any]) -> Keeping | None:
@@ -92,6 +94,11 @@ def keeping_asked(label: str, options: Mapping[str, Any]) -> Keeping | None:
 
     Raises: UsageError: one has a value that it does not take, or two contradict each other.
     """
+    rules, serializer = _rules(label, options), _serializer(label, options.get("result_serializer"))
+    return rules if serializer is None else replace(rules or Keeping(), serializer=serializer)
+
+
+def _rules(label: str, options: Mapping[str, Any]) -> Keeping | None:
     persist, refresh = _flag(label, options, "persist_result"), _flag(label, options, "refresh_cache")
     expiration_s = _expiration_s(label, options.get("cache_expiration"))
     policy = _policy(label, options)
@@ -120,6 +127,19 @@ def refuse_strange_names(label: str, keeping: Keeping, parameters: Collection[st
         if name not in parameters and name != "self":
             known = ", ".join(parameters) or "none"
             raise UsageError(f'{label}: cache_policy leaves out "{name}", which is no parameter; there are: {known}')
+
+
+def _serializer(label: str, asked: Any) -> str | None:
+    if asked is None:
+        return None
+    from headrace.results.formats import CHOICES  # noqa: PLC0415 - few tasks say it
+
+    if asked not in CHOICES:
+        known = ", ".join(f'"{each}"' for each in CHOICES)
+        raise UsageError(
+            f"{label}: result_serializer is {shown(asked)}, expected one of {known}; large results are compressed by themselves"
+        )
+    return str(asked)
 
 
 def _policy(label: str, options: Mapping[str, Any]) -> CachePolicy | None:

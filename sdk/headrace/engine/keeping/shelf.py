@@ -101,7 +101,9 @@ class Shelf:
         """Stores the result, or tells why not."""
         facts = {"task_run": run.name, "stored_at": current_session().clock.wall_s(), **facts}
         try:
-            data = packed(value, VALUE, what="its result", **facts).sealed()
+            keeping = run.description.keeping
+            format_ = keeping.serializer if keeping else None
+            data = packed(value, VALUE, what="its result", format=format_, **facts).sealed()
         except Exception as error:  # noqa: BLE001 - what a task returns may be anything
             why = told(error.__cause__ or error)
             message = (

@@ -267,10 +267,10 @@ def test_a_runner_of_threads_goes_without_a_loss(rewritten):
 def test_an_option_that_is_left_behind_leaves_a_comment(rewritten):
     """The code tells it too, as a report may be lost."""
     text, found = rewritten(
-        "from prefect import task\n\nclass A:\n    @task(result_storage_key=None, result_serializer=True)\n    def f(self): ...\n"
+        "from prefect import task\n\nclass A:\n    @task(result_storage_key=None, result_storage=True)\n    def f(self): ...\n"
     )
     assert found.of(Outcome.LEFT)
-    assert "    # headrace migrate: result_serializer=True is left behind: " in text
+    assert "    # headrace migrate: result_storage=True is left behind: " in text
     assert "    @task()\n" in text
 
 
