@@ -49,6 +49,11 @@ def told(kind="value"):
     return {"run": run.name, "id": run.id, "task_run": runtime.task_run.name, "parameters": dict(run.parameters)}
 
 
+@task(pod=Pod(), result_serializer="pickle")
+def pickled():
+    return [1]
+
+
 @task(pod=Pod(), timeout_seconds=0.1)
 def slow():
     time.sleep(20)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,7 @@ import headrace
 from headrace import Pod, RemoteTaskFailed, RetryRun, TimedOut, UsageError, flow, task
 from headrace.engine.session import current_session, using
 from headrace.podapi import PodApiError
+from headrace.results.cargo import opened
 from headrace.states import Failed
 from tests.unit.headrace.remote.cluster import Cluster, in_flows_pod
 from tests.unit.headrace.runs import a_session, log_of_runs
@@ -101,6 +103,14 @@ def test_what_the_task_raises_is_raised_where_it_was_called(cluster, url, kind, 
         assert "kubectl logs -n team-a -l headrace.dev/flow-run=etl-7-told-0" in str(caught.value)
     if kind == "lock":
         assert "its result cannot be pickled" in str(caught.value)
+
+
+def test_the_result_is_stored_in_the_format_that_the_task_asks_for(cluster, url):
+    """By its pod."""
+    with in_flows_pod(cluster, url) as flows:
+        assert called(flows.pickled) == [1]
+    (stored,) = Path(url.removeprefix("file://")).rglob("output-*")
+    assert opened(stored.read_bytes()).format == "pickle"
 
 
 def test_a_timeout_of_the_task_is_kept_in_its_pod(cluster, url):
