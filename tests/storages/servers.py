@@ -30,7 +30,7 @@ import pymysql
 from tests.storages import installed
 
 START_S: Final = 40.0
-PASSWORD: Final = "s3cr/t %pass"  # what a URL must quote
+PASSWORD: Final = "s3cr/t %41 pass"  # what a URL must quote, and a variable must not
 NOBODY: Final = "nobody"
 PACKET_BYTES: Final = 2 << 20
 """Small, so that objects of a few MB take several rows."""

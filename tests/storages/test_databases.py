@@ -79,6 +79,20 @@ def test_a_writer_whose_connection_is_lost_stores_nothing(served: Served, own: D
 LOST = {"postgresql": psycopg.OperationalError("gone"), "mysql": pymysql.OperationalError(2013, "gone")}
 
 
+def test_a_put_that_is_cancelled_leaves_no_lock(storage: Storage, own: Database, url: str) -> None:
+    """Nor half a transaction, in which the next one would go on."""
+    rows = Rows(own, url.rpartition("/")[2])
+
+    def work(cursor: Any) -> None:
+        rows._new_rows(cursor, "output", own.dialect.upsert).write(os.urandom(5 * MB))
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        own.done("output", work)
+    assert storage.put_new("output", b"one")
+    assert rows.get("output") == b"one"
+
+
 class Forgetful:
     """A connection that commits, and then loses the answer, once."""
 

@@ -96,6 +96,9 @@ class Database:
                     again = self.dialect.is_lost(error) or self.dialect.is_deadlock(error)
                     if not (left and again):
                         raise self._refusal(key, error) from None  # its text may hold the password
+                except BaseException:  # cancelled in the middle, it would hold locks, and answers nobody has read
+                    self.close()
+                    raise
         raise AssertionError("the last try returns or raises")
 
     @contextmanager
@@ -122,8 +125,8 @@ class Database:
         """What the database says, in one line, without the password."""
         text = " ".join(str(each) for each in error.args) or type(error).__name__
         line = text.strip().splitlines()[0]
-        for secret in filter(None, {self._password(), unquote(self._password())}):
-            line = line.replace(secret, "***")
+        if self._password():
+            line = line.replace(self._password(), "***")
         return ResultsError(self.shown, key, line[:300])
 
     def close(self) -> None:
@@ -155,7 +158,7 @@ class Database:
             self.close()
 
     def _opened(self) -> Any:
-        connection = self.dialect.connect(self._parts, unquote(self._password()))
+        connection = self.dialect.connect(self._parts, self._password())
         try:
             cursor = self.dialect.cursor(connection)
             self.row_bytes = self.dialect.ready(cursor)
@@ -178,7 +181,7 @@ class Database:
         connection.commit()
 
     def _password(self) -> str:
-        return password_of(self._parts.geturl()) or os.environ.get("HEADRACE_RESULTS_PASSWORD", "")
+        return unquote(password_of(self._parts.geturl())) or os.environ.get("HEADRACE_RESULTS_PASSWORD", "")
 
 
 _INHERITED: list[Any] = []

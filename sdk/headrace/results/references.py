@@ -160,8 +160,8 @@ def _folder() -> str:
     """Of what this task run, or this flow run, stores; its attempts share it."""
     from headrace.engine.keeping.names import run_id  # noqa: PLC0415 - as above
 
-    run = CURRENT.get()
-    around = run_id(run) if run else ""  # type: ignore[arg-type]  # a flow run is asked for itself
+    run: Any = CURRENT.get()
+    around = run_id(run) if run else ""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", run.name) if run else ""
     return "/".join(part for part in (around or "local", "stored", name) if part)
 
