@@ -34,7 +34,7 @@ from bench.peers.environments import (
 
 CALLED = 1_000
 MAPPED = 10_000
-IMPORTS = 11
+IMPORTS = 9
 LIMIT_S = 900.0
 """For one measurement of one contender."""
 QUIET: Mapping[str, str] = {
@@ -129,20 +129,25 @@ def _figures(contender: Contender, environment: Environment | None) -> Figures:
 
 
 def _measured(contender: Contender, environment: Environment | None, case: str, tasks: int) -> list[float]:
-    """Seconds of each round. The contender's home is a folder that goes with it."""
+    """Seconds of each round that went well. Each is a process of its own: what the last one left to a server is gone."""
+    rounds = [_round_s(contender, environment, case, tasks) for _ in range(contender.rounds)]
+    return [seconds for seconds in rounds if seconds is not None]
+
+
+def _round_s(contender: Contender, environment: Environment | None, case: str, tasks: int) -> float | None:
     cache_folder().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache_folder(), ignore_cleanup_errors=True) as name:
         folder = Path(name)
         outcome, log = folder / "seconds.json", folder / "log"
         module = f"bench.peers.{contender.module}"
-        command = [_python(environment), "-m", module, case, str(tasks), str(contender.rounds), str(outcome)]
+        command = [_python(environment), "-m", module, case, str(tasks), str(outcome)]
         problem = _problem_of(command, _surroundings(environment, folder), log)
         if not outcome.exists():
             kept = cache_folder() / f"{contender.module}-{case}.log"
             shutil.copy(log, kept)
             print(f"{contender.name}: {case} did not run, {problem}; its log is {kept}", file=sys.stderr)
-            return []
-        seconds: list[float] = json.loads(outcome.read_text())
+            return None
+        seconds: float = json.loads(outcome.read_text())
         return seconds
 
 

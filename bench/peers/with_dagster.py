@@ -6,12 +6,12 @@ Its graphs are fixed before they run: a job of so many ops stands for calls, one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from dagster import DagsterInstance, DynamicOut, DynamicOutput, JobDefinition, job, op
 
-from bench.peers.measuring import measure
+from bench.peers.measuring import measure, timed
 
 LOGGERS = {"console": {"config": {"log_level": "INFO"}}}
 
@@ -26,7 +26,7 @@ def total(steps: list[int]) -> int:
     return sum(steps)
 
 
-def called(tasks: int) -> Callable[[], int]:
+def called(tasks: int) -> tuple[int, float]:
     @job
     def calls() -> None:
         total([step.alias(f"step_{x}")() for x in range(tasks)])
@@ -34,7 +34,7 @@ def called(tasks: int) -> Callable[[], int]:
     return _run(calls, {f"step_{x}": {"inputs": {"x": {"value": x}}} for x in range(tasks)})
 
 
-def mapped(tasks: int) -> Callable[[], int]:
+def mapped(tasks: int) -> tuple[int, float]:
     @op(out=DynamicOut())
     def inputs() -> Iterator[Any]:
         for x in range(tasks):
@@ -47,14 +47,10 @@ def mapped(tasks: int) -> Callable[[], int]:
     return _run(maps, {})
 
 
-def _run(of: JobDefinition, ops: dict[str, Any]) -> Callable[[], int]:
-    def run() -> int:
-        with DagsterInstance.ephemeral() as instance:
-            done = of.execute_in_process(instance=instance, run_config={"ops": ops, "loggers": LOGGERS})
-            outcome: int = done.output_for_node("total")
-            return outcome
-
-    return run
+def _run(of: JobDefinition, ops: dict[str, Any]) -> tuple[int, float]:
+    with DagsterInstance.ephemeral() as instance:
+        config = {"ops": ops, "loggers": LOGGERS}
+        return timed(lambda: of.execute_in_process(instance=instance, run_config=config).output_for_node("total"))
 
 
 if __name__ == "__main__":

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
-from bench.peers.measuring import measure
+from bench.peers.measuring import measure, timed
 
 
 def step(x: int) -> int:
     return x + 1
 
 
-def called(tasks: int) -> Callable[[], int]:
-    return lambda: sum(step(x) for x in range(tasks))
+def called(tasks: int) -> tuple[int, float]:
+    return timed(lambda: sum(step(x) for x in range(tasks)))
 
 
-def mapped(tasks: int) -> Callable[[], int]:
-    def run() -> int:
-        with ThreadPoolExecutor(32) as pool:
-            return sum(pool.map(step, range(tasks)))
-
-    return run
+def mapped(tasks: int) -> tuple[int, float]:
+    with ThreadPoolExecutor(32) as pool:
+        return timed(lambda: sum(pool.map(step, range(tasks))))
 
 
 if __name__ == "__main__":

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from prefect import flow, task
 
-from bench.peers.measuring import measure
+from bench.peers.measuring import measure, timed
 
 
 @task
@@ -14,20 +12,14 @@ def step(x: int) -> int:
     return x + 1
 
 
-def called(tasks: int) -> Callable[[], int]:
-    @flow
-    def calls() -> int:
-        return sum(step(x) for x in range(tasks))
-
-    return calls
+@flow
+def called(tasks: int) -> tuple[int, float]:
+    return timed(lambda: sum(step(x) for x in range(tasks)))
 
 
-def mapped(tasks: int) -> Callable[[], int]:
-    @flow
-    def maps() -> int:
-        return sum(step.map(range(tasks)).result())
-
-    return maps
+@flow
+def mapped(tasks: int) -> tuple[int, float]:
+    return timed(lambda: sum(step.map(range(tasks)).result()))
 
 
 if __name__ == "__main__":
