@@ -85,6 +85,10 @@ class TaskFuture(Generic[R]):
         if (self._cancel or self.done.cancel)():  # whoever takes it back knows how it ends
             self.seen = True
 
+    def release(self) -> None:
+        """It has ended: what could cancel it is let go, and the flow run that this would keep alive in a circle."""
+        self._cancel = None
+
     def _final(self) -> State[R]:
         return _never_begun(self.name) if self.done.cancelled() else self.done.value()
 

@@ -74,9 +74,9 @@ class Workers:
         import asyncio  # noqa: PLC0415 - 40 ms that a flow without `async` does not pay
 
         task = asyncio.get_running_loop().create_task(work, name=name)
-        done: Outcome[State[Any]] = Outcome()
-        task.add_done_callback(lambda ended: _hand_over(ended, done))
-        return self._kept(TaskFuture(name, done, cancel=task.cancel, loop_thread=threading.get_ident()))
+        future: TaskFuture[Any] = TaskFuture(name, Outcome(), cancel=task.cancel, loop_thread=threading.get_ident())
+        task.add_done_callback(partial(_hand_over, future))
+        return self._kept(future)
 
     def stop(self) -> None:
         """Takes back what has not begun and breaks off what runs."""
@@ -158,8 +158,10 @@ def _when_ended(waiting: Iterator[TaskFuture[Any]], then: Callable[[], object]) 
     then()
 
 
-def _hand_over(ended: asyncio.Task[State[Any]], done: Outcome[State[Any]]) -> None:
+def _hand_over(future: TaskFuture[Any], ended: asyncio.Task[State[Any]]) -> None:
     """A task that was cancelled before its first step has no state: its future is cancelled like one in a thread."""
+    done = future.done
+    future.release()
     if ended.cancelled():
         done.cancel()
     elif error := ended.exception():
