@@ -17,6 +17,7 @@ import pymysql
 import pytest
 
 from headrace import ResultsError, UsageError
+from headrace.redaction import redacted
 from headrace.results import Storage, open_storage
 from headrace.results.cargo import VALUE, Cargo, opened, packed
 from headrace.results.database import Database, _dialect, database
@@ -198,6 +199,14 @@ def test_a_password_in_the_url_is_used_and_never_shown(served: Served, monkeypat
     for error in (caught, refused):
         shown = "".join(map(str, (error.value, error.value.__cause__, error.value.args)))
         assert not re.search(r"s3c|wr0ng|%25", shown)
+
+
+def test_no_log_shows_the_password(storage: Storage) -> None:
+    """Nor in a URL, where it is quoted."""
+    storage.exists("output")
+    line = redacted(f"connected to mysql://flows:{quote(PASSWORD, safe='')}@db, that is {PASSWORD}")
+    assert "s3c" not in line
+    assert "mysql://flows:" in line
 
 
 def test_a_server_that_is_not_there_is_told(served: Served) -> None:

@@ -2,7 +2,7 @@
 Connections to PostgreSQL, MySQL and MariaDB: one a process and database, opened when it is needed and again when it was lost.
 
 A process that forks opens its own. Passwords come from the URL, HEADRACE_RESULTS_PASSWORD, or PGPASSWORD and MYSQL_PWD;
-no error shows one.
+neither errors nor logs show one.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from headrace.errors import ResultsError, UsageError
+from headrace.redaction import SECRETS
 from headrace.results.places import password_of, without_password
 
 TRIES: Final = 5
@@ -158,7 +159,10 @@ class Database:
             self.close()
 
     def _opened(self) -> Any:
-        connection = self.dialect.connect(self._parts, self._password())
+        password = self._password()
+        if password:
+            SECRETS.add(password)  # so that no line of the log shows it either, whoever writes the URL
+        connection = self.dialect.connect(self._parts, password)
         try:
             cursor = self.dialect.cursor(connection)
             self.row_bytes = self.dialect.ready(cursor)

@@ -44,7 +44,8 @@ class Storage(Protocol):
         """
         Stores it if nothing is there, whole or not at all. Returns whether it did.
 
-        Of several processes, on several machines, that put one key at once, exactly one is told so.
+        Of several processes, on several machines, that put one key at once, exactly one is told so. If it raises, it may be
+        there or not.
         """
 
     def get(self, key: str) -> bytes:
