@@ -226,7 +226,10 @@ def _row(figures: tuple[float, ...], unit: str, ours: tuple[float, ...]) -> str:
     if not figures:
         return "-"
     text = f"{shown(min(figures))} {unit} ({shown(median(figures))})"
-    return text if figures is ours else f"{text}, {shown(min(figures) / min(ours))} times"
+    times = min(figures) / min(ours)
+    return (
+        text if figures is ours else f"{text}, {shown(times)} times" if times >= 1 else f"{text}, 1/{shown(1 / times)}"
+    )
 
 
 def _count(value: float | None, unit: str, form: str) -> str:
