@@ -9,16 +9,25 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from datetime import date, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache, partial
 from hashlib import blake2b
+from pathlib import Path, PurePath
+from types import CodeType, FunctionType, MethodType
 from typing import Any, Final
+from uuid import UUID
 
 from headrace.engine.transitions import told
 
 DIGEST_BYTES: Final = 16
 PROTOCOL: Final = 4
 """Fixed: another protocol writes other bytes for the same value."""
+
+PLAIN: Final = (str, bytes, int, float, complex, date, time, timedelta, Decimal, UUID, Enum, PurePath, type(None))
+"""Values that nobody changes in place, so that they are the same in each attempt."""
 
 _hash = partial(blake2b, digest_size=DIGEST_BYTES)
 
@@ -37,8 +46,28 @@ def digest(value: Any) -> bytes:
     return sink.hash.digest()
 
 
+def origin_of(function: Callable[..., Any]) -> tuple[object, ...]:
+    """
+    What tells a function from another one of the same name and text: its module, and what it carries along.
+
+    That is the plain values (PLAIN, and tuples of them) that it closes over, the arguments of a partial, and the whole of
+    an object that is called.
+    """
+    function = getattr(function, "__func__", function)
+    inner = inspect.unwrap(function)
+    if isinstance(inner, partial):
+        return *origin_of(inner.func), inner.args, inner.keywords
+    if not isinstance(inner, FunctionType | MethodType):
+        return type(inner).__module__, inner
+    file = inner.__code__.co_filename
+    module = Path(file).stem if inner.__module__ == "__main__" else inner.__module__
+    return module, dict(_closed_over(function))
+
+
 def source_of(function: Callable[..., Any]) -> str:
     """The text of the function, its decorators included; where there is none, what it was compiled to."""
+    if isinstance(function, partial):
+        return source_of(function.func)
     try:
         return inspect.getsource(function)
     except Exception:  # noqa: BLE001 - a file that has changed since is read as Python that it is not
@@ -68,6 +97,37 @@ class _Walk(pickle.Pickler):
         if not isinstance(obj, set | frozenset):
             return None
         return type(obj).__qualname__, sorted(map(digest, obj)), getattr(obj, "__dict__", None)
+
+
+def _closed_over(function: Any) -> Iterator[tuple[str, object]]:
+    """By name, what the function and those that it wraps close over, as far as it is plain."""
+    depth = 0
+    while function is not None:
+        for name, cell in zip(*_cells_of(function), strict=True):
+            try:
+                value = cell.cell_contents
+            except ValueError:  # nothing was put there yet
+                continue
+            if _is_plain(value) and name not in _rebound(function.__code__):
+                yield f"{depth} {name}", value
+        function, depth = getattr(function, "__wrapped__", None), depth + 1
+
+
+def _cells_of(function: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+    code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
+    return (code.co_freevars, cells) if code and cells else ((), ())
+
+
+@lru_cache(maxsize=1024)
+def _rebound(code: CodeType) -> frozenset[str]:
+    """Names around the function that it binds anew, such as a count of its calls: they differ from call to call."""
+    import dis  # noqa: PLC0415 - only functions in functions have such names
+
+    return frozenset(each.argval for each in dis.get_instructions(code) if each.opname == "STORE_DEREF")
+
+
+def _is_plain(value: object) -> bool:
+    return all(map(_is_plain, value)) if type(value) is tuple else isinstance(value, PLAIN)
 
 
 def _compiled(code: Any) -> tuple[object, ...]:

@@ -10,7 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
 
-from headrace.engine.keeping.fingerprints import digest
+from headrace.engine.keeping.fingerprints import digest, origin_of
 from headrace.engine.keeping.policies import CachePolicy
 from headrace.engine.scope import TaskRun
 from headrace.engine.session import Session, current_session
@@ -45,7 +45,7 @@ def run_id(run: TaskRun) -> str:
 
 def call_digest(run: TaskRun, source: bytes) -> bytes:
     """What tells a call of a task from others in its flow run. Raises: Undigestible."""
-    return digest((run.description.name, source, parameters_of(run)))
+    return digest((run.description.name, origin_of(run.description.function), source, parameters_of(run)))
 
 
 def finished_name(run: TaskRun, call: bytes, number: int) -> str:
@@ -60,8 +60,10 @@ def cache_folder(run: TaskRun, policy: CachePolicy, source: bytes) -> str | None
     Raises: Undigestible; whatever a key function raises.
     """
     key = _key(run, policy, source)
-    mark = None if key is None else digest((_owner(run), run.description.name, key)).hex()
-    return mark and f"cache/{_safe(run.description.name)}-{mark}"
+    if key is None:
+        return None
+    mark = digest((_owner(run), run.description.name, origin_of(run.description.function), key)).hex()
+    return f"cache/{_safe(run.description.name)}-{mark}"
 
 
 def parameters_of(run: TaskRun) -> Mapping[str, Any]:

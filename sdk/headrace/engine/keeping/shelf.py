@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import CodeType
 from typing import Any, Final
 
 from headrace.engine import logs
@@ -44,7 +45,7 @@ class Shelf:
         self._listed: frozenset[str] | None = None
         self._listings = 0
         self._counts: dict[bytes, int] = {}
-        self._sources: dict[Callable[..., Any], bytes] = {}
+        self._sources: dict[CodeType | None, bytes] = {}
         self._told: set[tuple[str, str]] = set()
 
     def storage(self) -> Storage:
@@ -81,9 +82,10 @@ class Shelf:
     def source(self, function: Callable[..., Any]) -> bytes:
         """A digest of the function's text."""
         function = inspect.unwrap(getattr(function, "__func__", function))
-        found = self._sources.get(function)
-        if found is None:
-            found = self._sources[function] = digest(inspect.cleandoc(source_of(function)))
+        code = getattr(function, "__code__", None)
+        found = self._sources.get(code)
+        if found is None or code is None:
+            found = self._sources[code] = digest(inspect.cleandoc(source_of(function)))
         return found
 
     def stored(self, run: TaskRun, key: str) -> Stored | None:

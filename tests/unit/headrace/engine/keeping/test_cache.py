@@ -70,6 +70,20 @@ def ran_by(memory, step, *calls, **changes):
     return words
 
 
+def test_tasks_of_one_text_that_close_over_other_values_do_not_share(memory):
+    """Such as a task that is made in a loop."""
+
+    def made_for(place):
+        return task(name="step", cache_policy=INPUTS)(lambda x: [place, x])
+
+    @flow
+    def main():
+        return [made_for(place)(1) for place in ("dev", "prod", "dev")]
+
+    with using(a_run(memory)):
+        assert main() == [["dev", 1], ["prod", 1], ["dev", 1]]
+
+
 def test_another_run_takes_the_result(memory):
     """With the same inputs; the state says from whom."""
     step = task(name="step", cache_policy=INPUTS)(lambda x: [x])

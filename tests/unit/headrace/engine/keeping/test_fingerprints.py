@@ -7,12 +7,13 @@ import threading
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial, wraps
 from pathlib import Path
 
 import pytest
 from pydantic import BaseModel
 
-from headrace.engine.keeping.fingerprints import Undigestible, digest, source_of
+from headrace.engine.keeping.fingerprints import Undigestible, digest, origin_of, source_of
 
 
 @dataclass
@@ -99,3 +100,41 @@ def test_a_function_without_a_text_is_told_by_its_code():
     assert source_of(made["one"]) != source_of(made["two"])
     assert " at 0x" not in source_of(made["one"])
     assert source_of(test_equal_values_have_the_same_digest).startswith("def test_equal_values")
+
+
+def made_for(place, count=0):
+    def step(x):
+        return [place, x]
+
+    def counting():
+        nonlocal count
+        count += 1
+        return count
+
+    return step, counting
+
+
+class Scale:
+    def __init__(self, by):
+        self.by = by
+
+    def __call__(self, x):
+        return x * self.by
+
+
+def test_functions_of_one_text_are_told_by_what_they_carry_along():
+    """The values that they close over, the arguments of a partial, and what an object that is called holds."""
+    dev, prod, again = (made_for(place)[0] for place in ("dev", "prod", "dev"))
+    assert digest(origin_of(dev)) == digest(origin_of(again)) != digest(origin_of(prod))
+    assert digest(origin_of(wraps(dev)(lambda x: x))) != digest(origin_of(wraps(prod)(lambda x: x)))
+    assert digest(origin_of(partial(max, 1))) != digest(origin_of(partial(max, 2)))
+    assert digest(origin_of(Scale(1))) == digest(origin_of(Scale(1))) != digest(origin_of(Scale(2)))
+
+
+def test_what_a_function_changes_itself_does_not_tell_it_from_others():
+    """Nor what others may change in place: it would be another one in each attempt."""
+    _, counting = made_for("dev")
+    before = digest(origin_of(counting))
+    counting()
+    assert digest(origin_of(counting)) == before
+    assert digest(origin_of(made_for(["dev"])[0])) == digest(origin_of(made_for(["prod"])[0]))
