@@ -65,6 +65,11 @@ def has_reference(value: Any) -> bool:
     return isinstance(value, list) and any(map(has_reference, value))
 
 
+def has_secret(value: Any) -> bool:
+    """Whether the value holds a SecretStr, SecretBytes or Secret anywhere."""
+    return next(_secrets_in(value), None) is not None
+
+
 def register_all(value: Any) -> None:
     """Has the process show none of the secrets in the value."""
     for secret in _secrets_in(value):

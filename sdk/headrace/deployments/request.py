@@ -11,10 +11,12 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from headrace.deployments.calls import DeploymentOptions
+from headrace.engine import logs
 from headrace.engine.scope import CURRENT
 from headrace.engine.transitions import told
 from headrace.errors import UsageError, shown
 from headrace.options import refuse_unknown
+from headrace.redaction import SECRETS
 from headrace.termination import jsonable
 
 NAME: Final = r"(?:([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)/)?([a-z0-9](?:[-a-z0-9.]*[a-z0-9])?)"
@@ -101,7 +103,29 @@ def _json_object(label: str, parameters: object) -> Mapping[str, Any]:
             "result of a future in place of the future, and the URL of large data"
         ) from error
     found: Mapping[str, Any] = json.loads(text)
+    for name in parameters:
+        _refuse_secret(label, name, parameters[name], found[name])
     return found
+
+
+def _refuse_secret(label: str, name: str, given: Any, told: Any) -> None:
+    """
+    Raises: UsageError: it is marked as a secret: everybody who may read the run would read it, or its mask would arrive.
+
+    A text that is in a Secret is told only: those of user names and the like are also words of every day.
+    """
+    from headrace.secret_parameters import EXAMPLE, has_reference, has_secret  # noqa: PLC0415 - it takes pydantic, which few load
+
+    if has_secret(given):
+        raise UsageError(
+            f'{label}: parameter "{name}" holds a secret, and the parameters of a run are plain in the API; pass the name of '
+            f"the Secret in its place: {EXAMPLE}"
+        )
+    if not has_reference(told) and SECRETS.found_in(json.dumps(told, ensure_ascii=False)):
+        message = (
+            f'{label}: parameter "{name}" holds what is in a Secret, and is plain in the API; pass its name: {EXAMPLE}'
+        )
+        logs.LOGGER.warning("%s", message, extra={"event": "secret_in_parameters"})
 
 
 def _timeout_s(label: str, timeout: Any) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import pytest
+from pydantic import SecretStr
 
 from headrace import (
     DeploymentRunFailed,
@@ -14,6 +15,7 @@ from headrace import (
     RunCancelled,
     UsageError,
     flow,
+    redaction,
     run_deployment,
     task,
 )
@@ -590,3 +592,25 @@ def test_a_wrong_argument_is_told_before_anything_is_created(cluster, arguments,
     with in_pod(cluster), pytest.raises(UsageError, match=says):
         called(**{"name": "nightly", **arguments})
     assert cluster.names == []
+
+
+def test_a_secret_is_no_parameter(cluster):
+    """It would be plain in the API, or its mask would arrive in its place; nothing is created."""
+    for secret in (SecretStr("staple"), {"login": [SecretStr("staple")]}):
+        with (
+            in_pod(cluster),
+            pytest.raises(UsageError, match=r'parameter "password" holds a secret.*secretRef') as caught,
+        ):
+            called("nightly", {"password": secret})
+        assert "staple" not in str(caught.value)
+    assert not cluster.names
+
+
+def test_a_parameter_with_the_text_of_a_secret_is_told(cluster, monkeypatch):
+    """It may be meant so: user names and the like are words of every day. Naming a Secret is fine."""
+    monkeypatch.setattr(redaction.SECRETS, "forms", ("postgres",))
+    reference = {"secretRef": {"name": "postgres", "key": "password"}}
+    with in_pod(cluster), log_of_runs() as log:
+        called("nightly", {"url": "postgres://db", "day": 3, "password": reference})
+    assert sum(each.startswith("secret_in_parameters") for each in log.events) == 1
+    assert len(cluster.names) == 1
