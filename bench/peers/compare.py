@@ -111,7 +111,7 @@ def _entries() -> dict[Contender, Environment | None]:
         for peer in PEERS:
             entries[peer] = environment_of(peer.name.lower())
     except NotInstallable as error:
-        print(f"not everybody is here, as an environment cannot be made without a package index: {error}")
+        print(f"the others are left out: no environment can be made, mostly for want of a package index: {error}\n")
     return entries
 
 
