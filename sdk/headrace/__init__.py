@@ -43,6 +43,7 @@ from headrace.pausing.pauses import pause, sleep_for, sleep_until
 from headrace.secret import Secret
 from headrace.states import State
 from headrace.tasks import Task, task
+from headrace.transactions import get_transaction, transaction
 from headrace.variable import Variable
 from headrace.waiting import as_completed, wait
 
@@ -87,6 +88,7 @@ __all__ = [
     "emit_event",
     "flow",
     "get_run_logger",
+    "get_transaction",
     "pause",
     "rate_limit",
     "run_deployment",
@@ -96,6 +98,7 @@ __all__ = [
     "states",
     "tags",
     "task",
+    "transaction",
     "unmapped",
     "update_progress_artifact",
     "wait",

@@ -12,17 +12,19 @@ from headrace.engine.retries import Condition
 from headrace.errors import UsageError, shown
 
 HOOKS = ("on_running", "on_retry", "on_success", "on_failure", "on_cancellation", "on_crash")
+TRANSACTION_HOOKS = ("on_commit", "on_rollback")
 
 
 def hooks(label: str, options: Mapping[str, Any]) -> Hooks:
-    """The hooks among the options. Raises: UsageError: one is no function of three arguments."""
-    found = {name: tuple(_each_hook(label, name, options[name])) for name in HOOKS if options.get(name) is not None}
+    """The hooks among the options. Raises: UsageError: one is no function of as many arguments as it is called with."""
+    asked = [name for name in (*HOOKS, *TRANSACTION_HOOKS) if options.get(name) is not None]
+    found: dict[str, Any] = {name: tuple(_each_hook(label, name, options[name])) for name in asked}
     return Hooks(**found) if any(found.values()) else NO_HOOKS
 
 
 def refuse_coroutine_hooks(label: str, found: Hooks) -> None:
     """Raises: UsageError: a hook of a function with `def` is written with `async def`."""
-    for name in HOOKS:
+    for name in (*HOOKS, *TRANSACTION_HOOKS):
         for hook in getattr(found, name):
             if inspect.iscoroutinefunction(hook):
                 raise UsageError(
@@ -85,6 +87,13 @@ def _fields(label: str, option: str, template: str) -> Iterator[str]:
 
 def _each_hook(label: str, name: str, value: Any) -> Iterator[Hook]:
     for hook in value if isinstance(value, list | tuple) else (value,):
+        if name in TRANSACTION_HOOKS:
+            if not callable(hook) or not _takes(hook, 1):
+                raise UsageError(
+                    f"{label}: {name} has {shown(hook)}, expected a function of one argument, such as `def undo(transaction)`"
+                )
+            yield hook
+            continue
         if not callable(hook) or not _takes(hook, 3):
             what = "flow" if label.startswith("@flow") else "task"
             raise UsageError(

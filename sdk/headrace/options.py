@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from headrace.engine.description import Description
-from headrace.engine.hooks import Hook
+from headrace.engine.hooks import Hook, TransactionHook
 from headrace.engine.pods import Pod
 from headrace.engine.retries import Delay, Retries
 from headrace.engine.runners import THREADS, Runner
@@ -95,6 +95,10 @@ class TaskOptions(RunOptions, total=False):
     """Whether the task is run though its result is cached, which is replaced. Absent: no."""
     result_serializer: Literal["json", "pickle", "arrow", "parquet"]
     """The format that its result is stored in. Absent: the plainest one that gives it back as it was."""
+    on_commit: TransactionHook | Sequence[TransactionHook]
+    """Called with its Transaction when the transaction around it is committed; without one, when it has succeeded."""
+    on_rollback: TransactionHook | Sequence[TransactionHook]
+    """Called with its Transaction when the one around it is rolled back after it has succeeded."""
     reads: DatasetsOption
     """Datasets that it reads: URIs with {parameters}, Datasets, a list of them, or a function of the parameters."""
     writes: DatasetsOption

@@ -9,6 +9,7 @@ from types import MethodType
 from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 from headrace.engine.description import Description
+from headrace.engine.hooks import NO_HOOKS, TransactionHook
 from headrace.errors import UsageError
 from headrace.options import CALL_OPTIONS, TaskOptions, checked, described
 from headrace.states import State
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+H = TypeVar("H", bound=TransactionHook)
 
 
 class Task(Generic[P, R]):
@@ -54,6 +56,31 @@ class Task(Generic[P, R]):
         Raises: UsageError: an option cannot be one.
         """
         return _task(self.fn, {**self.options, **options})
+
+    def on_commit(self, hook: H) -> H:
+        """
+        Has the function called with the task's Transaction when the one around it is committed: write it as a decorator.
+
+        Raises: UsageError: it cannot be a hook of this task.
+        """
+        return self._with_hook("on_commit", hook)
+
+    def on_rollback(self, hook: H) -> H:
+        """As on_commit(), when the transaction around it is rolled back after the task has succeeded."""
+        return self._with_hook("on_rollback", hook)
+
+    def _with_hook(self, option: Literal["on_commit", "on_rollback"], hook: H) -> H:
+        if isinstance(self.fn, MethodType):
+            raise UsageError(
+                f'task "{self.name}": @{self.name}.{option} on one object would be lost; write it in the class, below the task'
+            )
+        before = self.options.get(option) or ()
+        hooks = [*(before if isinstance(before, list | tuple) else (before,)), hook]
+        options = {**self.options, option: hooks}
+        self.described = replace(described("task", self.fn, options), decorated=self)
+        self.options = options
+        _remember(self.described)
+        return hook
 
     @overload
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R: ...
@@ -136,4 +163,15 @@ def task(function: Any = None, /, **options: Any) -> Any:
 
 
 def _task(function: Callable[P, R], options: Mapping[str, Any]) -> Task[P, R]:
-    return Task(function, described("task", function, options), options)
+    made = Task(function, described("task", function, options), options)
+    if made.described.hooks is not NO_HOOKS:
+        _remember(made.described)
+    return made
+
+
+def _remember(of: Description) -> None:
+    """Another process that rolls back what this one has done finds the hooks by the task's name."""
+    if of.hooks.on_commit or of.hooks.on_rollback:
+        from headrace.engine.transacting.known import remember  # noqa: PLC0415 - few tasks have such hooks
+
+        remember(of)

@@ -24,6 +24,7 @@ from headrace.engine.prints import printing_to_log
 from headrace.engine.retries import NO_RETRIES
 from headrace.engine.scope import CURRENT, FlowRun, Run, TaskRun, current_flow_run, flow_run_name
 from headrace.engine.session import current_session
+from headrace.engine.transacting.current import TRANSACTION
 from headrace.engine.transitions import after_error
 from headrace.engine.turns import carry_out, entitle
 from headrace.engine.watching import inside_both
@@ -62,6 +63,12 @@ def submit(of: Description, arguments: Arguments, *, wait_for: Any = None) -> Ta
     Async tasks of an async flow share its event loop; all others get a thread.
     Raises: UsageError: called outside a flow, or in a task; `wait_for` holds something else.
     """
+    future = _submitted(of, arguments, wait_for)
+    transaction = TRANSACTION.get()
+    return future if transaction is None else transaction.joined(future)
+
+
+def _submitted(of: Description, arguments: Arguments, wait_for: Any) -> TaskFuture[Any]:
     flow_run = _flow_run_for(of, "submit")
     inputs = inputs_of(_label(of), arguments, wait_for)
     name = flow_run.next_task_run(of.name)
@@ -96,7 +103,8 @@ def map_bounded(of: Description, arguments: Arguments, *, max_concurrency: int, 
         forget=workers.forget,
     )
     workers.mapped.append(mapped)
-    return mapped
+    transaction = TRANSACTION.get()
+    return mapped if transaction is None else transaction.joined_map(mapped)
 
 
 def _flow_run_for(of: Description, what: str) -> FlowRun:
@@ -153,7 +161,8 @@ async def _after(inputs: Inputs, arguments: Arguments, way: Way, open_run: OpenR
 
 async def _attempts(arguments: Arguments, way: Way, open_run: OpenRun) -> State[Any]:
     run = _opened(open_run, 1, arguments)
-    if run.description.keeping is None and not current_session().results_url:
+    of = run.description
+    if not (current_session().results_url or of.keeping or TRANSACTION.get() or of.hooks.on_commit):
         return await _tried(run, way, open_run=open_run)
     from headrace.engine.keeping.places import deposit_for  # noqa: PLC0415 - many runs keep nothing
 

@@ -11,6 +11,9 @@ from headrace.states import Cancelled, Crashed, Failed, Retrying, State, Succeed
 Hook = Callable[[Any, Any, State[Any]], Any]
 """Called with the Flow or Task, its run, and the state that the run is in."""
 
+TransactionHook = Callable[[Any], Any]
+"""Called with the Transaction of a task, when what it has done is committed or rolled back."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hooks:
@@ -22,6 +25,8 @@ class Hooks:
     on_failure: tuple[Hook, ...] = ()
     on_cancellation: tuple[Hook, ...] = ()
     on_crash: tuple[Hook, ...] = ()
+    on_commit: tuple[TransactionHook, ...] = ()
+    on_rollback: tuple[TransactionHook, ...] = ()
 
     def after(self, state: type[State[Any]]) -> tuple[Hook, ...]:
         """Those for the state after an attempt; a pause has none, as the run has not ended."""

@@ -74,6 +74,7 @@ class FlowRun(_Attempt):
         "shelf",
         "tally",
         "top",
+        "transactions",
         "unawaited",
         "workers",
     )
@@ -104,6 +105,8 @@ class FlowRun(_Attempt):
         """Of the outermost one: what it is about to end by."""
         self.shelf: Any = None
         """Of the outermost one: where results of its tasks are kept, once one is."""
+        self.transactions: dict[str, int] = {}
+        """How many blocks of each kind there were so far."""
 
     @property
     def flow_run(self) -> FlowRun:

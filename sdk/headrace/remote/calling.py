@@ -17,6 +17,7 @@ from headrace.engine.keeping.policies import Keeping
 from headrace.engine.retries import NO_RETRIES
 from headrace.engine.scope import CURRENT, TaskRun
 from headrace.engine.session import current_session
+from headrace.engine.transacting.current import TRANSACTION
 from headrace.engine.ways import Arguments
 from headrace.errors import NoSuchResult, RemoteTaskFailed, ResultsError, UsageError
 from headrace.flowruns import Api, FlowRun
@@ -161,6 +162,7 @@ class Errand:
         try:
             cargo = opened(storage.get(naming.split(run["spec"]["task"]["output"])[1]))
             if status["phase"] == "Succeeded" and cargo.kind == VALUE:
+                _let_go_with_transaction(run)
                 return self._value(cargo)
             outcome = raised(cargo)
         except NoSuchResult as error:
@@ -188,6 +190,13 @@ class Errand:
     def _tell(self, event: str, message: str) -> None:
         level = logging.WARNING if event == "api_unreachable" else logging.INFO
         logs.emit(level, self.run, event, message)
+
+
+def _let_go_with_transaction(run: FlowRun) -> None:
+    """A transaction that is rolled back takes the result away, which would stand for the task in a later attempt."""
+    transaction = TRANSACTION.get()
+    if transaction is not None:
+        transaction.outputs.append(naming.split(run["spec"]["task"]["output"]))
 
 
 def _like(function: Callable[..., Any], call: Callable[..., Any]) -> Callable[..., Any]:

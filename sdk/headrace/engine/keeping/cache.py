@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Mapping
 from contextvars import ContextVar, Token
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,6 +17,7 @@ from headrace.engine.keeping.policies import CachePolicy, Keeping
 from headrace.engine.keeping.shelf import Shelf, Stored
 from headrace.engine.scope import TaskRun
 from headrace.engine.session import current_session
+from headrace.engine.transacting.current import TRANSACTION
 from headrace.engine.transitions import told
 from headrace.engine.ways import Way
 from headrace.states import Succeeded
@@ -56,6 +58,7 @@ class Cached:
         self._token: Token[tuple[str | None, ...]] | None = None
         self._stale = False
         """Whether a result that cannot be used was seen: the next one is there when the lock is free."""
+        self._staged: bytes | None = None
 
     async def found(self, way: Way) -> Succeeded[Any] | None:
         """As promised by Place."""
@@ -63,7 +66,9 @@ class Cached:
             return None
         since_s, pause_s = self._clock.now_s(), FIRST_WAIT_S
         while True:
-            seen = await way.off_loop(self._looked)
+            seen: Succeeded[Any] | Busy | None = self._found_staged()
+            if seen is None:
+                seen = await way.off_loop(self._looked)
             if not isinstance(seen, Busy):
                 return seen
             waited_s = self._clock.now_s() - since_s
@@ -97,6 +102,25 @@ class Cached:
             raise
         self._release()
 
+    def stage(self, value: Any, under: Mapping[str, str]) -> None:
+        """As promised by Place: what others may use stays until the commit; they do not wait for that."""
+        self.drop()
+        if self._folder is None:
+            return
+        by = run_id(self._run)
+        self._staged = self._shelf.sealed(self._run, value, flow_run=by, attempt=self._attempt, **under)
+        transaction = TRANSACTION.get()
+        if transaction is not None and transaction.block is not None:
+            transaction.block.staged[self._folder] = value
+
+    def publish(self) -> None:
+        """As promised by Place."""
+        if self._staged is not None:
+            self._shelf.put(self._run, f"{self._folder}/{RESULT}", self._staged)
+
+    def withdraw(self) -> None:
+        """As promised by Place: nothing was put, or it does not count."""
+
     def drop(self) -> None:
         """As promised by Place."""
         if self._lock is not None:
@@ -120,6 +144,16 @@ class Cached:
         self._folder = folder
         self._pardon = shelf.number_of(folder.encode()) == 0
         return True
+
+    def _found_staged(self) -> Succeeded[Any] | None:
+        """The state of a run whose result was computed in a transaction around it, which is not over."""
+        transaction = TRANSACTION.get()
+        block = transaction.block if transaction and not self._refresh else None
+        while block is not None:
+            if self._folder in block.staged:
+                return Succeeded(data=block.staged[self._folder], message="its result is there from this transaction")
+            block = block.around
+        return None
 
     def _looked(self) -> Succeeded[Any] | Busy | None:
         """The state of a run whose result is there; None: it is to be computed here."""

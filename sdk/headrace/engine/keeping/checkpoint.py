@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from headrace.engine.keeping.fingerprints import Undigestible
@@ -24,12 +25,14 @@ class Checkpoint:
     another order in each attempt, but calls that are the same may change places.
     """
 
-    __slots__ = ("_key", "_run", "_shelf")
+    __slots__ = ("_call", "_key", "_number", "_run", "_shelf")
 
     def __init__(self, run: TaskRun, shelf: Shelf) -> None:
         self._run = run
         self._shelf = shelf
         self._key: str | None = None
+        self._call = b""
+        self._number = 0
 
     async def found(self, way: Way) -> Succeeded[Any] | None:
         """As promised by Place."""
@@ -43,10 +46,22 @@ class Checkpoint:
 
     def store(self, value: Any) -> None:
         """As promised by Place."""
+        self.stage(value, {})
+
+    def stage(self, value: Any, under: Mapping[str, str]) -> None:
+        """As promised by Place: it lies under its key at once, so that it need not be in memory until the commit."""
         if self._key is not None:
-            self._shelf.store(
-                self._run, self._key, value, attempt=self._run.flow_run.attempt if self._run.flow_run else 1
-            )
+            attempt = self._run.flow_run.attempt if self._run.flow_run else 1
+            self._shelf.store(self._run, self._key, value, attempt=attempt, **under)
+
+    def publish(self) -> None:
+        """As promised by Place."""
+
+    def withdraw(self) -> None:
+        """As promised by Place: to a later attempt, the next such call is this one."""
+        if self._key is not None:
+            self._shelf.withdraw(self._key)
+            self._shelf.give_back(self._call, self._number)
 
     def drop(self) -> None:
         """As promised by Place."""
@@ -60,7 +75,8 @@ class Checkpoint:
             message = f"its result is not stored, as its arguments cannot be told from others: {error}"
             shelf.tell(run, "result_not_stored", message, level=logging.INFO)
             return None
-        self._key = f"{folder}/{finished_name(run, call, shelf.number_of(call))}"
+        self._call, self._number = call, shelf.number_of(call)
+        self._key = f"{folder}/{finished_name(run, call, self._number)}"
         try:
             there = self._key in shelf.finished(folder)
         except Exception as error:  # noqa: BLE001 - a storage that is gone must not end the flow

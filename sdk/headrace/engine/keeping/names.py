@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from headrace.engine.keeping.fingerprints import digest, origin_of
 from headrace.engine.keeping.policies import CachePolicy
-from headrace.engine.scope import TaskRun
+from headrace.engine.scope import FlowRun, Run, TaskRun
 from headrace.engine.session import Session, current_session
 
 MAX_NAME: Final = 80
@@ -33,7 +33,19 @@ def run_folder(run: TaskRun) -> str:
     return f"{run_id(run)}/finished"
 
 
-def run_id(run: TaskRun) -> str:
+def transaction_folder(flow_run: FlowRun, kind: str, number: int) -> str:
+    """The folder of what the `number`-th block of this kind, from 0, notes; the same in all attempts of the flow run."""
+    place = _safe(flow_run.name) if flow_run.parent else "flow"
+    return f"{run_id(flow_run)}/transactions/{place}/{_safe(kind)}-{number}"
+
+
+def key_record(flow_run: FlowRun, key: str) -> str:
+    """Where it is recorded that a transaction with this key was committed, for all runs of the flow."""
+    mark = digest((_owner(flow_run.top), key)).hex()
+    return f"transactions/{_safe(key)}-{mark}"
+
+
+def run_id(run: Run) -> str:
     """What tells its flow run from others, and is the same for all of its attempts."""
     session, flow_run = current_session(), run.flow_run
     if flow_run is None:
@@ -88,7 +100,7 @@ def _key(run: TaskRun, policy: CachePolicy, source: bytes) -> dict[str, Any] | N
     return None if None in made else {**key, "made": made}
 
 
-def _owner(run: TaskRun) -> tuple[str, ...]:
+def _owner(run: Run) -> tuple[str, ...]:
     """Whose task it is: names such as "extract" are common, and a result of another team's would be wrong."""
     session = current_session()
     if session.flow:

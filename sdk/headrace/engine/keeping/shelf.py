@@ -13,7 +13,7 @@ from typing import Any, Final
 from headrace.engine import logs
 from headrace.engine.keeping.fingerprints import digest, source_of
 from headrace.engine.keeping.names import results_url
-from headrace.engine.scope import TaskRun
+from headrace.engine.scope import Run, TaskRun
 from headrace.engine.session import current_session
 from headrace.engine.transitions import told
 from headrace.errors import NoSuchResult, UsageError
@@ -47,6 +47,7 @@ class Shelf:
         self._counts: dict[bytes, int] = {}
         self._sources: dict[CodeType | None, bytes] = {}
         self._told: set[tuple[str, str]] = set()
+        self._parts: dict[str, frozenset[str]] = {}
 
     def storage(self) -> Storage:
         """The storage. Raises: UsageError: there is none, or it cannot be opened; ResultsError."""
@@ -70,6 +71,12 @@ class Shelf:
             self._counts[call] = number + 1
         return number
 
+    def give_back(self, call: bytes, number: int) -> None:
+        """Has the next call with this digest get that number again, if no later one has begun."""
+        with self._lock:
+            if self._counts.get(call) == number + 1:
+                self._counts[call] = number
+
     def finished(self, folder: str) -> frozenset[str]:
         """The keys in the folder of the run as it was at its first task. Raises: ResultsError, UsageError."""
         storage = self.storage()
@@ -92,20 +99,49 @@ class Shelf:
         """The result under the key; None: there is none, or none that can be used, which is told."""
         try:
             cargo = opened(self.storage().get(key))
-            return Stored(cargo.content(), cargo.facts)
+            return Stored(cargo.content(), cargo.facts) if self._counts_now(cargo.facts) else None
         except NoSuchResult:
             return None
         except Exception as error:  # noqa: BLE001 - a storage fails in many ways, and foreign classes in all others
             self.tell(run, "result_not_read", f"its stored result cannot be read, so it runs: {told(error)}", about=key)
             return None
 
+    def parts(self, record: str) -> frozenset[str]:
+        """What was committed by this record of a transaction; nothing, if it is not there. Raises: ResultsError; Torn."""
+        found = self._parts.get(record)
+        if found is None:
+            try:
+                found = frozenset(opened(self.storage().get(record)).content()["parts"])
+            except NoSuchResult:
+                return frozenset()
+            self._parts[record] = found
+        return found
+
+    def _counts_now(self, facts: Mapping[str, Any]) -> bool:
+        """Whether the transaction in which it was stored is committed, if it was in one."""
+        record = facts.get("transaction")
+        return record is None or facts.get("part") in self.parts(record)
+
+    def withdraw(self, key: str) -> None:
+        """Deletes a result that never counted; one that cannot be deleted does not count either."""
+        try:
+            self.storage().delete(key)
+        except Exception as error:  # noqa: BLE001 - storages fail in many ways
+            logs.LOGGER.debug("a result that was rolled back stays in the storage: %s", told(error))
+
     def store(self, run: TaskRun, key: str, value: Any, **facts: Any) -> None:
         """Stores the result, or tells why not."""
+        data = self.sealed(run, value, **facts)
+        if data is not None:
+            self.put(run, key, data)
+
+    def sealed(self, run: TaskRun, value: Any, **facts: Any) -> bytes | None:
+        """The result as bytes; None: it cannot be stored, which is told."""
         facts = {"task_run": run.name, "stored_at": current_session().clock.wall_s(), **facts}
         try:
             keeping = run.description.keeping
             format_ = keeping.serializer if keeping else None
-            data = packed(value, VALUE, what="its result", format=format_, **facts).sealed()
+            return packed(value, VALUE, what="its result", format=format_, **facts).sealed()
         except Exception as error:  # noqa: BLE001 - what a task returns may be anything
             why = told(error.__cause__ or error)
             message = (
@@ -113,7 +149,10 @@ class Shelf:
                 "@task(persist_result=False)"
             )
             self.tell(run, "result_not_stored", message)
-            return
+            return None
+
+    def put(self, run: TaskRun, key: str, data: bytes) -> None:
+        """Stores what was sealed, or tells why not."""
         try:
             self.storage().put(key, data)
         except Exception as error:  # noqa: BLE001 - the flow has the result; the storage alone has a problem
@@ -131,7 +170,7 @@ class Shelf:
             logs.emit(level, run, event, message)
 
 
-def shelf_of(run: TaskRun) -> Shelf:
+def shelf_of(run: Run) -> Shelf:
     """That of its flow run; for a task outside of a flow one of its own."""
     url = results_url(current_session())
     if run.flow_run is None:
