@@ -10,8 +10,8 @@ from typing import Any
 import jsonschema
 from jsonschema.protocols import Validator
 from referencing.exceptions import Unresolvable
-from referencing.jsonschema import EMPTY_REGISTRY
 
+from headrace_operator.decide.schema_checks import Unbounded, checker_of, errors_of
 from headrace_operator.decide.snapshot import DeploymentView, ResolvedFlow, Run
 
 MAX_BYTES = 96 * 1024
@@ -76,15 +76,16 @@ def _checked(schema: str) -> Validator | str:
     except jsonschema.SchemaError as error:
         place = ".".join(["spec.parameters.schema", *(str(part) for part in error.absolute_path)])
         return f"{place}: {error.message}; it must be a JSON Schema"
-    # An explicit registry: without one, jsonschema would fetch a $ref that is a URL.
-    checker: Validator = cls(parsed, format_checker=cls.FORMAT_CHECKER, registry=EMPTY_REGISTRY)
-    return checker
+    try:
+        return checker_of(cls, parsed)
+    except Unbounded as error:
+        return f"spec.parameters.schema: {error}"
 
 
 def _complaints(checker: Validator, parameters: Mapping[str, Any]) -> list[jsonschema.ValidationError] | str:
     """What is wrong with the parameters, by place; or what is wrong with a schema that shows only when it is used."""
     try:
-        return sorted(checker.iter_errors(parameters), key=_place)
+        return errors_of(checker, parameters)
     except Unresolvable as error:
         where = error.ref or f"#{getattr(error, 'anchor', '')}"
         return f'spec.parameters.schema refers to "{where}", which is not in it; inline it under $defs'
@@ -98,10 +99,6 @@ def _tell_all(errors: list[jsonschema.ValidationError], flow: ResolvedFlow) -> s
     told = "; ".join(_tell(error) for error in errors[:SHOWN_ERRORS])
     more = f"; and {len(errors) - SHOWN_ERRORS} more" if len(errors) > SHOWN_ERRORS else ""
     return f"{told}{more}. Mend the parameters and create a new FlowRun (Flow {flow.name}, spec.parameters.schema says what is expected)"
-
-
-def _place(error: jsonschema.ValidationError) -> str:
-    return error.json_path
 
 
 def _tell(error: jsonschema.ValidationError) -> str:

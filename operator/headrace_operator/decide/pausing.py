@@ -20,7 +20,6 @@ from typing import Any, Final
 
 import jsonschema
 from referencing.exceptions import Unresolvable
-from referencing.jsonschema import EMPTY_REGISTRY
 
 from headrace.api.conditions import Phase, Reason
 from headrace.api.flowrun import AnswerDecision, OverDecision, PauseKind
@@ -28,6 +27,7 @@ from headrace_operator.decide.actions import Decision, RecordEvent
 from headrace_operator.decide.conditions import shortened
 from headrace_operator.decide.report import PauseReport
 from headrace_operator.decide.run_status import not_admitted
+from headrace_operator.decide.schema_checks import checker_of, errors_of
 from headrace_operator.decide.snapshot import GivenAnswer, PastPauseView, PauseView, Run, RunStatus, Snapshot
 
 INPUT_LIMIT: Final = 1024
@@ -200,11 +200,8 @@ def _answer_to(run: Run, pause: PauseView) -> GivenAnswer | None:
 def _complaint(schema: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     try:
         jsonschema.Draft202012Validator.check_schema(schema)
-        # An explicit registry: without one, jsonschema would fetch a $ref that is a URL.
-        checker = jsonschema.Draft202012Validator(
-            schema, format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER, registry=EMPTY_REGISTRY
-        )
-        errors = sorted(checker.iter_errors(given), key=lambda error: error.json_path)
+        # What is skipped here, the model of the flow checks.
+        errors = errors_of(checker_of(jsonschema.Draft202012Validator, schema, skips_patterns=True), given)
     except _STUMBLES as error:
         told = getattr(error, "message", error)
         return f"the schema that the flow asks by cannot be applied ({told}); reject, and mend the flow"
