@@ -23,7 +23,7 @@ IDLE_S = 60.0
 def requests(audit_log: Path, namespace: str) -> list[dict[str, Any]]:
     """The operator's requests in a namespace, in their order; watches count when they are opened."""
     found = []
-    for line in audit_log.read_text().splitlines():
+    for line in audit_log.read_text().rpartition("\n")[0].splitlines():  # the last one may be in the writing
         entry = json.loads(line)
         stage = "ResponseStarted" if entry["verb"] == "watch" else "ResponseComplete"
         is_ours = entry.get("userAgent", "").startswith("headrace-operator") and entry["stage"] == stage

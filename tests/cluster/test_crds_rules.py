@@ -357,9 +357,7 @@ CHANGED = {
 ANSWER = {"name": "deploy", "decision": "Approve", "input": {"replicas": 3}}
 ANSWER_THAT_COUNTS = "spec.answers: the answer to a pause that is over (status.answers) cannot be changed"
 ANSWERED = {
-    "another input": Case(
-        "FlowRun", {"answers": [{**ANSWER, "input": {"replicas": 4}}]}, "", ANSWER_THAT_COUNTS
-    ),
+    "another input": Case("FlowRun", {"answers": [{**ANSWER, "input": {"replicas": 4}}]}, "", ANSWER_THAT_COUNTS),
     "another decision": Case(
         "FlowRun", {"answers": [{"name": "deploy", "decision": "Reject"}]}, "", ANSWER_THAT_COUNTS
     ),

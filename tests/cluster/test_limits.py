@@ -61,14 +61,15 @@ class Limit:
 
         await eventually(look, what=f"{held} slots of {self.name} are held and {free} are free")
 
-    async def told(self, **expected: Any) -> dict[str, Any]:
-        """The status, once it says this."""
+    async def told(self, *, ready: str | None = None, **expected: Any) -> dict[str, Any]:
+        """The status, once it says this; `ready` is the reason of its condition Ready."""
 
         async def look() -> dict[str, Any] | None:
             status = await self.status()
-            return status if expected.items() <= status.items() else None
+            is_so = expected.items() <= status.items() and ready in {None, condition(status, "Ready")[1]}
+            return status if is_so else None
 
-        return await eventually(look, what=f"the status of {self.name} says {expected}")
+        return await eventually(look, what=f"the status of {self.name} says {expected}, {ready}")
 
 
 @pytest.fixture
@@ -145,14 +146,14 @@ async def test_a_limit_is_made_smaller_and_larger_while_it_is_held(world: World,
         return all(slots.CLOSED_ANNOTATION in each["metadata"]["annotations"] for each in await limit.leases())
 
     await eventually(is_closed, what="every slot is closed")
-    assert condition(await limit.told(active=3), "Ready") == ("False", "Resizing")
+    assert condition(await limit.told(active=3, ready="Resizing"), "Ready") == ("False", "Resizing")
     for run in runs[3:]:
         await world.a_run(run)
     for pod in first[:2]:
         world.puppet.end(pod)
         await world.finished(pod.removesuffix("-1"))
     await limit.until(held=1, free=0)
-    assert condition(await limit.told(active=1), "Ready") == ("True", "Ready")
+    assert condition(await limit.told(active=1, ready="Ready"), "Ready") == ("True", "Ready")
     assert sorted(world.puppet.live.values()) == first[2:]
 
     await limit.resize(3)
