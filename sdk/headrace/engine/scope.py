@@ -99,8 +99,11 @@ class FlowRun(_Attempt):
         self.numbers: dict[str, count[int]] = parent.numbers if parent else {}
         self.top: FlowRun = parent.top if parent else self
         """The outermost flow run around it."""
-        self.pauses: set[str] = parent.pauses if parent else set()
-        """Names of the pauses so far, in flows inside of it too."""
+        self.pauses: dict[str, frozenset[str]] = parent.pauses if parent else {}
+        """Names of the pauses so far, in flows inside of it too, and of the flow runs around each."""
+        if attempt > 1 and self.pauses:  # it comes by them again, and their answers count
+            for each in [each for each, around in self.pauses.items() if name in around]:
+                del self.pauses[each]
         self.paused: RunPaused | None = None
         """Of the outermost one: what it is about to end by."""
         self.shelf: Any = None

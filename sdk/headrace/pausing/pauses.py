@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
 
@@ -186,8 +186,14 @@ def _taken(run: FlowRun, name: str, kind: str) -> str:
         raise UsageError(
             f'the name "{name}" is of another pause of this run, whose answer it would get; choose another'
         )
-    taken.add(name)
+    taken[name] = frozenset(_names_around(run))
     return name
+
+
+def _names_around(run: FlowRun | None) -> Iterator[str]:
+    while run is not None:
+        yield run.name
+        run = run.parent
 
 
 def _answers(run: FlowRun) -> Mapping[str, Any]:

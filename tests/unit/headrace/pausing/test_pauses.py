@@ -183,6 +183,29 @@ class TestAnswers:
         assert not [each for each in log.records if each.levelname == "ERROR"]
 
 
+@pytest.mark.parametrize("name", ["", "first"])
+def test_a_flow_inside_that_is_tried_again_finds_its_own_answers(name: str) -> None:
+    """And leaves the names of others: else a later question would get an answer that was given to this one."""
+    failures = [OSError("once")]
+
+    @flow(retries=1)
+    def inner() -> None:
+        pause("deploy?", name=name)
+        if failures:
+            raise failures.pop()
+
+    @flow
+    def main() -> None:
+        inner()
+        pause("drop the database?")
+
+    given = yes(name or "pause-0")
+    told = asked(main, given)
+    assert (told["message"], told["name"]) == ("drop the database?", "pause-0" if name else "pause-1")
+    assert not failures
+    assert asked(main, given) == told
+
+
 def test_with_a_results_url_tasks_before_the_pause_do_not_run_again(tmp_path: Path) -> None:
     """The next attempt takes their results; nothing is lost, and nothing is warned of."""
     runs = []
