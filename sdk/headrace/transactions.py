@@ -11,7 +11,6 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from headrace.engine.transacting.current import TRANSACTION
 from headrace.errors import UsageError, shown
 from headrace.limits.blocks import refuse_coroutine
 
@@ -50,6 +49,8 @@ def get_transaction() -> Transaction | None:
 
     Returns: None outside of transactions, and in another process than the flow's.
     """
+    from headrace.engine.transacting.current import TRANSACTION  # noqa: PLC0415 - as the rest of the engine
+
     return TRANSACTION.get()
 
 
@@ -89,6 +90,7 @@ class TransactionBlock:
 
     async def _entered(self, way: Way) -> Transaction:
         from headrace.engine.transacting.blocks import Block  # noqa: PLC0415 - as above
+        from headrace.engine.transacting.current import TRANSACTION  # noqa: PLC0415 - as above
 
         if self._block is not None:
             raise UsageError("this transaction() was used already; write transaction(…) in each `with` statement")
