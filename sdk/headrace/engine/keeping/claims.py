@@ -12,12 +12,15 @@ stopped for longer than a lease, and goes on, computes beside the next one: both
 
 from __future__ import annotations
 
+import atexit
 import json
 import secrets
 import threading
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
+from time import monotonic
 from typing import Final
+from weakref import WeakSet
 
 from headrace.engine import logs
 from headrace.engine.clock import Clock
@@ -28,7 +31,10 @@ from headrace.results import Storage
 LEASE_S: Final = 30.0
 RENEW_S: Final = 10.0
 SKEW_S: Final = 300.0
+RELEASE_S: Final = 5.0
+"""How long the end of a process waits for locks to be given back; the leases of others end by themselves."""
 PREFIX: Final = "lock-"
+_RELEASING: Final[WeakSet[threading.Thread]] = WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +132,14 @@ class KeyLock:
                 self._storage.put(self._key(number), replace(self._claim, released=True).sealed())
 
     def release_later(self) -> None:
-        """As release(), without waiting; the process ends after it. It cannot be taken any more."""
+        """As release(), without waiting; the process ends after it, or after RELEASE_S. It cannot be taken any more."""
         with self._turning:
             self._over.set()
         if self.held:
-            threading.Thread(target=self._release_quietly, name="headrace-cache-lock").start()
+            # A daemon: a storage that hangs must not keep the process.
+            thread = threading.Thread(target=self._release_quietly, name="headrace-cache-lock", daemon=True)
+            _RELEASING.add(thread)
+            thread.start()
 
     def _release_quietly(self) -> None:
         try:
@@ -177,6 +186,13 @@ class KeyLock:
 
     def _key(self, number: int) -> str:
         return f"{self._folder}/{PREFIX}{number}"
+
+
+@atexit.register
+def _wait_for_releases() -> None:
+    until_s = monotonic() + RELEASE_S
+    for thread in tuple(_RELEASING):
+        thread.join(max(0.0, until_s - monotonic()))
 
 
 def _numbers(names: Iterable[str]) -> list[int]:

@@ -1,7 +1,11 @@
 """One holder at a time, whoever dies when."""
 
 import random
+import subprocess
+import sys
 import threading
+
+import pytest
 
 from headrace.engine.clock import SystemClock
 from headrace.engine.keeping.claims import LEASE_S, SKEW_S, KeyLock, claim_of
@@ -169,3 +173,31 @@ def test_many_at_once():
         thread.join()
     assert "two" not in done
     assert len(done) == 60
+
+
+HANGS = """
+import sys, threading
+import pytest
+
+from headrace.engine.clock import SystemClock
+from headrace.engine.keeping import claims
+from tests.unit.headrace.engine.keeping.memory import Memory
+claims.RELEASE_S = float(sys.argv[1])
+memory = Memory()
+lock = claims.KeyLock(memory, "k", claims.claim_of("a", "r", 1), SystemClock())
+assert lock.taken([])
+def slow(what):
+    threading.Event().wait(float(sys.argv[2]))
+    print("released", flush=True)
+memory.before = slow
+lock.release_later()
+"""
+
+
+@pytest.mark.parametrize(("patience", "storage", "told"), [("60", "0.2", "released\n"), ("0.05", "3600", "")])
+def test_the_end_of_a_process_waits_for_its_locks_but_not_for_ever(patience, storage, told):
+    """A storage that hangs would keep the pod."""
+    ended = subprocess.run(
+        [sys.executable, "-c", HANGS, patience, storage], capture_output=True, text=True, timeout=50, check=True
+    )
+    assert ended.stdout == told
