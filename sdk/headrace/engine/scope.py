@@ -152,4 +152,5 @@ def flow_run_name(description: Description, parent: FlowRun | None) -> str:
     """The name of a new flow run: in another one, one such as "load-0", else the session's, or one made up."""
     if parent:
         return parent.next_task_run(description.name)
-    return current_session().flow_run or f"{description.name}-{os.urandom(3).hex()}"
+    # What is kept of a run is found by its name: a run on a laptop must never get that of an earlier one.
+    return current_session().flow_run or f"{description.name}-{os.urandom(6).hex()}"

@@ -1,12 +1,13 @@
 """A later attempt of a run takes what earlier ones have finished."""
 
 import asyncio
+import re
 import threading
 from functools import partial
 
 import pytest
 
-from headrace import Pod, Processes, flow, task
+from headrace import Pod, Processes, flow, runtime, task
 from headrace.caching import INPUTS
 from headrace.engine.keeping.policies import Keeping
 from headrace.engine.session import using
@@ -499,3 +500,13 @@ def test_a_cancelled_run_does_not_wait_for_a_storage_that_hangs(ran):
         assert session.tally.counts().failed == 1
     finally:
         go.set()
+
+
+def test_a_run_that_nobody_named_never_gets_what_an_earlier_one_has_kept():
+    """Its made-up name is its only mark: of a million runs, two have the same with a chance of one in five hundred."""
+
+    @flow
+    def main():
+        return runtime.flow_run.name
+
+    assert re.fullmatch("main-[0-9a-f]{12}", main())
