@@ -51,6 +51,7 @@ def _shortened(name: str) -> str:
     """Relative to the working folder where it is below it, else the bare name: folders of an image say little."""
     path = Path(name)
     try:
-        return str(path.relative_to(Path.cwd()))
+        here = Path.cwd()
+        return path.name if here == here.parent else str(path.relative_to(here))  # a pod works in "/" at times
     except (ValueError, OSError):
         return path.name
