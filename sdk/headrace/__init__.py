@@ -43,7 +43,7 @@ from headrace.pausing.pauses import pause, sleep_for, sleep_until
 from headrace.secret import Secret
 from headrace.states import State
 from headrace.tasks import Task, task
-from headrace.transactions import get_transaction, transaction
+from headrace.transactions import Transaction, get_transaction, transaction
 from headrace.variable import Variable
 from headrace.waiting import as_completed, wait
 
@@ -75,6 +75,7 @@ __all__ = [
     "Task",
     "Threads",
     "TimedOut",
+    "Transaction",
     "UsageError",
     "Variable",
     "allow_failure",

@@ -11,16 +11,16 @@ from collections.abc import Coroutine
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from headrace.engine.transacting.scopes import Transaction
 from headrace.errors import UsageError, shown
 from headrace.limits.blocks import refuse_coroutine
 
 if TYPE_CHECKING:
     from headrace.engine.scope import FlowRun
     from headrace.engine.transacting.blocks import Block
-    from headrace.engine.transacting.scopes import Transaction
     from headrace.engine.ways import Way
 
-__all__ = ["get_transaction", "transaction"]
+__all__ = ["Transaction", "get_transaction", "transaction"]
 
 T = TypeVar("T")
 

@@ -21,6 +21,7 @@ from headrace.migration.prefect_deployments import Case, Code, deployments
 from headrace.migration.report import Migrated, Notes, Outcome, Output
 from headrace.migration.serving import served
 from headrace.migration.starts import rewrite_starts
+from headrace.migration.transacting import rewrite_transactions
 from headrace.rendering import inline_files
 
 
@@ -49,6 +50,7 @@ def rewrite(path: Path, text: str, entry: str, notes: Notes) -> Rewritten:
     rewrite_calls(module)
     rewrite_pauses(module)
     rewrite_starts(module)
+    rewrite_transactions(module)
     new = rewritten(module)
     try:
         ast.parse(new)

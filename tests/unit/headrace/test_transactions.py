@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
+import time
 
 import pytest
 
 from headrace import (
     Processes,
+    RunCancelled,
     UsageError,
     allow_failure,
     flow,
@@ -439,6 +441,66 @@ def test_a_timeout_of_the_flow_rolls_back(noted, is_async):
     with pytest.raises(TimeoutError):
         asyncio.run(main_on_loop()) if is_async else main()
     assert noted == ["undo a"]
+
+
+def test_a_flow_that_is_told_to_stop_rolls_back(noted, write):
+    """What was submitted and runs is broken off, and not waited for."""
+    running = threading.Event()
+
+    @task(on_rollback=lambda _: noted.append("undo slow"))
+    def slow():
+        running.set()
+        while True:
+            time.sleep(0.001)
+
+    @flow
+    def main():
+        with transaction():
+            write("a")
+            slow.submit()
+            assert running.wait(5)
+            raise RunCancelled("SIGTERM")
+
+    with pytest.raises(RunCancelled):
+        main()
+    assert noted == ["undo a"]
+
+
+def test_an_async_flow_that_is_cancelled_rolls_back(noted, write):
+    """Tasks on its event loop are cancelled, and hooks are still awaited."""
+
+    @task
+    async def slow():
+        await asyncio.sleep(60)
+
+    @task
+    async def quick():
+        return None
+
+    @quick.on_rollback
+    async def undo(txn):
+        await asyncio.sleep(0)
+        noted.append("undo quick")
+
+    @flow
+    async def main():
+        async with transaction():
+            write("a")
+            await quick()
+            begun.set()
+            await slow.submit()
+
+    async def cancelled():
+        work = asyncio.ensure_future(main())
+        await begun.wait()
+        await asyncio.sleep(0)
+        work.cancel()
+        await work
+
+    begun = asyncio.Event()
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(cancelled())
+    assert noted == ["undo quick", "undo a"]
 
 
 def test_a_flow_that_is_tried_again_begins_a_new_transaction(noted, write):

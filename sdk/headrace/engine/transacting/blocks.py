@@ -115,6 +115,7 @@ class Block:
             run_to_end(step.roll_back(BLOCKING))
             return
         deposit.stage({"transaction": self.journal.record, "part": self.token})
+        deposit.value = None  # thousands of results need not be in memory until the commit
         if self.noting and step.owes:
             step.entry, problem = self.journal.note_done(step.facts(self.token))
             if problem:
