@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from headrace.engine import logs
+from headrace.engine.session import current_session
 from headrace.engine.transitions import told
 from headrace.errors import ResultsError, UsageError
 from headrace.launch import StoredResult
@@ -21,6 +22,7 @@ from headrace.remote.naming import joined, split, task_folder
 from headrace.results import open_storage
 from headrace.results.cargo import VALUE, Cargo, Torn, opened, packed
 from headrace.results.compression import compressed
+from headrace.results.places import with_password_of, without_password
 from headrace.states import Succeeded
 from headrace.termination import jsonable
 
@@ -51,13 +53,16 @@ class Keeper:
         except (ResultsError, UsageError) as error:
             self._tell(logging.WARNING, "result_not_stored", f"what the flow returned is not stored: {error}")
             return state
-        self._tell(logging.INFO, "result_stored", f"what the flow returned is at {self.url}", url=self.url, bytes=size)
-        return replace(state, data=StoredResult(self.url))
+        shown = without_password(self.url)  # the status of the run says it to everybody
+        self._tell(logging.INFO, "result_stored", f"what the flow returned is at {shown}", url=shown, bytes=size)
+        return replace(state, data=StoredResult(shown))
 
     def _store(self, value: Any) -> int:
         folder, key = split(self.url)
         if len(self.url) > MAX_URL:
-            raise UsageError(f'results URL "{folder}": it has more than {MAX_URL} characters; set a shorter one')
+            raise UsageError(
+                f'results URL "{without_password(folder)}": it has more than {MAX_URL} characters; set a shorter one'
+            )
         storage = open_storage(folder)
         data = _packed(value, self.flow).sealed()
         storage.put(key, data)
@@ -100,7 +105,7 @@ def result_at(url: str) -> Any:
 def cargo_at(url: str) -> Cargo:
     """The object that a flow's result is in, unread. Raises: as result_at()."""
     folder, key = split(url)
-    data = open_storage(folder).get(key)
+    data = open_storage(with_password_of(current_session().results_url, folder)).get(key)
     try:
         return opened(data)
     except Torn as error:

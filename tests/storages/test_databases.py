@@ -21,7 +21,7 @@ from headrace.redaction import redacted
 from headrace.results import Storage, open_storage
 from headrace.results.cargo import VALUE, Cargo, opened, packed
 from headrace.results.database import Database, _dialect, database
-from headrace.results.places import joined, with_password
+from headrace.results.places import joined
 from headrace.results.sql import Rows
 from tests.storages.servers import PASSWORD, Served
 from tests.storages.test_storages import MB, child
@@ -182,6 +182,11 @@ def test_prefixes_are_apart(served: Served) -> None:
     assert list(one.prune()) == ["run/output"]
     assert list(two.list()) == ["run/output"]
     two.delete("run/output")
+
+
+def with_password(url: str, password: str) -> str:
+    who, at, where = url.rpartition("@")
+    return f"{who}:{password}{at}{where}"
 
 
 def test_a_password_in_the_url_is_used_and_never_shown(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

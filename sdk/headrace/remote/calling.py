@@ -28,6 +28,7 @@ from headrace.remote.flow_runs import FlowRuns, Parent, manifest
 from headrace.remote.references import reference
 from headrace.results import Storage, open_storage
 from headrace.results.cargo import ARGUMENTS, VALUE, Cargo, Torn, opened, packed, raised
+from headrace.results.places import without_password
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,11 +142,14 @@ class Errand:
     def _plan(self, folder: str, mark: str, go: int) -> Mapping[str, Any]:
         pods = self.pods
         assert self.of.pod is not None
+        shown = without_password(
+            folder
+        )  # whoever may read the FlowRun reads it; the task's pod has the password itself
         task = {
             "name": self.of.name,
             "function": reference(self.of, entrypoint=pods.entrypoint, code_dir=pods.code_dir),
-            "input": naming.joined(folder, f"input-{mark}"),
-            "output": naming.joined(folder, f"output-{mark}-{go}"),
+            "input": naming.joined(shown, f"input-{mark}"),
+            "output": naming.joined(shown, f"output-{mark}-{go}"),
             **self.of.pod.spec(),
         }
         return manifest(pods.parent, naming.run_name(pods.parent.name, self.run.name, go), task)

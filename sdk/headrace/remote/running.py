@@ -19,8 +19,9 @@ from headrace.entrypoints import load_flow, load_task
 from headrace.errors import NoSuchResult, ResultsError, UsageError, shown
 from headrace.launch import Work
 from headrace.remote.naming import split
-from headrace.results import open_storage
+from headrace.results import Storage, open_storage
 from headrace.results.cargo import VALUE, Cargo, Torn, opened, packed, packed_error
+from headrace.results.places import with_password_of
 from headrace.states import Cancelled, Ended, Failed, State, Succeeded
 
 FIELDS = ("name", "function", "input", "output")
@@ -73,7 +74,7 @@ class TaskLaunch:
     def _arguments(self) -> tuple[str, Arguments]:
         folder, key = split(self.task["input"])
         try:
-            cargo = opened(open_storage(folder).get(key))
+            cargo = opened(self._storage(folder).get(key))
             content = cargo.content()
             arguments = tuple(content["args"]), dict(content["kwargs"])
         except ResultsError:
@@ -84,11 +85,15 @@ class TaskLaunch:
             ) from error
         return str(cargo.facts.get("task_run") or self.task["name"]), arguments
 
+    def _storage(self, folder: str) -> Storage:
+        """That of the folder, which spec.task tells without a password."""
+        return open_storage(with_password_of(self.session.results_url, folder))
+
     def _earlier_result(self) -> Cargo | None:
         """What this run has stored before its pod was lost; an exception is no reason not to try again."""
         folder, key = split(self.task["output"])
         try:
-            cargo = opened(open_storage(folder).get(key))
+            cargo = opened(self._storage(folder).get(key))
         except (NoSuchResult, Torn):
             return None
         return cargo if cargo.kind == VALUE else None
@@ -111,7 +116,7 @@ class TaskLaunch:
 
     def _stored(self, cargo: Cargo, state: State[Any]) -> State[Any]:
         folder, key = split(self.task["output"])
-        open_storage(folder).put(key, cargo.sealed())
+        self._storage(folder).put(key, cargo.sealed())
         return state
 
 

@@ -44,13 +44,12 @@ def password_of(url: str) -> str:
     return who.partition(":")[2] if at else ""
 
 
-def with_password(url: str, password: str) -> str:
-    """The URL with this password; one that it has itself stays."""
-    parts = urlsplit(url)
-    who, at, host = parts.netloc.rpartition("@")
-    if not password or ":" in who:
+def with_password_of(ours: str, url: str) -> str:
+    """A URL that was shown, with what it was shown without, if it is of the same place as the results URL `ours`."""
+    shown, mine, told = urlsplit(without_password(ours)), urlsplit(ours), urlsplit(url)
+    if (shown.scheme, shown.netloc, shown.query) != (told.scheme, told.netloc, told.query):
         return url
-    return urlunsplit(parts._replace(netloc=f"{who}:{password}{at or '@'}{host}"))
+    return urlunsplit(told._replace(netloc=mine.netloc, query=mine.query))
 
 
 def _nameless(parts: SplitResult) -> str:

@@ -18,14 +18,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Final
-from urllib.parse import urlsplit
 
 from headrace.engine.scope import CURRENT
 from headrace.engine.session import current_session
 from headrace.errors import ResultsError, UsageError
 from headrace.results.cargo import VALUE, Torn, opened, packed
 from headrace.results.formats import BYTES
-from headrace.results.places import password_of, with_password, without_password
+from headrace.results.places import with_password_of, without_password
 from headrace.results.storage import Sink, Storage, open_storage
 from headrace.results.streaming import PIECE_BYTES, REPLACED, SealedSink, sealed_reader
 
@@ -174,8 +173,5 @@ def _facts() -> dict[str, str]:
 
 
 def _storage(url: str) -> Storage:
-    """A reference holds no password: it is taken from the results URL of this process, if that is of the same place."""
-    ours = current_session().results_url
-    if password_of(ours) and urlsplit(without_password(ours)).netloc == urlsplit(url).netloc:
-        url = with_password(url, password_of(ours))
-    return (current_session().open_storage or open_storage)(url)
+    """A reference holds no password."""
+    return (current_session().open_storage or open_storage)(with_password_of(current_session().results_url, url))

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from headrace import flow_results
 from headrace.errors import NoSuchResult, ResultsError
 from headrace.flow_results import Keeper, keeper, result_at
 from headrace.launch import StoredResult
+from headrace.results.files import Files
 from headrace.states import Succeeded
 from tests.unit.headrace.runs import log_of_runs
 
@@ -50,6 +52,21 @@ def test_a_stored_result_comes_back(tmp_path, value, read):
     assert result_at(data.url) == read
     assert log.events == ["result_stored"]
     assert log.records[0].url == data.url
+
+
+def test_the_status_and_the_log_get_no_password(monkeypatch):
+    """Of a results URL that comes from a Secret."""
+    put = {}
+    monkeypatch.setattr(Files, "put", lambda _, key, data: put.update({key: data}))
+    monkeypatch.setattr(flow_results, "open_storage", lambda url: put.update(url=url) or Files(Path("/none")))
+    with log_of_runs() as log:
+        state = Keeper("postgresql://flows:s3cret@db/results/run/result-1", "etl", "etl-7").delivered(
+            Succeeded(data=LARGE)
+        )
+    assert put["url"] == "postgresql://flows:s3cret@db/results/run"
+    assert "result-1" in put
+    assert state.data == StoredResult("postgresql://flows@db/results/run/result-1")
+    assert "s3cret" not in repr([vars(each) for each in log.records])
 
 
 def test_what_cannot_be_stored_is_told_and_the_flow_has_succeeded(tmp_path):

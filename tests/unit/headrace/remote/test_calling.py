@@ -74,6 +74,15 @@ def test_the_flow_run_carries_on_what_its_parent_has(cluster, url):
     assert re.fullmatch(re.escape(folder) + "/output-[0-9a-f]{16}-1", spec["task"]["output"])
 
 
+def test_the_flow_run_tells_no_password_of_the_storage(cluster, url):
+    """Everybody who may read FlowRuns would read it."""
+    with in_flows_pod(cluster, f"{url}?token=s3cret&region=eu") as flows:
+        assert flows.main().x == 3
+    spec = cluster.objects["etl-7-shifted-0"]["spec"]
+    assert "s3cret" not in repr(spec)
+    assert spec["task"]["output"].endswith("-1?region=eu")
+
+
 def test_the_task_sees_the_run_that_called_it(cluster, url):
     """Its name, its id and its parameters; the task run is numbered as on a laptop."""
     with in_flows_pod(cluster, url) as flows:

@@ -9,7 +9,7 @@ import pytest
 from headrace import UsageError
 from headrace.results import open_storage
 from headrace.results.database import database
-from headrace.results.places import joined, password_of, split, with_password, without_password
+from headrace.results.places import joined, split, with_password_of, without_password
 
 SECRET = "postgresql://flows:s3cr%2Ft@db:5432/results"
 
@@ -45,11 +45,16 @@ def test_a_url_is_shown_without_what_is_secret(url, shown):
     assert without_password(url) == shown
 
 
-def test_a_password_comes_and_goes():
-    """It is quoted as it was; one that is there stays."""
-    assert with_password(without_password(SECRET), password_of(SECRET)) == SECRET
-    assert with_password(SECRET, "other") == SECRET
-    assert with_password("postgresql://db/results", "") == "postgresql://db/results"
+@pytest.mark.parametrize("ours", [SECRET, "mysql://u:pw@db/results?ssl_key=/key.pem&ssl_ca=/ca.pem"])
+def test_what_was_hidden_comes_back_where_it_is_known(ours):
+    """By the results URL of the process, for an object below it."""
+    assert with_password_of(ours, without_password(joined(ours, "run/output"))) == joined(ours, "run/output")
+
+
+@pytest.mark.parametrize("url", ["postgresql://flows@elsewhere:5432/results/x", "s3://bucket/x", f"{SECRET}/x"])
+def test_a_password_goes_nowhere_else(url):
+    """Nor does it take the place of another."""
+    assert with_password_of(SECRET, url) == url
 
 
 @pytest.mark.parametrize("url", [f"{SECRET}/x".replace("postgresql", "http"), SECRET.replace("/results", "")])
