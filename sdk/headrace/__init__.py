@@ -1,4 +1,19 @@
-"""What a flow author imports: the public names, and nothing else."""
+"""
+What a flow author imports: the public names, and nothing else.
+
+    from headrace import flow, task
+
+    @task(retries=3)
+    def extract(day): ...
+
+    @flow
+    def etl(day): return extract(day)
+
+Flows and tasks: flow, task, Backoff, Pod, tags, allow_failure, unmapped, wait, as_completed, transaction
+Where tasks run: Threads, Processes, Dask, Ray
+Around a run: get_run_logger, runtime, states, Secret, Variable, concurrency, rate_limit, create_…_artifact, emit_event
+Waiting for others: run_deployment, pause, sleep_until, sleep_for
+"""
 
 from headrace import runtime, states
 from headrace.artifacts import (

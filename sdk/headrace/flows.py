@@ -21,7 +21,12 @@ R = TypeVar("R")
 
 
 class Flow(Generic[P, R]):
-    """A function that runs as a flow when it is called. Made by `@flow`; `fn` is the bare function."""
+    """
+    A function that runs as a flow when it is called. Made by `@flow`.
+
+    `etl(day)` runs it and returns its result, `etl(day, return_state=True)` its final state; `etl.fn` is the bare
+    function, `etl.options` what its decorator got.
+    """
 
     def __init__(self, function: Callable[P, R], description: Description, options: Mapping[str, Any]) -> None:
         self.fn = function
@@ -96,9 +101,24 @@ def flow(function: Callable[P, R], /) -> Flow[P, R]: ...
 def flow(**options: Unpack[FlowOptions]) -> Callable[[Callable[P, R]], Flow[P, R]]: ...
 def flow(function: Any = None, /, **options: Any) -> Any:
     """
-    Turns a function into a flow: `@flow`, or `@flow(retries=3)` with the options of FlowOptions.
+    Turns a function into a flow: `@flow`, or `@flow(retries=3, timeout_seconds=3600)`.
 
-    Raises: UsageError: the function, its parameters or an option cannot be one.
+    Args:
+        name: In logs, states and manifests. Absent: the function's name.
+        description: What it is for. Absent: the function's docstring.
+        retries: Further attempts after the first; in a cluster each in a new pod. Absent: 0.
+        retry_delay_seconds: Before each of them: one number, a list of them, Backoff(…), or a function of the number of
+            failures. Absent: 0.
+        timeout_seconds: Per attempt, more than 0. Absent: no bound.
+        validate_parameters: Whether parameters are checked and coerced by the type hints. Absent: yes.
+        task_runner: Where submitted tasks run: Threads(…), Processes(…), Dask(…) or Ray(…). Absent: Threads().
+        flow_run_name: The title of a run: text with {parameters}, or a function of them. Absent: its name.
+        tags: Words that its runs and their tasks are marked with. Absent: none.
+        log_prints: Whether print() becomes a log line, also in its tasks. Absent: no.
+        on_running, on_retry, on_success, on_failure, on_cancellation, on_crash: Called with the Flow, the run and the
+            state: a function, or a list of them.
+    Returns: A Flow: call it; `fn` is the bare function.
+    Raises: UsageError: the function, its parameters or an option cannot be one; the message says what to write instead.
     """
     if function is not None:
         return _flow(function, options)

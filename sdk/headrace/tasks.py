@@ -25,7 +25,12 @@ H = TypeVar("H", bound=TransactionHook)
 
 
 class Task(Generic[P, R]):
-    """A function that runs as a task when it is called. Made by `@task`; `fn` is the bare function."""
+    """
+    A function that runs as a task when it is called. Made by `@task`.
+
+    `extract(day)` runs it here and now, `extract.submit(day)` beside the flow, `extract.map(days)` once for each day;
+    `extract.fn` is the bare function, `extract.options` what its decorator got.
+    """
 
     def __init__(self, function: Callable[P, R], description: Description, options: Mapping[str, Any]) -> None:
         self.fn = function
@@ -152,9 +157,30 @@ def task(function: Callable[P, R], /) -> Task[P, R]: ...
 def task(**options: Unpack[TaskOptions]) -> Callable[[Callable[P, R]], Task[P, R]]: ...
 def task(function: Any = None, /, **options: Any) -> Any:
     """
-    Turns a function into a task: `@task`, or `@task(retries=3)` with the options of TaskOptions.
+    Turns a function into a task: `@task`, or `@task(retries=3, timeout_seconds=60)`.
 
-    Raises: UsageError: the function or an option cannot be one.
+    Args:
+        name: In logs and states. Absent: the function's name.
+        retries: Further attempts after the first. Absent: 0.
+        retry_delay_seconds: Before each of them: one number, a list of them, Backoff(…), or a function of the number of
+            failures. Absent: 0.
+        retry_if: Which exceptions are tried again: classes, or a function of the exception. Absent: all.
+        timeout_seconds: Per attempt, more than 0. Absent: no bound.
+        tags: Words that its runs are marked with. Absent: those of its flow alone.
+        task_run_name: The title of a run: text with {parameters}, or a function of them. Absent: such as "extract-0".
+        log_prints: Whether print() becomes a log line. Absent: as in its flow.
+        persist_result: Whether later attempts of the run take its result. Absent: where a results URL is set.
+        cache_policy, cache_key_fn: What calls have in common that share a result, of headrace.caching. Absent: no cache.
+        cache_expiration: A timedelta, or seconds, from which a cached result counts as absent. Absent: never.
+        refresh_cache: True: it runs, and its result replaces the cached one.
+        result_serializer: "json", "pickle", "arrow" or "parquet". Absent: the plainest that gives the result back.
+        reads, writes: Datasets that it touches: URIs with {parameters}, Datasets, or a function of the parameters.
+        pod: A Pod of its own, in a cluster. Absent: it runs where it is called.
+        on_running, on_retry, on_success, on_failure, on_cancellation, on_crash: Called with the Task, the run and the
+            state: a function, or a list of them.
+        on_commit, on_rollback: Called with its Transaction when the one around it is committed, or rolled back.
+    Returns: A Task: call it, `submit()` it, `map()` it; `fn` is the bare function.
+    Raises: UsageError: the function or an option cannot be one; the message says what to write instead.
     """
     if function is not None:
         return _task(function, options)

@@ -22,8 +22,10 @@ class Wait:
 
     def __call__(self, futures: Iterable[TaskFuture[Any]], timeout_seconds: float | None = None) -> Waited:
         """
-        The futures, when all have ended, however they did; or as they are after `timeout_seconds`.
+        The futures, when all have ended, however they did: `done` and `not_done`.
 
+        Args:
+            timeout_seconds: How long to wait; what has not ended then is in `not_done`. None: as long as it takes.
         Raises: UsageError: it would block the event loop that they need.
         """
         from headrace.engine.ways import BLOCKING, run_to_end  # noqa: PLC0415 - the engine is loaded by the first call
@@ -48,7 +50,9 @@ def as_completed(futures: Iterable[TaskFuture[Any]] | Mapped[Any], timeout_secon
     """
     The futures as they end, to iterate over with `for` or `async for`; also those of a map() with a bound.
 
-    Raises: TimedOut: from the loop, if some have not ended after `timeout_seconds`.
+    Args:
+        timeout_seconds: From now. None: as long as it takes.
+    Raises: TimedOut: from the loop, if some have not ended by then.
     """
     return AsCompleted(futures, timeout_seconds)
 

@@ -42,7 +42,7 @@ def create_markdown_artifact(markdown: str, key: str | None = None, description:
     Args:
         key: Names it in the run: lower-case letters, digits and "-". One with a key that is there already takes its
             place. None: "markdown-0", "markdown-1", …, in a task with the task run in front: "load-3-markdown-0".
-        description: In one line, for lists.
+        description: In one line, for lists. None: none.
     Raises: UsageError: the key or the content cannot be one. ResultsError: the result storage failed.
     """
     from headrace.artifacts import content, keeping  # noqa: PLC0415 - flows without artifacts do not load it
@@ -67,8 +67,10 @@ def create_link_artifact(
     link: str, link_text: str | None = None, key: str | None = None, description: str | None = None
 ) -> Artifact:
     """
-    Notes a URL, which is kept as it is; `link_text` is what it is called.
+    Notes a URL, which is kept as it is.
 
+    Args:
+        link_text: What it is called. None: the URL alone.
     Other arguments, result and errors as of create_markdown_artifact.
     """
     from headrace.artifacts import content, keeping  # noqa: PLC0415 - as above

@@ -35,7 +35,10 @@ class DeploymentOptions(TypedDict, total=False):
 
 
 class RunDeployment:
-    """The type of `run_deployment`."""
+    """
+    Starts a run of a Deployment: `run = run_deployment("load", {"day": "2026-01-01"})`, in an `async def`
+    `await run_deployment.aio("load", …)`; then `run.result()`.
+    """
 
     def __call__(
         self, name: str, parameters: Mapping[str, Any] | None = None, **options: Unpack[DeploymentOptions]
@@ -48,7 +51,12 @@ class RunDeployment:
         Args:
             name: Of the Deployment; "team-b/nightly" is one of another namespace.
             parameters: They win over the Deployment's and the Flow's.
-            options: Those of DeploymentOptions.
+            wait: False: return as soon as the run is created. Absent: wait for its end.
+            timeout_seconds: How long to wait; then the run is returned as it is, and goes on. Absent: as long as it takes.
+            as_subflow: Whether it is cancelled when the run that started it ends. Absent: if it is waited for.
+            idempotency_key: There is one run of the Deployment with this key, whoever asks. Absent: the caller is the cause.
+            scheduled_time: The time that the run stands for, aware. Absent: none.
+            priority: Higher goes first. Absent: the Deployment's.
         Raises: UsageError: an argument cannot be one, there is no such Deployment, or a right is missing.
         """
         from headrace.deployments.request import requested  # noqa: PLC0415 - what starts runs is loaded by the first call

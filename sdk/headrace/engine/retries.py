@@ -15,7 +15,15 @@ Condition = Callable[[Exception], bool] | type[Exception] | tuple[type[Exception
 
 @dataclass(frozen=True, slots=True)
 class Backoff:
-    """Delays that grow: first x factor^(failures-1), at most `max_seconds`, moved at random by up to `jitter`."""
+    """
+    Delays that grow, for `retry_delay_seconds`: first_seconds x factor^(failures-1).
+
+    Args:
+        first_seconds: After the first failure.
+        factor: From one delay to the next.
+        max_seconds: No delay is longer, but for the jitter.
+        jitter: Share by which each is moved at random, up or down, so that many do not come back at once: 0 to 1.
+    """
 
     first_seconds: float
     factor: float = 2.0

@@ -85,15 +85,18 @@ class Concurrency:
 
 
 class RateLimit:
-    """The type of `rate_limit`."""
+    """Waits until one more may start: `rate_limit("api")`, in an `async def` `await rate_limit.aio("api")`."""
 
     def __call__(self, name: str, *, count: int = 1, timeout_seconds: float | None = None) -> None:
         """
         Returns when `count` more may start by the rate of this ConcurrencyLimit; they are counted then.
 
         Args:
+            name: Of a ConcurrencyLimit with a rate; without a cluster, of HEADRACE_LOCAL_LIMITS.
+            count: How many are to start, at least 1.
             timeout_seconds: How long to wait. None: as long as it takes.
-        Raises: UsageError; TimedOut; LimitUnusable.
+        Raises: UsageError: called in an `async def`, or an argument cannot be one. TimedOut. LimitUnusable: there is no
+            such limit, or it has no rate that allows so many.
         """
         from headrace.limits.ways import BLOCKING  # noqa: PLC0415 - what waits is loaded by the first call
 

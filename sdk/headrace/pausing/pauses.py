@@ -98,6 +98,9 @@ class SleepFor:
         """
         Returns after that time. As sleep_until(); it is counted from the first attempt that comes here.
 
+        Args:
+            seconds: How long, at least 0.
+            name: As of pause(); empty: "sleep-0", "sleep-1", …
         Raises: UsageError: as sleep_until(); `seconds` is no time to wait.
         """
         from headrace.engine.ways import BLOCKING, run_to_end  # noqa: PLC0415 - the engine is loaded by the first call
