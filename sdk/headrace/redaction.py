@@ -21,8 +21,14 @@ SHORTEST: Final = 4
 """Characters of a value: shorter ones are in every text."""
 SHORTEST_PART: Final = 8
 """Characters of a line or a setting in a value: shorter ones are mostly no secrets by themselves."""
+CUT: Final = "..."
+CUT_PART: Final = 32
+"""Characters of a value that are looked for before and behind "..."; pydantic shows 25, and what is longer was not cut."""
+SHORTEST_CUT: Final = 6
 MOST_LINES: Final = 200
 """Lines of a value that are looked for one by one: a bundle of certificates would slow down every line of the log."""
+KEPT_IN_URLS: Final = "!#$%&'()*+,/:;=?@[]~"
+"""What requests and others leave as it is in a URL that they are given."""
 ARMOUR: Final = "-----"
 """What the first and last lines of PEM begin with; they are the same for all keys."""
 
@@ -66,7 +72,11 @@ class Registry:
 
     def redacted(self, text: str) -> str:
         """The text with a mask in place of each registered value; where two overlap, one mask stands for both."""
-        return text if not self.found_in(text) else self._masked(text, _merged(self._spans(text)))
+        is_cut = CUT in text
+        if not is_cut and not self.found_in(text):
+            return text
+        spans = _merged([*self._spans(text), *(self._cut_spans(text) if is_cut else ())])
+        return self._masked(text, spans) if spans else text
 
     def until_unsure(self, text: str) -> int:
         """How much of the text can be told apart from a value that goes on behind it: all but the end that may begin one."""
@@ -87,6 +97,22 @@ class Registry:
             while at >= 0:
                 yield at, at + len(form)
                 at = text.find(form, at + 1)
+
+    def _cut_spans(self, text: str) -> Iterator[tuple[int, int]]:
+        """What stands before or behind "..." and is the beginning or the end of a value, as pydantic shows long ones."""
+        at = text.find(CUT)
+        while at >= 0:
+            for start in range(max(0, at - CUT_PART), at - SHORTEST_CUT + 1):
+                shown = text[start:at]
+                if any(form.startswith(shown) for form in self._starts.get(shown[0], ())):
+                    yield start, at
+                    break
+            behind = at + len(CUT)
+            for end in range(behind + CUT_PART, behind + SHORTEST_CUT - 1, -1):
+                if end <= len(text) and any(form.endswith(text[behind:end]) for form in self.forms):
+                    yield behind, end
+                    break
+            at = text.find(CUT, at + 1)
 
     def _masked(self, text: str, spans: Iterable[tuple[int, int]]) -> str:
         parts, shown = [], 0
@@ -179,7 +205,7 @@ def _escaped(text: str) -> Iterator[str]:
     from urllib.parse import quote, quote_plus  # noqa: PLC0415 - as above
 
     data = text.encode("utf-8", "surrogatepass")
-    quoted = (quote(data), quote(data, safe=""), quote_plus(data))
+    quoted = (quote(data), quote(data, safe=""), quote_plus(data), quote(data, safe=KEPT_IN_URLS))
     lower = ("".join(_lowered(form)) for form in quoted)
     backslashed = (repr(text)[1:-1], repr(text + "'\"")[1:-4], repr(data)[2:-1])
     written = (json.dumps(text)[1:-1], _as_json(text))

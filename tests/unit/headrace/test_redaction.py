@@ -2,11 +2,13 @@
 
 import base64
 import json
+from typing import Annotated
 from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from pydantic import BaseModel, Field, ValidationError
 
 from headrace.engine.blame import traceback_text
 from headrace.errors import shown
@@ -49,6 +51,7 @@ def test_a_value_is_taken_out_wherever_it_stands(value, before, after):
         lambda value: base64.b64encode(value.encode()).decode(),
         lambda value: base64.urlsafe_b64encode(value.encode()).decode(),
         lambda value: repr(value.encode()),
+        lambda value: quote(value, safe="!#$%&'()*+,/:;=?@[]~"),
     ],
 )
 @given(value=SECRET, before=AROUND, after=AROUND)
@@ -148,6 +151,28 @@ def test_a_cut_text_does_not_end_inside_a_value(secrets):
     assert "hunter2" not in shown("x" * 80 + "hunter2-" * 10)
     error = ValueError("y" * 4000 + "hunter2-" * 10 + "z" * 8150)
     assert "hunter2" not in traceback_text(error)
+
+
+class Login(BaseModel):
+    password: Annotated[str, Field(max_length=3)]
+    host: str = ""
+
+
+@pytest.mark.parametrize(
+    "given", [{"password": "pass-word-" * 9}, "pass-word-" * 9, {"password": 1, "more": "pass-word-" * 9}]
+)
+def test_the_ends_of_a_value_that_others_have_cut_are_taken_out(given):
+    """As pydantic shows what does not fit."""
+    with pytest.raises(ValidationError) as caught:
+        Login.model_validate(given)
+    said = str(caught.value)
+    registry = knows("pass-word-" * 9)
+    assert "pass" not in registry.redacted(said).replace("password", "")
+
+
+def test_what_others_cut_stays_where_it_is_no_secret():
+    """Words before three dots, for one."""
+    assert knows("production-password").redacted("loading prod... done...") == "loading prod... done..."
 
 
 def test_registering_twice_changes_nothing(secrets):
