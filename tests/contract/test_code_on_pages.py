@@ -32,6 +32,17 @@ BEFORE = {
         "from headrace import flow\nfrom pydantic import SecretStr\n"
         "logins = []\ndef connect(**login): logins.append(login)\n"
     ),
+    "transactions.md": (
+        "from headrace import flow, get_run_logger, get_transaction, task, transaction\n"
+        "called = []\n"
+        "def write_rows(path, region): called.append(region)\n"
+        "def check(paths): assert paths == ['/data/north.csv', '/data/south.csv']\n"
+        "notify = called.append\n"
+        "@task(on_rollback=lambda txn: called.append('undone'))\n"
+        "def export(region): called.append(region)\n"
+        "def check_south(): raise ValueError('no')\n"
+        "load = task(name='load')(lambda day: called.append(day))\n"
+    ),
 }
 """What a reader has of her own."""
 AFTER = {
@@ -46,6 +57,9 @@ AFTER = {
     'login = Secret.load("postgres")': "main(); assert logins == [{'user': 'loader', 'password': 'correct-horse'}]",
     "def main(password: SecretStr)": "main('correct-horse'); assert logins == [{'password': 'correct-horse'}]",
     "progress = create_progress_artifact": "main()",
+    "paths = export.map": "main(); assert sorted(called[2:]) == ['/data/north.csv', '/data/south.csv']",
+    "check_south()": "main(); assert called == ['north', 'south', 'undone']",
+    'transaction(key=f"load-{day}")': "main('2026-01-01'); main('2026-01-01'); assert called == ['2026-01-01']",
 }
 """How it is called, and what comes of it, by a text of the block."""
 ENVIRONMENT = {

@@ -48,6 +48,7 @@ def test_the_schema_is_that_of_the_function(path, spec):
         "concurrency/report.py",
         "limits/load.py",
         "checkpoints/report.py",
+        "transactions/export.py",
         "large-results/readings.py",
         "composition/report.py",
         "lineage/export.py",
@@ -60,6 +61,7 @@ def test_a_flow_runs_as_a_script(script, tmp_path):
     environment = {
         **os.environ,
         "XDG_CACHE_HOME": str(tmp_path),
+        "TMPDIR": str(tmp_path),
         "HEADRACE_ANSWERS": '{"deploy": {"decision": "Approve", "input": {"replicas": 3}}}',
     }
     done = subprocess.run(

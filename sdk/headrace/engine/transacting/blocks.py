@@ -195,7 +195,8 @@ class Block:
         self.steps.sort(key=lambda step: step.number)
         interruption = await self._recorded(way) if self._persists() else None
         self.transaction.phase = Phase.COMMITTED
-        self._tell("transaction_committed", f"committed, {len(self.steps)} tasks", logging.INFO)
+        if self.steps or not self.transaction.was_committed:
+            self._tell("transaction_committed", f"committed, {len(self.steps)} tasks", logging.INFO)
         for step in self.steps:
             await step.commit(way)
             await self._forgotten(step, way)
