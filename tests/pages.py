@@ -31,7 +31,7 @@ DOCS = ROOT / "docs"
 OPTIONS = {"python": {"file"}, "yaml": {"file"}, "console": {"exit", "no-run"}}
 DIFFERS = (
     (re.compile(r"\b\d\d:\d\d:\d\d\.\d{3}\b"), "TIME"),
-    (re.compile(r"(?<=-)[0-9a-f]{6}\b"), "ID"),
+    (re.compile(r"(?<=-)[0-9a-f]{12}\b"), "ID"),
     (re.compile(r"\b\d[\d.e-]* s\b"), "SECONDS"),
     (re.compile(r"[ \t]+"), " "),
 )

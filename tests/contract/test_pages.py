@@ -47,11 +47,11 @@ def test_a_how_to_does_what_it_says(section, tmp_path):
         ("run … ended\n", "run 7 of 9 ended\n", True),
         ("run … ended\n", "run 7\nof 9 ended\n", False),
         (
-            "12:00:00.001 info  etl-0a1b2c  succeeded in 1.5 s",
-            "23:59:59.999 info etl-ffffff succeeded in 3e-05 s",
+            "12:00:00.001 info  etl-0a1b2c3d4e5f  succeeded in 1.5 s",
+            "23:59:59.999 info etl-ffffffffffff succeeded in 3e-05 s",
             True,
         ),
-        ("12:00:00.001 info  etl-0a1b2c  succeeded", "12:00:00.001 info etl-0a1b2c failed", False),
+        ("12:00:00.001 info  etl-0a1b2c3d4e5f  succeeded", "12:00:00.001 info etl-0a1b2c3d4e5f failed", False),
     ],
 )
 def test_what_counts_as_the_same_output(expected, seen, is_same):
