@@ -20,6 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from headrace.engine.ledger import Direction
 from headrace.errors import UsageError, shown
+from headrace.redaction import redacted
 
 __all__ = ["Dataset", "Datasets", "DatasetsOption", "Direction", "dataset_of", "datasets_of"]
 
@@ -91,6 +92,7 @@ class Dataset:
             uri = f"{self.namespace}/{self.name.removeprefix('/')}"
         else:
             uri = f"{self.namespace}://{self.name}"
+        uri = redacted(uri)  # before it is cut: half of a secret would not be known
         return uri if len(uri) <= MAX_TEXT else uri[: MAX_TEXT - 1] + "…"
 
 

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from headrace.errors import UsageError, shown
+from headrace.redaction import redacted
 
 NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 MAX_NAME: Final = 63
@@ -58,7 +59,7 @@ class PauseRequest:
             "schema": self.schema,
             "timeoutSeconds": self.timeout_s,
             "until": self.until and _stamp(self.until),
-            "problem": self.problem and self.problem[:MAX_PROBLEM],
+            "problem": self.problem and redacted(self.problem)[:MAX_PROBLEM],
         }
         return {key: value for key, value in fields.items() if value is not None}
 

@@ -10,6 +10,7 @@ from io import BufferedReader, RawIOBase
 from typing import Any, BinaryIO, Final
 
 from headrace.errors import NoSuchResult, ResultsError, UsageError
+from headrace.redaction import redacted
 from headrace.results.lifetime import MAX_HEAD, has_expired
 from headrace.results.places import without_password
 from headrace.results.storage import Sink
@@ -223,4 +224,4 @@ class _Stream(RawIOBase):
 def _first_line(error: Exception) -> str:
     """What the store says, cut: its whole answer may hold what is secret."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0][:200]
+    return redacted(lines[0])[:200]

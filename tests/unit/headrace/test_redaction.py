@@ -12,6 +12,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from headrace.engine.blame import traceback_text
 from headrace.errors import shown
+from headrace.lineage.datasets import MAX_TEXT, Dataset
+from headrace.pausing.requests import MAX_PROBLEM, PauseRequest
 from headrace.redaction import MASK, SECRETS, Registry, redacted_json, register
 
 SECRET = st.text(st.characters(codec="utf-8", exclude_characters="*"), min_size=6, max_size=40).filter(
@@ -173,6 +175,14 @@ def test_the_ends_of_a_value_that_others_have_cut_are_taken_out(given):
 def test_what_others_cut_stays_where_it_is_no_secret():
     """Words before three dots, for one."""
     assert knows("production-password").redacted("loading prod... done...") == "loading prod... done..."
+
+
+def test_what_we_cut_ourselves_has_no_secret_by_then(secrets):
+    """Half of a value would not be known any more."""
+    register("correct-horse-battery")
+    said = "x" * (MAX_PROBLEM - 9) + "correct-horse-battery"
+    assert "correct" not in str(PauseRequest("Approval", "deploy", problem=said).told())
+    assert "correct" not in str(Dataset("s3://bucket", "x" * (MAX_TEXT - 22) + "correct-horse-battery"))
 
 
 def test_registering_twice_changes_nothing(secrets):
