@@ -58,6 +58,38 @@ def text_parameters(given: Sequence[str]) -> dict[str, str]:
     return dict(_split(item) for item in given)
 
 
+def fitting_parameters(texts: Mapping[str, str], schema: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    What was typed, as a Flow takes it: JSON, but for text that happens to be JSON of a kind that the parameter does not take.
+
+    Args:
+        schema: Of the parameters, as in spec.parameters.schema of the Flow; empty where it is not known.
+    """
+    by_name = schema.get("properties") or {}
+    return {name: _fitting(text, by_name.get(name) or {}) for name, text in texts.items()}
+
+
+def _fitting(text: str, schema: Mapping[str, Any]) -> Any:
+    value, kinds = _json_or_text(text), _kinds(schema)
+    return text if "string" in kinds and _kind(value).isdisjoint(kinds) else value
+
+
+def _kinds(schema: Mapping[str, Any]) -> set[str]:
+    """The JSON types that a schema names; empty where it does not say."""
+    named = schema.get("type", ())
+    kinds = {named} if isinstance(named, str) else set(named)
+    return kinds.union(*(_kinds(each) for each in schema.get("anyOf", ())))
+
+
+def _kind(value: Any) -> set[str]:
+    if isinstance(value, bool):
+        return {"boolean"}
+    if isinstance(value, int):
+        return {"integer", "number"}
+    named = {str: "string", float: "number", list: "array", dict: "object"}
+    return {named.get(type(value), "null")}
+
+
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)

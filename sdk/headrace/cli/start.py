@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from headrace.api import keys
-from headrace.cli.arguments import Overrides, OverridesFile, untyped_parameters
+from headrace.cli.arguments import (
+    Overrides,
+    OverridesFile,
+    fitting_parameters,
+    text_parameters,
+    untyped_parameters,
+)
 from headrace.cli.cluster import Api, ClusterRefusal, Context, Namespace, asked, in_cluster, path_of
 from headrace.cli.following import exit_code, followed
 from headrace.cli.printing import progress
@@ -48,10 +54,12 @@ def start(  # noqa: PLR0913 - one argument an option
 
     Prints the run's name. Exit status with --wait: 0 it succeeded, 130 it was cancelled, 1 any other end.
     """
-    spec = run_spec(deployment, untyped_parameters(set_ or (), parameters), key=idempotency_key, priority=priority)
+    typed, file = text_parameters(set_ or ()), untyped_parameters((), parameters)
+    spec = run_spec(deployment, file, key=idempotency_key, priority=priority)
 
     async def work(client: KubeClient, here: str) -> int:
-        name, note = await started(client, here, spec, now=datetime.now(UTC))
+        wanted = {**spec, "parameters": {**file, **await fitted(client, here, deployment, typed)}} if typed else spec
+        name, note = await started(client, here, wanted, now=datetime.now(UTC))
         print(name, flush=True)
         with progress() as shown:
             if note:
@@ -73,6 +81,21 @@ def run_spec(
     optional = {"parameters": dict(parameters) or None, "idempotencyKey": key, "priority": priority}
     given = {name: value for name, value in optional.items() if value is not None}
     return {"deploymentRef": {"name": deployment}, **given}
+
+
+async def fitted(api: Api, namespace: str, deployment: str, typed: Mapping[str, str]) -> dict[str, Any]:
+    """
+    What was typed for each parameter, as the Deployment's Flow takes it: `version=1.2` is text where it wants text.
+
+    Where neither may be read the operator, which checks parameters, has the last word. Raises: ApiError.
+    """
+    try:
+        path = path_of(keys.DEPLOYMENTS, namespace, deployment)
+        flow_name = (await asked("read", api.get(path)))["spec"]["flowRef"]["name"]
+        flow = await asked("read", api.get(path_of(keys.FLOWS, namespace, flow_name)))
+    except ClusterRefusal:
+        return fitting_parameters(typed, {})
+    return fitting_parameters(typed, (flow["spec"].get("parameters") or {}).get("schema") or {})
 
 
 async def started(api: Api, namespace: str, spec: Mapping[str, Any], *, now: datetime) -> tuple[str, str]:
@@ -101,7 +124,11 @@ def _manifest(deployment: Mapping[str, Any], spec: Mapping[str, Any], now: datet
     return {
         "apiVersion": keys.API_VERSION,
         "kind": keys.FLOWRUNS.kind,
-        "metadata": {"name": run, "labels": labels, **({"annotations": trace} if (trace := trace_annotations()) else {})},
+        "metadata": {
+            "name": run,
+            "labels": labels,
+            **({"annotations": trace} if (trace := trace_annotations()) else {}),
+        },
         "spec": dict(spec),
     }
 

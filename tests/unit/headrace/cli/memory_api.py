@@ -61,7 +61,7 @@ class MemoryApi:
 
 def path(obj: Mapping[str, Any]) -> str:
     """Where an object is."""
-    plural = {"FlowRun": "flowruns", "Deployment": "deployments"}[obj["kind"]]
+    plural = {"Flow": "flows", "FlowRun": "flowruns", "Deployment": "deployments"}[obj["kind"]]
     return f"{ROOT}/namespaces/{obj['metadata']['namespace']}/{plural}/{obj['metadata']['name']}"
 
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from headrace.cli.arguments import untyped_parameters
+from headrace.cli.arguments import fitting_parameters, untyped_parameters
 from headrace.cli.circuit import closed
 from headrace.cli.cluster import ClusterRefusal
 from headrace.cli.following import Follower, exit_code
 from headrace.cli.main import application
-from headrace.cli.start import run_spec, started
+from headrace.cli.start import fitted, run_spec, started
 from headrace.errors import UsageError
 from headrace.kubeapi.errors import Forbidden, Unreachable
 from tests.unit.headrace.cli.memory_api import ROOT, MemoryApi, a_deployment, a_run
@@ -194,3 +194,44 @@ def test_without_a_cluster_each_command_says_how_to_name_one(monkeypatch: pytest
         done = CliRunner().invoke(application(), arguments)
         assert "no cluster to talk to" in str(done.exception)
         assert "headrace dev up" in str(done.exception)
+
+
+STRING, NUMBER = {"type": "string"}, {"type": "number"}
+
+
+@pytest.mark.parametrize(
+    ("text", "schema", "value"),
+    [
+        ("1.21", STRING, "1.21"),
+        ("20260301", {"type": "string", "format": "date"}, "20260301"),
+        ("true", {"anyOf": [STRING, {"type": "null"}]}, "true"),
+        ("null", {"anyOf": [STRING, {"type": "null"}]}, None),
+        ("1", {"type": ["string", "integer"]}, 1),
+        ("1", {"anyOf": [STRING, NUMBER]}, 1),
+        ('"1.21"', STRING, "1.21"),
+        ("[1]", STRING, "[1]"),
+        ('{"secretRef": {}}', {"anyOf": [STRING, {"type": "object"}]}, {"secretRef": {}}),
+        ("many", {"type": "integer"}, "many"),
+        ("1.5", NUMBER, 1.5),
+        ("1.5", {"$ref": "#/$defs/Version"}, 1.5),
+        ("1.5", {}, 1.5),
+    ],
+)
+def test_text_that_looks_like_json_is_text_where_the_flow_takes_no_other(text, schema, value) -> None:
+    """JSON where it may be; what does not fit at all is for the operator to refuse."""
+    found = fitting_parameters({"version": text}, {"properties": {"version": schema}})
+    assert found == {"version": value}
+    assert type(found["version"]) is type(value)
+
+
+async def test_what_was_typed_fits_the_flow_of_the_deployment() -> None:
+    """Where it can be read; else it is JSON where it is JSON."""
+    flow = {
+        "kind": "Flow",
+        "metadata": {"name": "etl", "namespace": "team-a"},
+        "spec": {"parameters": {"schema": {"type": "object", "properties": {"version": STRING}}}},
+    }
+    typed = {"version": "1.21", "n": "3"}
+    assert await fitted(MemoryApi(a_deployment(), flow), "team-a", "daily", typed) == {"version": "1.21", "n": 3}
+    assert await fitted(MemoryApi(a_deployment()), "team-a", "daily", typed) == {"version": 1.21, "n": 3}
+    assert await fitted(MemoryApi(), "team-a", "daily", typed) == {"version": 1.21, "n": 3}
