@@ -1,4 +1,4 @@
-"""Calls that block for hours, for whoever awaits them."""
+"""Calls that block, some for hours, for whoever awaits them."""
 
 from __future__ import annotations
 

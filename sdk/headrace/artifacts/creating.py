@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial, update_wrapper
+from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -29,9 +29,10 @@ class Blocking(Generic[P, R]):
 
     async def aio(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """As the function; the event loop stays free."""
-        import asyncio  # noqa: PLC0415 - whoever awaits has it
+        from headrace.off_loop import off_the_loop  # noqa: PLC0415 - only those who await it need it
 
-        return await asyncio.to_thread(partial(self._function, *args, **kwargs))
+        done: R = await off_the_loop(self._function)(*args, **kwargs)
+        return done
 
 
 @Blocking

@@ -110,9 +110,9 @@ class DeploymentRun:
 
     async def result_aio(self) -> Any:
         """The same for `async def`: the event loop stays free."""
-        import asyncio  # noqa: PLC0415 - whoever awaits has it
+        from headrace.off_loop import off_the_loop  # noqa: PLC0415 - only those who await it need it
 
-        return await asyncio.to_thread(self.result)
+        return await off_the_loop(self.result)()
 
     def failure(self) -> DeploymentRunFailed:
         """How it ended, as an error to raise."""

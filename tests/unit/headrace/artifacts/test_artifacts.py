@@ -1,6 +1,8 @@
 """What flows leave for people to look at: where it is, who is told, and what cannot be one."""
 
+import asyncio
 import json
+import threading
 from datetime import date
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -293,3 +295,31 @@ def test_the_termination_message_holds_the_newest_that_fit(artifacts):
         len(json.dumps(told, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace"))
         <= ARTIFACTS_LIMIT + 5
     )
+
+
+def test_a_cancelled_flow_does_not_wait_for_a_storage_that_hangs():
+    """Its pod would be killed before it has told how it ended."""
+    hangs, go, waited = threading.Event(), threading.Event(), []
+
+    class Hanging:
+        def put(self, _key, _data):
+            hangs.set()
+            waited.append(go.wait(30))
+
+    @flow
+    async def main():
+        await create_markdown_artifact.aio("x")
+
+    async def cancelled():
+        run = asyncio.ensure_future(main())
+        assert await asyncio.to_thread(hangs.wait, 30)
+        run.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await run
+
+    try:
+        with using(a_session(results_url="memory://results", open_storage=lambda _: Hanging())):
+            asyncio.run(cancelled())
+        assert not waited
+    finally:
+        go.set()
