@@ -121,6 +121,9 @@ class Cached:
     def withdraw(self) -> None:
         """As promised by Place: nothing was put, or it does not count."""
 
+    def give_back(self) -> None:
+        """As promised by Place."""
+
     def drop(self) -> None:
         """As promised by Place."""
         if self._lock is not None:

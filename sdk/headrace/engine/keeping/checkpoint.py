@@ -58,9 +58,13 @@ class Checkpoint:
         """As promised by Place."""
 
     def withdraw(self) -> None:
-        """As promised by Place: to a later attempt, the next such call is this one."""
+        """As promised by Place."""
         if self._key is not None:
             self._shelf.withdraw(self._key)
+
+    def give_back(self) -> None:
+        """As promised by Place: a later attempt, which knows nothing of this one, finds the next such call in its place."""
+        if self._key is not None:
             self._shelf.give_back(self._call, self._number)
 
     def drop(self) -> None:

@@ -38,7 +38,10 @@ class Place(Protocol):
         """What was staged is about to be committed. It may wait for the storage."""
 
     def withdraw(self) -> None:
-        """What was staged is rolled back: the next call is as if there had been none. It may wait for the storage."""
+        """What was staged is rolled back. It may wait for the storage."""
+
+    def give_back(self) -> None:
+        """The block in which it was asked for is rolled back: the next such call is as if there had been none."""
 
     def drop(self) -> None:
         """Says that none comes. It waits for nothing."""
@@ -66,6 +69,9 @@ class Nowhere:
         """As promised by Place."""
 
     def withdraw(self) -> None:
+        """As promised by Place."""
+
+    def give_back(self) -> None:
         """As promised by Place."""
 
     def drop(self) -> None:
@@ -100,6 +106,9 @@ class Deposit:
 
     async def found(self, way: Way) -> Succeeded[Any] | None:
         """As of Place."""
+        block = self.transaction.block if self.transaction else None
+        if block is not None:
+            block.begun.append(self)
         state = await self._place.found(way)
         if state is None:
             self._place.enter()
@@ -131,6 +140,10 @@ class Deposit:
     def withdraw(self) -> None:
         """Its block was rolled back."""
         self._place.withdraw()
+
+    def give_back(self) -> None:
+        """As of Place."""
+        self._place.give_back()
 
     def drop(self) -> None:
         """Stores nothing: another run may compute it."""

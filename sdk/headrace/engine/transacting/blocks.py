@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+from collections.abc import Callable, Coroutine
 from contextvars import Token
 from functools import partial
 from itertools import count
@@ -42,6 +43,9 @@ if TYPE_CHECKING:
     from headrace.engine.mapping import Mapped
 
 
+Settle = Callable[[Step, Way], Coroutine[Any, Any, None]]
+
+
 class Block:
     """One block of one attempt of a flow run; tasks stage their results in it from any thread."""
 
@@ -56,6 +60,8 @@ class Block:
         """Whether a later attempt learns what was done."""
         self.submitted: list[TaskFuture[Any]] = []
         self.mapped: list[Mapped[Any]] = []
+        self.begun: list[Deposit] = []
+        """Of all task runs inside, as they began."""
         self.steps: list[Step] = []
         self.staged: dict[str, Any] = {}
         """Results for the cache, by their folders there."""
@@ -77,6 +83,8 @@ class Block:
         )
         self._lock = threading.Lock()
         self._closed = False
+        self._final = False
+        """Whether the commit record may be there, or the block around it has taken over: this one rolls nothing back any more."""
         self._set: Token[Transaction | None] | None = None
 
     def _own_journal(self) -> Journal:
@@ -135,22 +143,22 @@ class Block:
 
         Raises: what a submitted task raised whose outcome nobody asked for; UsageError: it is left elsewhere than entered.
         """
-        failure = error
+        failure, interruption = error, None
         try:
             self._step_out(after=error)
             if failure is None:
                 await self._all_ended(way)
-                await self._published(way)
-        except BaseException as caught:  # noqa: BLE001 - whatever it is, what was done is rolled back
+                interruption = await self._decided(way)
+        except BaseException as caught:
+            if self._final:
+                raise
             failure = caught
         if failure is not None:
-            await self._fail(failure, way)
+            failure = await self._fail(failure, way)
             if failure is not error:
                 raise failure
-        elif self.around is not None:
-            self._hand_over(self.around)
-        else:
-            await self._commit(way)
+        elif self.around is None:
+            await self._commit(interruption, way)
 
     def _step_out(self, *, after: BaseException | None) -> None:
         """Raises: UsageError: the running code is in another transaction or flow than this, and nothing worse has happened."""
@@ -176,33 +184,53 @@ class Block:
             if not future.seen:
                 future.result()
 
-    async def _published(self, way: Way) -> None:
-        if self.around is None:
-            for step in self.steps:
-                await way.off_loop(step.deposit.publish)
+    async def _decided(self, way: Way) -> BaseException | None:
+        """Counts from now on, or with the block around it; what this was told to stop by at that very moment."""
+        if self.around is not None:
+            self._hand_over(self.around)
+            return None
+        for step in self.steps:
+            await way.off_loop(step.deposit.publish)
+        return await self._recorded(way) if self._persists() else None
 
     def _hand_over(self, around: Block) -> None:
-        self._closed = True
+        self._final = self._closed = True
         self.transaction.phase = Phase.STAGED
         with around._lock:
+            around.begun.extend(self.begun)
             around.steps.extend(self.steps)
             around.parts.extend(self.parts)
             around.keys.extend(self.keys)
             around.staged.update(self.staged)
 
-    async def _commit(self, way: Way) -> None:
+    async def _commit(self, interruption: BaseException | None, way: Way) -> None:
         self._closed = True
-        self.steps.sort(key=lambda step: step.number)
-        interruption = await self._recorded(way) if self._persists() else None
         self.transaction.phase = Phase.COMMITTED
         if self.steps or not self.transaction.was_committed:
             self._tell("transaction_committed", f"committed, {len(self.steps)} tasks", logging.INFO)
-        for step in self.steps:
-            await step.commit(way)
-            await self._forgotten(step, way)
-        await self._cleared(way)
+        steps = sorted(self.steps, key=lambda step: step.number)
+        interruption = await self._settled(steps, Step.commit, way) or interruption
         if interruption is not None:
             raise interruption
+
+    async def _settled(self, steps: list[Step], settle: Settle, way: Way) -> BaseException | None:
+        """
+        Settles the steps, and clears the journal.
+
+        Returns: What this was told to stop by meanwhile; the step that was broken off stays in the journal, the others follow.
+        """
+        interruption: BaseException | None = None
+        for step in steps:
+            try:
+                await settle(step, way)
+                await self._forgotten(step, way)
+            except BaseException as error:
+                if interruption is not None or not is_cancellation(error):
+                    raise
+                interruption = error
+        if interruption is None and self.around is None:
+            await self._cleared(way)
+        return interruption
 
     def _persists(self) -> bool:
         is_new = bool(self.keys) and not self.transaction.was_committed
@@ -215,16 +243,28 @@ class Block:
         Raises: the same at once, where it is not known whether the record is there: the next attempt will know.
         """
         entries = await way.off_loop(self._keys_noted) if self.noting else []
+        self._final = True
         verdict = await decided(partial(self.journal.commit, self.parts), way)
+        if not verdict.written and verdict.interruption is not None:
+            raise verdict.interruption
         if not verdict.written:
-            if verdict.interruption is not None:
-                raise verdict.interruption
             # It may be there all the same: rolled back, it would be taken for done. So it counts, and the journal stays.
             self.noting = False
             self._tell_unnoted("that it is committed", told(verdict.error) if verdict.error else "no answer")
             return None
-        await way.off_loop(self._record_keys, entries)
-        return verdict.interruption
+        return await self._with_keys(entries, verdict.interruption, way)
+
+    async def _with_keys(
+        self, entries: list[str], interruption: BaseException | None, way: Way
+    ) -> BaseException | None:
+        """It is committed: what breaks the rest off is no reason to roll back."""
+        try:
+            await way.off_loop(self._record_keys, entries)
+        except BaseException as error:
+            if not is_cancellation(error):
+                raise
+            return error
+        return interruption
 
     def _keys_noted(self) -> list[str]:
         return [self.journal.note_key(record)[0] for record in self.keys]
@@ -239,27 +279,38 @@ class Block:
             self.noting = False
             self._tell_unnoted("its key", told(error))
 
-    async def _fail(self, failure: BaseException, way: Way) -> None:
+    async def _fail(self, failure: BaseException, way: Way) -> BaseException:
+        """Rolls back; what it ends by in the end: the failure, or what this was told to stop by meanwhile."""
         if isinstance(failure, GeneratorExit):  # thrown away: nothing may be awaited
             way = BLOCKING
         else:
-            await self._stopped(failure, way)
+            failure = await self._stopped(failure, way)
         with self._lock:
             self._closed = True
         self.transaction.phase = Phase.ROLLED_BACK
         message = f"rolls back {len(self.steps)} tasks: {told(failure)}"
         self._tell("transaction_rolled_back", message, logging.WARNING)
-        for step in sorted(self.steps, key=lambda step: step.number, reverse=True):
-            await step.roll_back(way)
-            await self._forgotten(step, way)
-        if self.around is None:
-            await self._cleared(way)
-            # The next one is the same block to a later attempt, which knows nothing of this one.
-            if self.flow_run.transactions.get(self._kind) == self._number + 1:
-                self.flow_run.transactions[self._kind] = self._number
+        steps = sorted(self.steps, key=lambda step: step.number, reverse=True)
+        interruption = await self._settled(steps, Step.roll_back, way)
+        # A later attempt knows nothing of this block: to it, the next one and its calls are these.
+        for deposit in reversed(self.begun):
+            deposit.give_back()
+        if self.around is None and self.flow_run.transactions.get(self._kind) == self._number + 1:
+            self.flow_run.transactions[self._kind] = self._number
+        return interruption or failure
 
-    async def _stopped(self, failure: BaseException, way: Way) -> None:
-        """Takes back what was submitted inside and has not begun, and waits for the rest."""
+    async def _stopped(self, failure: BaseException, way: Way) -> BaseException:
+        """Waits for what was submitted inside, though it is told to stop meanwhile; as _fail()."""
+        try:
+            await self._ended_or_taken_back(failure, way)
+        except BaseException as error:
+            if not is_cancellation(error):
+                raise
+            await self._ended_or_taken_back(error, way)
+            return error
+        return failure
+
+    async def _ended_or_taken_back(self, failure: BaseException, way: Way) -> None:
         at_once = is_cancellation(failure)
         for mapped in self.mapped:
             mapped.cancel()

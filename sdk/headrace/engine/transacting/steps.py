@@ -13,6 +13,7 @@ from headrace.engine.transacting.scopes import Phase
 from headrace.engine.transitions import told
 from headrace.engine.ways import Way
 from headrace.results import open_storage
+from headrace.results.places import with_password_of
 
 if TYPE_CHECKING:
     from headrace.engine.keeping.deposits import Deposit
@@ -82,7 +83,8 @@ def forget_outputs(run: Run, outputs: list[tuple[str, str]]) -> None:
     """Deletes what would stand for a task in a later attempt; what cannot be deleted is told."""
     for folder, key in outputs:
         try:
-            (current_session().open_storage or open_storage)(folder).delete(key)
+            session = current_session()
+            (session.open_storage or open_storage)(with_password_of(session.results_url, folder)).delete(key)
         except Exception as error:  # noqa: BLE001 - storages fail in many ways
             message = f'the result "{key}" of a task that was rolled back stays, and may be taken again: {told(error)}'
             tell(run, "transaction_not_recorded", message)

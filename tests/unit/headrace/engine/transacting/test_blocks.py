@@ -1,6 +1,9 @@
 """Transactions over a result storage: what counts, what is owed, and what a process that dies leaves."""
 
 import asyncio
+import os
+import signal
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -498,6 +501,95 @@ def test_a_flow_that_is_told_to_stop_while_it_commits_knows_where_it_is(world, w
 
 def stopped():
     raise RunCancelled("SIGTERM")
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["on commit", "on rollback"])
+def test_hooks_that_follow_one_that_was_broken_off_are_called(world, write, fails):
+    """The flow ends as cancelled; the one that was broken off is still owed."""
+
+    @flow
+    def main():
+        with transaction():
+            write("a")
+            write("b")
+            write("c")
+            if fails:
+                raise ConnectionError("lost")
+
+    def broken_off(txn):
+        if txn.get("path") == "b":
+            stopped()
+
+    write.on_commit(broken_off)
+    write.on_rollback(broken_off)
+    memory = Memory()
+    with using(an_attempt(memory)), pytest.raises(RunCancelled):
+        main()
+    assert world[3:] == (["undid c", "undid b", "undid a"] if fails else ["published a", "published b", "published c"])
+    assert len([key for key in entries(memory) if b'"entry":"did"' in memory.objects[key]]) == 1
+
+
+def test_a_flow_that_is_told_to_stop_while_the_record_is_written_waits_for_it(world, write):
+    """What it was told to stop by is raised when it is known that the block is committed, and its hooks were called."""
+    told_to_stop, memory = threading.Event(), Memory()
+
+    def slow(what):
+        if "committed-" in what:
+            interrupt.set()
+            assert told_to_stop.wait(5)
+
+    def main_thread():
+        with transaction():
+            write("a")
+
+    interrupt = threading.Event()
+    memory.before = slow
+
+    def signal_when_asked():
+        assert interrupt.wait(5)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    def take(*_):
+        told_to_stop.set()
+        raise RunCancelled("SIGUSR1")
+
+    before = signal.signal(signal.SIGUSR1, take)
+    watcher = threading.Thread(target=signal_when_asked)
+    watcher.start()
+    try:
+        with using(an_attempt(memory)), pytest.raises(RunCancelled):
+            flow(name="main")(main_thread)()
+    finally:
+        watcher.join()
+        signal.signal(signal.SIGUSR1, before)
+    assert world == ["did a", "published a"]
+    assert entries(memory) == []
+
+
+def test_calls_that_failed_in_a_block_that_was_rolled_back_do_not_count(world, write, check):
+    """The next try takes their numbers too, so that a later attempt finds what that one has stored."""
+
+    @flow
+    def main():
+        for _ in range(2):
+            try:
+                with transaction():
+                    write("a")
+                    check.task()
+            except ConnectionError:
+                check.down = False
+                continue
+            break
+        once(len(world.of("did")) - 1)
+
+    memory = Memory()
+    with using(an_attempt(memory)), pytest.raises(TimeoutError):
+        main()
+    second = an_attempt(memory, 2)
+    with using(second), pytest.raises(TimeoutError):
+        main()
+    assert world == ["did a", "checked", "undid a", "did a", "checked", "published a"]
+    assert second.tally.counts().cached == 2
 
 
 def test_cached_results_are_shared_once_they_are_committed(world, check):
