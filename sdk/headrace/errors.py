@@ -233,7 +233,9 @@ class DeploymentRunFailed(HeadraceError):
 
     def __str__(self) -> str:
         log = f"kubectl logs -n {self.namespace} -l headrace.dev/flow-run={self.run} --tail=-1"
-        return f"FlowRun {self.namespace}/{self.run} ended as {self.phase} ({self.reason}): {self.message}; its log: {log}"
+        return (
+            f"FlowRun {self.namespace}/{self.run} ended as {self.phase} ({self.reason}): {self.message}; its log: {log}"
+        )
 
 
 class ProcessFailed(HeadraceError):
