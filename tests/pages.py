@@ -6,8 +6,8 @@ Pages of the documentation as programs: their blocks in order, and a shell that 
     ```console exit=1            the same, and the last command ends with this status
     ```console no-run="why"      is only read
 
-In what a command shows, `…` stands for anything: the rest of a line, or lines if it has one to itself. Times of day,
-durations, made-up ids and the width of columns differ each time and are not compared.
+In what a command shows, `…` stands for anything: the rest of a line, or lines if it has one to itself. Times, durations,
+ages, made-up ids and the width of columns differ each time and are not compared.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 OPTIONS = {"python": {"file"}, "yaml": {"file"}, "console": {"exit", "no-run"}}
 DIFFERS = (
+    (re.compile(r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z"), "INSTANT"),
+    (re.compile(r"\b\d{14}-[0-9a-f]{4}\b"), "STARTED-ID"),
+    (re.compile(r"\b(\d+[dhms])+\b"), "AGE"),
     (re.compile(r"\b\d\d:\d\d:\d\d\.\d{3}\b"), "TIME"),
     (re.compile(r"(?<=-)[0-9a-f]{12}\b"), "ID"),
     (re.compile(r"\b\d[\d.e-]* s\b"), "SECONDS"),

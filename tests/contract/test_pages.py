@@ -51,6 +51,8 @@ def test_a_how_to_does_what_it_says(section, tmp_path):
             "23:59:59.999 info etl-ffffffffffff succeeded in 3e-05 s",
             True,
         ),
+        ("etl-20260302081502-3791   True   2m3s", "etl-20261121190140-2974 True 5s", True),
+        ("etl-20260302081502-3791   True   2m3s", "etl-20261121190140-2974 False 5s", False),
         ("12:00:00.001 info  etl-0a1b2c3d4e5f  succeeded", "12:00:00.001 info etl-0a1b2c3d4e5f failed", False),
     ],
 )
