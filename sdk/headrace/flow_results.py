@@ -22,6 +22,7 @@ from headrace.remote.naming import joined, split, task_folder
 from headrace.results import open_storage
 from headrace.results.cargo import VALUE, Cargo, Torn, opened, packed
 from headrace.results.compression import compressed
+from headrace.results.formats import CLOUDPICKLE, PICKLE
 from headrace.results.places import with_password_of, without_password
 from headrace.states import Succeeded
 from headrace.termination import jsonable
@@ -80,15 +81,24 @@ def keeper(variables: Mapping[str, str]) -> Keeper:
     return Keeper(joined(variables["HEADRACE_RESULTS_URL"], key), variables.get("HEADRACE_FLOW", ""), run)
 
 
-def result_at(url: str) -> Any:
+def result_at(url: str, *, runs_code: bool = True) -> Any:
     """
     What a flow returned, from where it is stored.
 
+    Args:
+        runs_code: Whether a pickle is read, which may run code of whoever wrote it.
     Raises: NoSuchResult, ResultsError: it is not there, not whole, or cannot be read here. UsageError: there is no storage
         for such a URL, or its library is not installed.
     """
     cargo = cargo_at(url)
     folder, key = split(url)
+    if cargo.format in {PICKLE, CLOUDPICKLE} and not runs_code:
+        raise ResultsError(
+            folder,
+            key,
+            f"it is stored as {cargo.format}, which may run code of whoever wrote it, and its run is of another namespace; "
+            "let its flow return what JSON knows, or a table",
+        )
     try:
         return cargo.content()
     except UsageError:

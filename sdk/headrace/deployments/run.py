@@ -98,7 +98,7 @@ class DeploymentRun:
         if "url" in self.returned:
             from headrace.flow_results import result_at  # noqa: PLC0415 - most results are in the status
 
-            return result_at(str(self.returned["url"]))
+            return result_at(str(self.returned["url"]), runs_code=self._is_of_our_namespace())
         if self.returned.get("omitted"):
             raise NoSuchResult(
                 f"FlowRun {self.namespace}/{self.name}",
@@ -107,6 +107,12 @@ class DeploymentRun:
                 "of its Flow",
             )
         return self.returned.get("value")
+
+    def _is_of_our_namespace(self) -> bool:
+        """Whether the flow is of the people whose code runs here; its status names the storage, which may be any."""
+        from headrace.engine.session import current_session  # noqa: PLC0415 - loaded by the flow
+
+        return current_session().namespace in {"", self.namespace}
 
     async def result_aio(self) -> Any:
         """The same for `async def`: the event loop stays free."""

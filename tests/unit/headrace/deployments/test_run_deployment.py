@@ -20,6 +20,8 @@ from headrace import (
     task,
 )
 from headrace.deployments.naming import keyed_name
+from headrace.errors import ResultsError
+from headrace.flow_results import Keeper
 from headrace.podapi import PodApiError
 from headrace.states import Cancelled, Crashed, Failed, Paused, Pending, Running, Succeeded
 from tests.unit.headrace.deployments.cluster import ORIGIN, SUCCEEDED, Cluster, Killed, in_pod
@@ -527,8 +529,6 @@ def test_without_a_flow_it_works_too(cluster):
 
 def test_what_the_run_returned_comes_from_the_storage(cluster, tmp_path):
     """Where it was too large for the status."""
-    from headrace.flow_results import Keeper  # noqa: PLC0415 - it is what writes it
-
     url = f"file://{tmp_path}/result-1"
     Keeper(url, "etl", "etl-1").delivered(Succeeded(data=["x" * 5000]))
     cluster.ends = [{"phase": "Succeeded", "result": {"url": url}}]
@@ -614,3 +614,15 @@ def test_a_parameter_with_the_text_of_a_secret_is_told(cluster, monkeypatch):
         called("nightly", {"url": "postgres://db", "day": 3, "password": reference})
     assert sum(each.startswith("secret_in_parameters") for each in log.events) == 1
     assert len(cluster.names) == 1
+
+
+def test_a_pickle_from_another_namespace_is_not_read(cluster, tmp_path):
+    """It is the run's own status that says where it is: people of another team could run code here."""
+    url = f"file://{tmp_path}/result-1"
+    Keeper(url, "etl", "etl-1").delivered(Succeeded(data={"a": float("inf"), "b": ("x" * 5000, {1})}))
+    cluster.ends = [{"phase": "Succeeded", "result": {"url": url}}] * 2
+    cluster.deployments["team-b/nightly"] = {}
+    with in_pod(cluster, namespace="team-a"):
+        assert called("nightly").result()["a"] == float("inf")
+        with pytest.raises(ResultsError, match="its run is of another namespace"):
+            called("team-b/nightly").result()
