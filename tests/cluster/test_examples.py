@@ -86,6 +86,7 @@ def test_every_folder_has_a_manifest_and_a_page():
             "nested-json",
             "pools",
             "secrets",
+            "transactions",
         }
     )
     assert all((EXAMPLES / folder / "README.md").exists() for folder in folders)
