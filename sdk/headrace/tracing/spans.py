@@ -114,7 +114,7 @@ def _attributes(run: Run) -> dict[str, Any]:
     told = {
         **{name: run.fields.get(name) for name in FIELDS},
         "title": run.title if run.title != run.name else None,
-        "tags": run.tags,
+        "tags": tuple(map(redacted, run.tags)),
         "attempt": run.attempt,
         "deployment": session.deployment,
         "namespace": session.namespace,

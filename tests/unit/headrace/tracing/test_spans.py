@@ -11,6 +11,7 @@ from opentelemetry.trace import StatusCode
 
 from headrace import RetryRun, flow, get_run_logger, task
 from headrace.engine.session import using
+from headrace.redaction import MASK
 from tests.unit.headrace.runs import a_session, log_of_runs
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -177,6 +178,13 @@ def test_a_failure_is_told_with_its_exception(spans):
         assert spans(name).status.description == "KeyError: 'id'"
         assert spans(name).attributes["headrace.state"] == "Failed"
         assert spans(name).events[0].attributes["exception.type"] == "KeyError"
+
+
+def test_a_secret_is_not_in_the_tags_of_a_span(spans, secrets):
+    """A tag may be made of a parameter, such as a customer's key."""
+    secrets("hunter2-hunter2")
+    task(name="load", tags=["of hunter2-hunter2"])(lambda: 1)()
+    assert spans("load").attributes["headrace.tags"] == (f"of {MASK}",)
 
 
 def test_a_secret_is_not_in_a_span(spans, secrets):
