@@ -45,9 +45,10 @@ async def decided(write: Callable[[], object], way: Way) -> Verdict:
         finally:
             notice.done.end(None)
 
-    threading.Thread(target=copy_context().run, args=(work,), name="headrace-commit", daemon=True).start()
+    thread = threading.Thread(target=copy_context().run, args=(work,), name="headrace-commit", daemon=True)
     interruption: BaseException | None = None
     try:
+        thread.start()
         await way.ended([notice])
     except BaseException as told_to_stop:  # noqa: BLE001 - it is raised by whoever asked, in time
         interruption = told_to_stop

@@ -45,8 +45,9 @@ class Recovery:
             tell(self.flow_run, "transaction_recovered", message, logging.WARNING)
         for entry in done:
             await self._settle(entry, scopes, way, committed=past.parts is not None)
+        settled = {entry.key for entry in done}
         for entry in past.entries:
-            if entry not in done:
+            if entry.key not in settled:
                 await way.off_loop(self._forget, entry, past.parts is not None)
 
     def _forget(self, entry: Entry, committed: bool) -> None:  # noqa: FBT001 - called by off_loop()
@@ -57,7 +58,7 @@ class Recovery:
     async def _settle(self, entry: Entry, scopes: dict[str, Transaction], way: Way, *, committed: bool) -> None:
         facts = entry.facts
         transaction = scopes[facts["chain"][-1]]
-        hooks = self._hooks(facts["task"], str(facts.get("task_run")))
+        hooks = self._hooks(facts["task"], str(facts.get("task_run"))) if facts.get("has_hooks") else None
         if hooks is not None:
             wanted = hooks.on_commit if committed else hooks.on_rollback
             await called(wanted, transaction, self.flow_run, way)

@@ -53,6 +53,7 @@ class Step:
         run, transaction = self.deposit.run, self.transaction
         return {
             "task_run": run.name,
+            "has_hooks": bool(run.description.hooks.on_commit or run.description.hooks.on_rollback),
             "task": task_key(run.description),
             "chain": transaction.chain(),
             "part": part,

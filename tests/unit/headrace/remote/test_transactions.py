@@ -9,6 +9,9 @@ from headrace.engine.session import current_session, using
 from headrace.results import open_storage
 from tests.unit.headrace.engine.keeping.memory import Killed
 from tests.unit.headrace.remote.cluster import Cluster, in_flows_pod
+from tests.unit.headrace.runs import log_of_runs
+
+TWICE = [f"etl-7-shifted-{number}{go}" for go in ("", "-r2") for number in (0, 1)]
 
 
 @pytest.fixture
@@ -25,6 +28,7 @@ def a_flow(flows, undone, *, fails):
         with transaction() as txn:
             txn.set("model", "m-1")
             point = train(flows.Point(1, ()))
+            flows.shifted(flows.Point(5, ()))  # without hooks
             if fails:
                 raise fails
             return point.x
@@ -41,7 +45,7 @@ def test_a_task_that_was_rolled_back_runs_again_in_the_next_attempt(cluster, tmp
     for attempt in (2, 3):
         with in_flows_pod(cluster, url, attempt=attempt) as flows:
             assert a_flow(flows, undone, fails=None)() == 2
-    assert cluster.ran == ["etl-7-shifted-0", "etl-7-shifted-0-r2"]
+    assert cluster.ran == TWICE
 
 
 class NeverCommits:
@@ -69,7 +73,12 @@ def test_a_flow_whose_pod_died_in_the_block_lets_go_of_the_result(cluster, tmp_p
     ):
         a_flow(flows, undone, fails=None)()
     assert undone == []
-    with in_flows_pod(cluster, url, attempt=2) as flows, using(replace(current_session(), results_url=url)):
+    with (
+        in_flows_pod(cluster, url, attempt=2) as flows,
+        using(replace(current_session(), results_url=url)),
+        log_of_runs() as log,
+    ):
         assert a_flow(flows, undone, fails=None)() == 2
     assert undone == ["m-1"]
-    assert cluster.ran == ["etl-7-shifted-0", "etl-7-shifted-0-r2"]
+    assert cluster.ran == TWICE
+    assert "hook_failed" not in log.events
