@@ -123,9 +123,17 @@ class Task(Generic[P, R]):
         return execution.submit(self.described, (args, kwargs), wait_for=wait_for)
 
     @overload
-    def map(self, *args: Any, max_concurrency: int, wait_for: Any = None, **kwargs: Any) -> Mapped[Any]: ...
+    def map(
+        self: Task[P, Coroutine[Any, Any, T]], *args: Any, max_concurrency: int, wait_for: Any = None, **kwargs: Any
+    ) -> Mapped[T]: ...
     @overload
-    def map(self, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList[Any]: ...
+    def map(self, *args: Any, max_concurrency: int, wait_for: Any = None, **kwargs: Any) -> Mapped[R]: ...
+    @overload
+    def map(
+        self: Task[P, Coroutine[Any, Any, T]], *args: Any, wait_for: Any = None, **kwargs: Any
+    ) -> FutureList[T]: ...
+    @overload
+    def map(self, *args: Any, wait_for: Any = None, **kwargs: Any) -> FutureList[R]: ...
     def map(self, *args: Any, max_concurrency: int | None = None, wait_for: Any = None, **kwargs: Any) -> Any:
         """
         Submits the task once for each element of its arguments, which are walked side by side as zip() does.
