@@ -8,10 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from headrace import UsageError, flow, get_transaction, task, transaction
+from headrace import UsageError, flow, get_transaction, pause, task, transaction
 from headrace.caching import INPUTS
 from headrace.engine.session import using
-from headrace.errors import ResultsError, RunCancelled
+from headrace.errors import ResultsError, RunCancelled, RunPaused
 from headrace.results.cargo import opened
 from tests.unit.headrace.engine.keeping.memory import URL, Killed, Memory, an_attempt, attempts_of, refuse
 from tests.unit.headrace.runs import log_of_runs
@@ -590,6 +590,26 @@ def test_calls_that_failed_in_a_block_that_was_rolled_back_do_not_count(world, w
         main()
     assert world == ["did a", "checked", "undid a", "did a", "checked", "published a"]
     assert second.tally.counts().cached == 2
+
+
+def test_a_pause_in_a_cluster_begins_the_block_anew(world, write):
+    """The pod goes meanwhile: what it has done is undone, and done again after the answer."""
+
+    @flow
+    def main():
+        with transaction():
+            write("a")
+            pause("deploy")
+        return "done"
+
+    memory = Memory()
+    with using(an_attempt(memory, answers={})), pytest.raises(RunPaused) as paused:
+        main()
+    assert world == ["did a", "undid a"]
+    answers = {paused.value.pause.name: {"decision": "Approve"}}
+    with using(an_attempt(memory, 2, answers=answers)):
+        assert main() == "done"
+    assert world[2:] == ["did a", "published a"]
 
 
 def test_cached_results_are_shared_once_they_are_committed(world, check):
