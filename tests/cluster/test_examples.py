@@ -20,10 +20,8 @@ import pytest
 
 from headrace.devcluster.node.cgroups import open_groups
 from headrace.kubeapi.client import KubeClient
-from tests.cluster.support.operator import OperatorProcess
-from tests.cluster.support.puppet import Puppet
 from tests.cluster.support.waiting import eventually
-from tests.cluster.support.world import World
+from tests.cluster.support.world import World, with_real_pods
 from tests.storages.servers import Missing
 from tests.unit.examples.postgres import running_postgres
 
@@ -38,13 +36,8 @@ async def world(
 ) -> AsyncIterator[World]:
     """A namespace with an operator, and a node that takes pods which name no node, as those of the examples."""
     await local_node(capacity={"cpu": "4"})
-    operator = OperatorProcess(kubeconfig, namespace, tmp_path)
-    operator.start()
-    try:
-        yield World(client, namespace, operator, Puppet(client, namespace))
-    finally:
-        operator.kill()
-        print(operator.log.read_text()[-4000:])
+    async with with_real_pods(client, kubeconfig, namespace, tmp_path) as found:
+        yield found
 
 
 @pytest.fixture

@@ -11,9 +11,7 @@ from typing import Any
 import pytest
 
 from headrace.kubeapi.client import KubeClient
-from tests.cluster.support.operator import OperatorProcess
-from tests.cluster.support.puppet import Puppet
-from tests.cluster.support.world import World
+from tests.cluster.support.world import World, with_real_pods
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "gpu-training"
 WITHIN_S = 90
@@ -33,13 +31,8 @@ async def world(
         taints=["nvidia.com/gpu=present:NoSchedule"],
         capacity={"nvidia.com/gpu": "1"},
     )
-    operator = OperatorProcess(kubeconfig, namespace, tmp_path)
-    operator.start()
-    try:
-        yield World(client, namespace, operator, Puppet(client, namespace))
-    finally:
-        operator.kill()
-        print(operator.log.read_text()[-4000:])
+    async with with_real_pods(client, kubeconfig, namespace, tmp_path) as found:
+        yield found
 
 
 @pytest.fixture

@@ -17,10 +17,9 @@ from headrace.api.keys import API_VERSION
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.errors import Invalid
 from headrace.slots import LIMIT_LABEL, holder_of
-from tests.cluster.support.operator import OperatorProcess
-from tests.cluster.support.puppet import Ends, Puppet, report
+from tests.cluster.support.puppet import Ends, report
 from tests.cluster.support.waiting import eventually
-from tests.cluster.support.world import World, a_world
+from tests.cluster.support.world import World, a_world, with_real_pods
 
 NODE_LABEL = "headrace.dev/test"
 CONCURRENCY_LIMITS = f"/apis/{API_VERSION}/concurrencylimits"
@@ -79,13 +78,8 @@ async def world(
 ) -> AsyncIterator[World]:
     """A namespace whose flows run as processes on a node of their own."""
     await local_node("real", labels={NODE_LABEL: namespace})
-    operator = OperatorProcess(kubeconfig, namespace, tmp_path, status_delay_s=0.1)
-    operator.start()
-    try:
-        yield World(client, namespace, operator, Puppet(client, namespace))
-    finally:
-        operator.kill()
-        print(operator.log.read_text()[-4000:])
+    async with with_real_pods(client, kubeconfig, namespace, tmp_path, status_delay_s=0.1) as found:
+        yield found
 
 
 @pytest.fixture

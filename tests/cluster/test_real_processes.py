@@ -9,10 +9,8 @@ from typing import Any
 import pytest
 
 from headrace.kubeapi.client import KubeClient
-from tests.cluster.support.operator import OperatorProcess
-from tests.cluster.support.puppet import Puppet
 from tests.cluster.support.waiting import eventually
-from tests.cluster.support.world import World
+from tests.cluster.support.world import World, with_real_pods
 
 NODE_LABEL = "headrace.dev/test"
 
@@ -58,13 +56,8 @@ async def world(
 ) -> AsyncIterator[World]:
     """A namespace whose flows run as processes on a node of their own."""
     await local_node("real", labels={NODE_LABEL: namespace})
-    operator = OperatorProcess(kubeconfig, namespace, tmp_path)
-    operator.start()
-    try:
-        yield World(client, namespace, operator, Puppet(client, namespace))
-    finally:
-        operator.kill()
-        print(operator.log.read_text()[-4000:])
+    async with with_real_pods(client, kubeconfig, namespace, tmp_path) as found:
+        yield found
 
 
 async def a_flow(world: World, function: str, **spec: Any) -> None:

@@ -12,10 +12,8 @@ import pytest
 
 from headrace.kubeapi.client import KubeClient
 from headrace.redaction import MASK
-from tests.cluster.support.operator import OperatorProcess
-from tests.cluster.support.puppet import Puppet
 from tests.cluster.support.waiting import eventually
-from tests.cluster.support.world import World
+from tests.cluster.support.world import World, with_real_pods
 
 NODE_LABEL = "headrace.dev/test"
 WITHIN_S = 90
@@ -60,13 +58,8 @@ async def world(
     for name, data in {"postgres": {"password": PASSWORD}, "api": {"token": TOKEN}, "s3": {"KEY": KEY}}.items():
         await client.create(f"{core}/secrets", {"metadata": {"name": name}, "stringData": data})
     await client.create(f"{core}/configmaps", {"metadata": {"name": "settings"}, "data": {"batch": "100"}})
-    operator = OperatorProcess(kubeconfig, namespace, tmp_path)
-    operator.start()
-    try:
-        yield World(client, namespace, operator, Puppet(client, namespace))
-    finally:
-        operator.kill()
-        print(operator.log.read_text()[-4000:])
+    async with with_real_pods(client, kubeconfig, namespace, tmp_path) as found:
+        yield found
 
 
 async def a_flow(world: World, function: str, **spec: Any) -> None:

@@ -9,9 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.kubeapi.client import KubeClient
-from tests.cluster.support.operator import OperatorProcess
-from tests.cluster.support.puppet import Puppet
-from tests.cluster.support.world import World
+from tests.cluster.support.world import World, with_real_pods
 
 NODE_LABEL = "headrace.dev/test"
 WITHIN_S = 90
@@ -57,13 +55,8 @@ async def world(
 ) -> AsyncIterator[World]:
     """A namespace with an operator, whose flows run as processes on a node of their own."""
     await local_node("real", labels={NODE_LABEL: namespace})
-    operator = OperatorProcess(kubeconfig, namespace, tmp_path)
-    operator.start()
-    try:
-        yield World(client, namespace, operator, Puppet(client, namespace))
-    finally:
-        operator.kill()
-        print(operator.log.read_text()[-4000:])
+    async with with_real_pods(client, kubeconfig, namespace, tmp_path) as found:
+        yield found
 
 
 async def test_the_next_pod_undoes_what_a_killed_one_has_done(world: World, tmp_path: Path) -> None:

@@ -8,13 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from headrace.kubeapi.client import KubeClient
-from tests.cluster.support.operator import OperatorProcess
-from tests.cluster.support.puppet import Puppet
-from tests.cluster.support.world import World
+from tests.cluster.support.world import World, with_real_pods
 
 NODE_LABEL = "headrace.dev/test"
-LOG_TAIL = 4000
-"""Characters of the operator's log that a failed test shows."""
 
 
 @asynccontextmanager
@@ -23,13 +19,8 @@ async def a_real_world(
 ) -> AsyncIterator[World]:
     """A namespace with its operator, and a node for its pods alone."""
     await local_node("real", labels={NODE_LABEL: namespace})
-    operator = OperatorProcess(kubeconfig, namespace, folder)
-    operator.start()
-    try:
-        yield World(client, namespace, operator, Puppet(client, namespace))
-    finally:
-        operator.kill()
-        print(operator.log.read_text()[-LOG_TAIL:])
+    async with with_real_pods(client, kubeconfig, namespace, folder) as world:
+        yield world
 
 
 async def a_service_account(client: KubeClient, namespace: str, name: str, rules: Sequence[Mapping[str, Any]]) -> None:

@@ -138,3 +138,17 @@ async def a_world(
             operator.kill()
             # pytest shows it beside a failure, and only there.
             print(operator.log.read_text()[-LOG_TAIL:] if operator.log.exists() else "the operator wrote no log")
+
+
+@asynccontextmanager
+async def with_real_pods(
+    client: KubeClient, kubeconfig: Path, namespace: str, folder: Path, **settings: Any
+) -> AsyncIterator[World]:
+    """The namespace with its operator, for pods that run as processes on local nodes."""
+    operator = OperatorProcess(kubeconfig, namespace, folder, **settings)
+    operator.start()
+    try:
+        yield World(client, namespace, operator, Puppet(client, namespace))
+    finally:
+        operator.kill()
+        print(operator.log.read_text()[-LOG_TAIL:])
