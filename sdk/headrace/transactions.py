@@ -91,10 +91,15 @@ class TransactionBlock:
     async def _entered(self, way: Way) -> Transaction:
         from headrace.engine.transacting.blocks import Block  # noqa: PLC0415 - as above
         from headrace.engine.transacting.current import TRANSACTION  # noqa: PLC0415 - as above
+        from headrace.engine.ways import ON_LOOP  # noqa: PLC0415 - as above
 
         if self._block is not None:
             raise UsageError("this transaction() was used already; write transaction(…) in each `with` statement")
         flow_run, around = _flow_run(), TRANSACTION.get()
+        if flow_run.description.is_async and way is not ON_LOOP:
+            raise UsageError(
+                f'flow "{flow_run.description.name}" is an `async def`: write `async with transaction(…)`, also in what it calls'
+            )
         self._block = Block(flow_run, self._key, around.block if around else None)
         await self._block.enter(way)
         return self._block.transaction

@@ -614,6 +614,18 @@ def blocking():
     asyncio.run(main())
 
 
+def blocking_below():
+    def helper():
+        with transaction():
+            pass
+
+    @flow
+    async def main():
+        helper()
+
+    asyncio.run(main())
+
+
 def out_of_order():
     def leaky():
         with transaction():
@@ -661,6 +673,7 @@ def outside():
         (over, 'is over (Committed): set("a", …) belongs into its block'),
         (unknown, 'no value "unknown" was set; there are: known'),
         (blocking, "write `async with transaction(…)`"),
+        (blocking_below, 'flow "main" is an `async def`: write `async with transaction(…)`, also in what it calls'),
         (out_of_order, "is left in another flow, task or order than it was entered"),
         (elsewhere, "is left in another flow, task or order than it was entered"),
         (lambda: transaction(7), "key is 7, expected some text"),

@@ -300,13 +300,12 @@ class Block:
         return interruption or failure
 
     async def _stopped(self, failure: BaseException, way: Way) -> BaseException:
-        """Waits for what was submitted inside, though it is told to stop meanwhile; as _fail()."""
+        """Waits for what was submitted inside, and goes on though that is broken off; as _fail()."""
         try:
             await self._ended_or_taken_back(failure, way)
-        except BaseException as error:
-            if not is_cancellation(error):
-                raise
-            await self._ended_or_taken_back(error, way)
+        except BaseException as error:  # noqa: BLE001 - it is raised when all is rolled back
+            if is_cancellation(error):
+                await self._ended_or_taken_back(error, way)
             return error
         return failure
 

@@ -20,8 +20,9 @@ from typing import Any, Final
 from headrace.engine.keeping.shelf import Shelf
 from headrace.engine.session import current_session
 from headrace.engine.transitions import told
-from headrace.errors import NoSuchResult
-from headrace.results.cargo import VALUE, Cargo, opened, packed
+from headrace.errors import NoSuchResult, ResultsError
+from headrace.results.cargo import VALUE, Cargo, Torn, opened, packed
+from headrace.results.places import without_password
 
 RECORD: Final = "committed-"
 SET: Final = "set"
@@ -108,13 +109,17 @@ class Journal:
         self._shelf.storage().put(self.record, cargo.sealed())
 
     def past(self) -> list[Past]:
-        """What others have left of this block, the latest first. Raises: ResultsError, UsageError: the storage cannot be read."""
+        """
+        What others have left of this block, the latest first.
+
+        Raises: ResultsError, UsageError: the storage cannot be read, or something in it is not whole.
+        """
         names = sorted(key.rpartition("/")[2] for key in self._shelf.storage().list(self._folder))
         tokens = {name.rpartition("-")[0] for name in names if not name.startswith(RECORD)}
         found = []
         for token in sorted(tokens, reverse=True):
             record = f"{self._folder}/{RECORD}{token}"
-            parts = self._shelf.parts(record) if f"{RECORD}{token}" in names else None
+            parts = self._parts(record) if f"{RECORD}{token}" in names else None
             own = (name for name in names if name.startswith(f"{token}-"))
             found.append(Past(token, parts, [each for each in map(self._read, own) if each is not None]))
         return found
@@ -131,12 +136,24 @@ class Journal:
             return key, told(error.__cause__ or error)
         return key, None
 
+    def _parts(self, record: str) -> frozenset[str]:
+        try:
+            return self._shelf.parts(record)
+        except Torn as error:
+            raise self._unreadable(record, error) from error
+
+    def _unreadable(self, key: str, error: Torn) -> ResultsError:
+        problem = f"{error}; it says what a transaction owes: see to what its tasks have done, then delete this object"
+        return ResultsError(without_password(self._shelf.url), key, problem)
+
     def _read(self, name: str) -> Entry | None:
         key = f"{self._folder}/{name}"
         try:
             cargo: Cargo = opened(self._shelf.storage().get(key))
         except NoSuchResult:
             return None
+        except Torn as error:
+            raise self._unreadable(key, error) from error
         try:
             return Entry(key, cargo.facts, cargo.content())
         except Exception as error:  # noqa: BLE001 - foreign classes fail in all ways when they are unpickled

@@ -450,6 +450,24 @@ def test_a_storage_that_cannot_be_read_keeps_the_block_from_beginning(world, wri
     assert world == []
 
 
+def test_a_note_that_is_not_whole_is_told(world, write):
+    """A person must see to what is owed."""
+
+    @flow
+    def main():
+        with transaction():
+            write("a")
+
+    memory = Memory()
+    memory.before = kill_at("put team/etl-7/u-1/transactions/flow/block-0/committed-")
+    killed(main, memory)
+    torn = entries(memory)[0]
+    memory.objects[torn] = memory.objects[torn][:-3]
+    with using(an_attempt(memory, 2)), pytest.raises(ResultsError, match="see to what its tasks have done") as told:
+        main()
+    assert told.value.key == torn
+
+
 def test_a_commit_whose_record_cannot_be_written_counts_here(world, write, check):
     """It may be there all the same. If it is not, the next attempt rolls back and does it again."""
 
