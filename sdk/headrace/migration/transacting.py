@@ -29,6 +29,8 @@ def rewrite_transactions(module: Module) -> None:
         if isinstance(node, ast.Call) and _is_transaction(module, node) and not module.is_settled(node):
             found = [each for each in node.keywords if each.arg in GONE]
             for keyword in found:
+                # What is named in it goes too, with its import.
+                module.settled.append((module.text.start(keyword), module.text.end(keyword)))
                 module.notes.changed(node.lineno, module.text.of(keyword), GONE[str(keyword.arg)])
             module.edits += without_arguments(module.text, node, found)
 

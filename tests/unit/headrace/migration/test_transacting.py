@@ -66,6 +66,19 @@ async def main():
     ast.parse(new)
 
 
+def test_what_only_a_lost_argument_names_is_not_imported(tmp_path):
+    """The module runs without Prefect."""
+    text = (
+        "from prefect import flow\nfrom prefect.transactions import IsolationLevel, transaction\n\n"
+        "@flow\ndef main():\n"
+        "    with transaction(key='a', isolation_level=IsolationLevel.SERIALIZABLE):\n        pass\n"
+    )
+    found = migrated_text(tmp_path, "etl.py", text)
+    assert "prefect" not in module_of(found)
+    assert "    with transaction(key='a'):\n" in module_of(found)
+    assert any("hold a slot of a ConcurrencyLimit" in each for each in texts(found, Outcome.CHANGED))
+
+
 def test_two_in_one_statement_are_told(tmp_path):
     """Somebody has to take them apart."""
     text = (
