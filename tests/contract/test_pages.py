@@ -35,6 +35,23 @@ def test_a_how_to_does_what_it_says(section, tmp_path):
 
 
 @pytest.mark.parametrize(
+    "block",
+    [
+        block
+        for page in ("tutorial.md", "howto.md")
+        for block in blocks(DOCS / page)
+        if "no-run" in block.options or block.language not in {"python", "yaml", "console"}
+    ],
+    ids=lambda block: block.place,
+)
+def test_a_block_that_is_not_run_says_why(block):
+    """And pytest tells which ones there are."""
+    why = block.options.get("no-run", "")
+    assert why, f"{block.place} is run by nothing"
+    pytest.skip(f"{block.place} is not run: {why}")
+
+
+@pytest.mark.parametrize(
     ("expected", "seen", "is_same"),
     [
         ("3\n", "3\n", True),
