@@ -38,7 +38,7 @@ class Workers:
         self._crew: Crew | OnCluster | None = None
         self._lock = threading.Lock()
         self._pool: ThreadPool | None = None
-        self._running: set[Interruptible] = set()
+        self._running: dict[Interruptible, Outcome[State[Any]]] = {}
         self._stopped = False
         self.futures: dict[TaskFuture[Any], None] = {}
         """In the order of submission."""
@@ -86,6 +86,13 @@ class Workers:
         for stretch in tuple(self._running):
             stretch.interrupt(RunCancelled)
 
+    def break_off(self, futures: Sequence[TaskFuture[Any]]) -> None:
+        """Breaks off those of these that run in threads; the others are left alone."""
+        wanted = {id(future.done) for future in futures}
+        for stretch, done in tuple(self._running.items()):
+            if id(done) in wanted:
+                stretch.interrupt(RunCancelled)
+
     def close(self) -> None:
         """Takes back what has not begun in a thread, and lets the threads go when they have ended their task."""
         for future in tuple(self.futures):
@@ -122,21 +129,21 @@ class Workers:
         if not done.begin():
             return
         try:
-            state = self._interruptibly(work)
+            state = self._interruptibly(work, done)
         except BaseException as error:  # noqa: BLE001 - whoever waits must learn of it
             done.fail(error)
         else:
             done.end(state)
 
-    def _interruptibly(self, work: Callable[[], State[Any]]) -> State[Any]:
+    def _interruptibly(self, work: Callable[[], State[Any]], done: Outcome[State[Any]]) -> State[Any]:
         with Interruptible() as stretch:
-            self._running.add(stretch)
+            self._running[stretch] = done
             try:
                 if self._stopped:  # too late for stop() to find it
                     stretch.interrupt(RunCancelled)
                 return work()
             finally:
-                self._running.discard(stretch)
+                self._running.pop(stretch, None)
 
 
 def _crew_of(runner: Runner) -> Crew | OnCluster:

@@ -17,6 +17,7 @@ from headrace import (
     transaction,
 )
 from headrace.engine.session import using
+from headrace.engine.workers import STOP_GRACE_S
 from tests.unit.headrace.process_tasks import where
 from tests.unit.headrace.runs import a_session, log_of_runs
 
@@ -467,11 +468,17 @@ def test_a_flow_that_is_told_to_stop_rolls_back(noted, write):
 
 
 def test_an_async_flow_that_is_cancelled_rolls_back(noted, write):
-    """Tasks on its event loop are cancelled, and hooks are still awaited."""
+    """Tasks on its event loop are cancelled, those in threads broken off, and hooks are still awaited."""
 
     @task
     async def slow():
         await asyncio.sleep(60)
+
+    @task
+    def in_thread():
+        in_it.set()
+        while True:
+            time.sleep(0.001)
 
     @task
     async def quick():
@@ -487,6 +494,8 @@ def test_an_async_flow_that_is_cancelled_rolls_back(noted, write):
         async with transaction():
             write("a")
             await quick()
+            in_thread.submit()
+            await asyncio.to_thread(in_it.wait, 5)
             begun.set()
             await slow.submit()
 
@@ -497,10 +506,12 @@ def test_an_async_flow_that_is_cancelled_rolls_back(noted, write):
         work.cancel()
         await work
 
-    begun = asyncio.Event()
+    begun, in_it = asyncio.Event(), threading.Event()
+    since_s = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(cancelled())
     assert noted == ["undo quick", "undo a"]
+    assert time.monotonic() - since_s < STOP_GRACE_S
 
 
 def test_a_flow_that_is_tried_again_begins_a_new_transaction(noted, write):

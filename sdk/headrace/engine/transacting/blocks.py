@@ -35,7 +35,7 @@ from headrace.engine.transacting.steps import Step
 from headrace.engine.transitions import told
 from headrace.engine.ways import BLOCKING, Way, is_cancellation, run_to_end
 from headrace.engine.workers import STOP_GRACE_S
-from headrace.errors import RunCancelled, UsageError
+from headrace.errors import UsageError
 
 if TYPE_CHECKING:
     from headrace.engine.futures import TaskFuture
@@ -316,8 +316,8 @@ class Block:
         for future in self.submitted:
             if future.in_thread or at_once:
                 future.cancel()
-        if isinstance(failure, RunCancelled | KeyboardInterrupt):  # it is the whole flow that ends
-            self.flow_run.workers.stop()
+        if at_once:
+            self.flow_run.workers.break_off(self.submitted)
         await way.ended(tuple(self.submitted), STOP_GRACE_S if at_once else None)
         for future in self.submitted:
             future.seen = True
