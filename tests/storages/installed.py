@@ -27,6 +27,8 @@ AZURITE_PACKAGE: Final = "azurite@3.35.0"
 
 POSTGRESQL_PACKAGE: Final = "postgresql"
 MARIADB_PACKAGE: Final = "mariadb-server-core"
+PATIENCE_S: Final = 900
+"""A network that stands still must not hold up the set-up for ever."""
 NO_CLUSTER: Final = "create_main_cluster = false\n"
 
 
@@ -84,7 +86,7 @@ def _told(what: str, work: Callable[[], str]) -> None:
     began_s = time.monotonic()
     try:
         problem = work()
-    except (OSError, subprocess.CalledProcessError) as error:
+    except (OSError, subprocess.SubprocessError) as error:
         problem = str(error)
     if problem:
         print(f"storages: {what} is missing, and its tests will be skipped: {problem}", file=sys.stderr)
@@ -102,16 +104,18 @@ def _debian(packages: list[str]) -> str:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "UCF_FORCE_CONFFOLD": "1"}
     kept = ("-o", "Dpkg::Options::=--force-confold")
     command = ("apt-get", "install", "-qq", "--yes", "--no-install-recommends", *kept, *packages)
-    if subprocess.run(command, env=environment, capture_output=True, check=False).returncode:
-        subprocess.run(("apt-get", "update", "-qq"), env=environment, check=True, capture_output=True)
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+    if subprocess.run(command, env=environment, capture_output=True, check=False, timeout=PATIENCE_S).returncode:
+        subprocess.run(
+            ("apt-get", "update", "-qq"), env=environment, check=True, capture_output=True, timeout=PATIENCE_S
+        )
+        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=PATIENCE_S)
     return ""
 
 
 def _moto() -> str:
     shutil.rmtree(MOTO, ignore_errors=True)
     subprocess.run((sys.executable, "-m", "venv", MOTO), check=True)
-    subprocess.run((MOTO / "bin" / "pip", "install", "--quiet", *MOTO_PACKAGES), check=True)
+    subprocess.run((MOTO / "bin" / "pip", "install", "--quiet", *MOTO_PACKAGES), check=True, timeout=PATIENCE_S)
     (MOTO / "complete").touch()
     return ""
 
@@ -124,7 +128,10 @@ def _azurite() -> str:
     (AZURITE / "package.json").write_text('{"private": true}')
     quiet = ("--no-audit", "--no-fund", "--omit=optional", "--ignore-scripts", "--loglevel=error")
     subprocess.run(
-        ("npm", "install", "--prefix", AZURITE, *quiet, AZURITE_PACKAGE), check=True, stdout=subprocess.DEVNULL
+        ("npm", "install", "--prefix", AZURITE, *quiet, AZURITE_PACKAGE),
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=PATIENCE_S,
     )
     return ""
 
