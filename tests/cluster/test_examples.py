@@ -168,6 +168,21 @@ async def test_checkpoints_are_taken_by_the_next_attempt(world, apply):
     assert status["tasks"]["cached"] == 3
 
 
+async def test_files_are_published_together(world, apply, kubectl):
+    """The first attempt takes its drafts away, the second one publishes; another run for the same day does nothing."""
+    apply("transactions/transactions.yaml")
+    status = await world.finished("exported-1", within_s=WITHIN_S)
+    first, second = (kubectl("logs", "-n", world.namespace, f"exported-1-{number}").stdout for number in (1, 2))
+    await world.a_run("exported-2", flow="exported")
+    again = await world.finished("exported-2", within_s=WITHIN_S)
+
+    assert (status["phase"], status["result"]) == ("Succeeded", {"value": 59}), status["message"]
+    assert len(status["attempts"]) == 2
+    assert (first.count("removes /tmp/"), first.count("publishes")) == (3, 0)
+    assert (second.count("removes"), second.count("publishes 2026-01-01-")) == (0, 3)
+    assert (again["phase"], again["result"]) == ("Succeeded", {"value": 0}), again["message"]
+
+
 async def test_a_report_is_made_of_runs_of_another_flow(world, apply):
     """One for each region, two at a time; the event is on the run."""
     apply("composition/composition.yaml")
