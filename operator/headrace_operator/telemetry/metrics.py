@@ -18,11 +18,14 @@ class Metrics:
     """The operator's metrics, in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self._reconciles = Counter(
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        self._reconciles = counter(
             "headrace_reconciles_total",
             "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize, ConcurrencyLimit, WorkPool, Admission; outcome: done, stale, api_error, error.",
-            ["kind", "outcome"],
-            registry=registry,
+            "kind",
+            "outcome",
         )
         self._duration = Histogram(
             "headrace_reconcile_duration_seconds",
@@ -31,31 +34,26 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
-        self._finished = Counter(
+        of_flow = ("namespace", "flow")
+        self._finished = counter(
             "headrace_runs_finished_total",
             "Runs that reached their last phase. phase: Succeeded, Failed, Crashed, Cancelled, Skipped; "
             "reason: those of docs/diagnosis.md.",
-            ["namespace", "flow", "phase", "reason"],
-            registry=registry,
+            *of_flow,
+            "phase",
+            "reason",
         )
-        self._retried = Counter(
-            "headrace_attempts_failed_total",
-            "Attempts that ended and are tried again. reason: those of docs/diagnosis.md.",
-            ["namespace", "flow", "reason"],
-            registry=registry,
-        )
-        self._paused = Counter(
-            "headrace_runs_paused_total",
-            "Pauses that began. reason: AwaitingApproval, Sleeping.",
-            ["namespace", "flow", "reason"],
-            registry=registry,
-        )
-        self.api_requests = Counter(
+        again = "Attempts that ended and are tried again. reason: those of docs/diagnosis.md."
+        self._retried = counter("headrace_attempts_failed_total", again, *of_flow, "reason")
+        paused = "Pauses that began. reason: AwaitingApproval, Sleeping."
+        self._paused = counter("headrace_runs_paused_total", paused, *of_flow, "reason")
+        self.api_requests = counter(
             "headrace_api_requests_total",
             "Requests to the API server. verb: get, list, create, patch, delete; "
             "resource: plural; code: ok, or the class of the error.",
-            ["verb", "resource", "code"],
-            registry=registry,
+            "verb",
+            "resource",
+            "code",
         )
 
         def gauge(name: str, text: str, *labels: str) -> Gauge:
