@@ -75,7 +75,9 @@ def test_every_folder_has_a_manifest_and_a_page():
             "etl",
             "gpu-training",
             "hello",
+            "large-results",
             "limits",
+            "lineage",
             "nested-json",
             "pools",
             "secrets",
@@ -166,6 +168,23 @@ async def test_checkpoints_are_taken_by_the_next_attempt(world, apply):
     assert (status["phase"], status["result"]) == ("Succeeded", {"value": 14}), status["message"]
     assert len(status["attempts"]) == 2
     assert status["tasks"]["cached"] == 3
+
+
+async def test_a_million_readings_go_on_as_a_reference(world, apply):
+    """Through the folder that the manifest mounts."""
+    apply("large-results/large-results.yaml")
+    status = await world.finished("readings-1", within_s=WITHIN_S)
+
+    assert (status["phase"], status["result"]) == ("Succeeded", {"value": 96}), status["message"]
+
+
+async def test_what_was_exported_and_merged_is_in_the_status(world, apply):
+    """Three inputs and three outputs, as the page says."""
+    apply("lineage/lineage.yaml")
+    status = await world.finished("exported-1", within_s=WITHIN_S)
+
+    assert status["phase"] == "Succeeded", status["message"]
+    assert {side: len(datasets) for side, datasets in status["lineage"].items()} == {"inputs": 3, "outputs": 3}
 
 
 async def test_files_are_published_together(world, apply, kubectl):
