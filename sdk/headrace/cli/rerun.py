@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Protocol
 
@@ -13,9 +13,10 @@ import typer
 
 from headrace.api import keys
 from headrace.cli.again import Changes, NotToBeRunAgain, once_more
-from headrace.cli.arguments import Overrides, OverridesFile, untyped_parameters
+from headrace.cli.arguments import Overrides, OverridesFile, fitting_parameters, text_parameters, untyped_parameters
 from headrace.cli.cluster import Api, Context, Namespace, asked, in_cluster, path_of
 from headrace.cli.deadletters import Filters, ForReason, OfDeployment, OfFlow, Since, age_from, dead_letters
+from headrace.cli.fitting import fitted
 from headrace.cli.printing import counted, progress
 from headrace.errors import HeadraceError, UsageError
 from headrace.kubeapi.errors import AlreadyExists, ApiError
@@ -51,6 +52,8 @@ class Wish:
     changes: Changes
     limit: int | None = None
     another: bool = False
+    typed: Mapping[str, str] = field(default_factory=dict)
+    """Parameters as a person has typed them, which win over those of `changes`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,10 +97,9 @@ def rerun(  # noqa: PLR0913 - one argument an option
         raise UsageError("--deployment, --flow, --since, --reason and --limit go with --all; leave out the names")
     changes = Changes(
         parameters=untyped_parameters((), parameters) if parameters else None,
-        overrides=untyped_parameters(set_ or (), None),
         same_revision=same_revision,
     )
-    wish = Wish(tuple(runs or ()), filters, changes, limit, again)
+    wish = Wish(tuple(runs or ()), filters, changes, limit, again, text_parameters(set_ or ()))
     meant = in_cluster(lambda api, here: runs_meant(api, here, wish), namespace=namespace, context=context)
     if not meant:
         raise typer.Exit(_nothing())
@@ -136,8 +138,8 @@ def plan(old: Sequence[dict[str, Any]], wish: Wish) -> str:
     lines = [f"  {run['metadata']['namespace']}/{run['metadata']['name']}" for run in old[:SHOWN]]
     lines += [f"  and {len(old) - SHOWN} more"] if len(old) > SHOWN else []
     changed = "the old parameters" if wish.changes.parameters is None else "the parameters of the file"
-    if wish.changes.overrides:
-        changed += f" but for {', '.join(wish.changes.overrides)}"
+    if wish.typed:
+        changed += f" but for {', '.join(wish.typed)}"
     return "\n".join([f"{counted(len(old), 'run')} will be run again, with {changed}:", *lines])
 
 
@@ -150,17 +152,26 @@ async def _found(api: Api, namespace: str, name: str) -> dict[str, Any]:
 
 
 async def _outcome(api: Api, run: dict[str, Any], wish: Wish) -> Outcome:
-    name = run["metadata"]["name"]
+    name, changes = run["metadata"]["name"], wish.changes
     try:
-        return Outcome(name, await _created(api, run, wish))
+        if wish.typed:
+            changes = replace(changes, overrides=await _fitted(api, run, wish.typed))
+        return Outcome(name, await _created(api, run, changes, goes=MAX_GOES if wish.another else 2))
     except (HeadraceError, ApiError) as error:
         return Outcome(name, None, error)
 
 
-async def _created(api: Api, run: dict[str, Any], wish: Wish) -> str:
+async def _fitted(api: Api, run: Mapping[str, Any], typed: Mapping[str, str]) -> dict[str, Any]:
+    """As the Flow of the run takes it, which its label names where it is one of a Deployment."""
+    metadata, flow_ref = run["metadata"], run["spec"].get("flowRef") or {}
+    flow = flow_ref.get("name") or (metadata.get("labels") or {}).get(keys.FLOW_LABEL, "")
+    return await fitted(api, metadata["namespace"], flow, typed) if flow else fitting_parameters(typed, {})
+
+
+async def _created(api: Api, run: dict[str, Any], changes: Changes, *, goes: int) -> str:
     """The name of the new run. Raises: NotToBeRunAgain, ClusterRefusal, ApiError."""
-    for go in range(1, MAX_GOES if wish.another else 2):
-        manifest = once_more(run, wish.changes, go=go)
+    for go in range(1, goes):
+        manifest = once_more(run, changes, go=go)
         new: str = manifest["metadata"]["name"]
         path = path_of(keys.FLOWRUNS, manifest["metadata"]["namespace"])
         try:

@@ -18,6 +18,7 @@ from headrace.cli.arguments import (
     untyped_parameters,
 )
 from headrace.cli.cluster import Api, ClusterRefusal, Context, Namespace, asked, in_cluster, path_of
+from headrace.cli.fitting import fitted
 from headrace.cli.following import exit_code, followed
 from headrace.cli.printing import progress
 from headrace.deployments.naming import keyed_name, new_name
@@ -58,7 +59,7 @@ def start(  # noqa: PLR0913 - one argument an option
     spec = run_spec(deployment, file, key=idempotency_key, priority=priority)
 
     async def work(client: KubeClient, here: str) -> int:
-        wanted = {**spec, "parameters": {**file, **await fitted(client, here, deployment, typed)}} if typed else spec
+        wanted = {**spec, "parameters": {**file, **await fitted_to(client, here, deployment, typed)}} if typed else spec
         name, note = await started(client, here, wanted, now=datetime.now(UTC))
         print(name, flush=True)
         with progress() as shown:
@@ -83,19 +84,13 @@ def run_spec(
     return {"deploymentRef": {"name": deployment}, **given}
 
 
-async def fitted(api: Api, namespace: str, deployment: str, typed: Mapping[str, str]) -> dict[str, Any]:
-    """
-    What was typed for each parameter, as the Deployment's Flow takes it: `version=1.2` is text where it wants text.
-
-    Where neither may be read the operator, which checks parameters, has the last word. Raises: ApiError.
-    """
+async def fitted_to(api: Api, namespace: str, deployment: str, typed: Mapping[str, str]) -> dict[str, Any]:
+    """What was typed, as the Flow of the Deployment takes it. Raises: ApiError."""
     try:
-        path = path_of(keys.DEPLOYMENTS, namespace, deployment)
-        flow_name = (await asked("read", api.get(path)))["spec"]["flowRef"]["name"]
-        flow = await asked("read", api.get(path_of(keys.FLOWS, namespace, flow_name)))
+        found = await asked("read", api.get(path_of(keys.DEPLOYMENTS, namespace, deployment)))
     except ClusterRefusal:
         return fitting_parameters(typed, {})
-    return fitting_parameters(typed, (flow["spec"].get("parameters") or {}).get("schema") or {})
+    return await fitted(api, namespace, found["spec"]["flowRef"]["name"], typed)
 
 
 async def started(api: Api, namespace: str, spec: Mapping[str, Any], *, now: datetime) -> tuple[str, str]:

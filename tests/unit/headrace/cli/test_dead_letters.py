@@ -16,7 +16,7 @@ from headrace.cli.failures import as_json, as_table
 from headrace.cli.rerun import Wish, plan, run_again, runs_meant
 from headrace.errors import UsageError
 from headrace.kubeapi.errors import Forbidden, Invalid, NotFound, TooManyRequests, Unreachable
-from tests.unit.headrace.cli.memory_api import MemoryApi, a_deployment, a_run
+from tests.unit.headrace.cli.memory_api import ROOT, MemoryApi, a_deployment, a_run
 
 NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 
@@ -256,6 +256,21 @@ class TestRunAgain:
             await self.again(api, "r1", "r9")
         assert not any(line.startswith("POST") for line in api.asked)
 
+    async def test_what_was_typed_is_what_the_flow_of_each_run_takes(self) -> None:
+        """Text that looks like a number stays text where the Flow wants it; the other parameters are the old ones."""
+        schema = {"type": "object", "properties": {"day": {"type": "string"}}}
+        flow = {
+            "kind": "Flow",
+            "metadata": {"name": "etl", "namespace": "team-a"},
+            "spec": {"parameters": {"schema": schema}},
+        }
+        labelled = a_run("r1", metadata={"labels": {"headrace.dev/flow": "etl"}})
+        api = MemoryApi(flow, labelled, a_run("r2", flowRef={"name": "etl"}), a_run("r3"))
+        await self.again(api, "r1", "r2", "r3", typed={"day": "20260507"})
+        new = [api.objects[f"{ROOT}/namespaces/team-a/flowruns/{outcome.new}"] for outcome in self.outcomes]
+        found = [run["spec"]["parameters"] for run in new]
+        assert found == [{"day": "20260507", "n": 1}, {"day": "20260507"}, {"day": 20260507, "n": 1}]
+
     async def test_the_failure_of_one_is_no_matter_to_the_others(self) -> None:
         """It is told with its reason."""
         api = MemoryApi(a_run("r1", day=1), a_run("r2", day=2))
@@ -285,7 +300,7 @@ class TestRunAgain:
     def test_the_plan_says_what_will_be_done(self) -> None:
         """A few names, and how many more."""
         runs = [a_run(f"r{number}") for number in range(12)]
-        told = plan(runs, Wish((), Filters(), Changes(overrides={"n": 1}))).splitlines()
+        told = plan(runs, Wish((), Filters(), Changes(), typed={"n": "1"})).splitlines()
         assert told[0] == "12 runs will be run again, with the old parameters but for n:"
         assert told[1:3] == ["  team-a/r0", "  team-a/r1"]
         assert told[-1] == "  and 2 more"

@@ -13,7 +13,7 @@ from headrace.cli.circuit import closed
 from headrace.cli.cluster import ClusterRefusal
 from headrace.cli.following import Follower, exit_code
 from headrace.cli.main import application
-from headrace.cli.start import fitted, run_spec, started
+from headrace.cli.start import fitted_to, run_spec, started
 from headrace.errors import UsageError
 from headrace.kubeapi.errors import Forbidden, Unreachable
 from tests.unit.headrace.cli.memory_api import ROOT, MemoryApi, a_deployment, a_run
@@ -232,6 +232,6 @@ async def test_what_was_typed_fits_the_flow_of_the_deployment() -> None:
         "spec": {"parameters": {"schema": {"type": "object", "properties": {"version": STRING}}}},
     }
     typed = {"version": "1.21", "n": "3"}
-    assert await fitted(MemoryApi(a_deployment(), flow), "team-a", "daily", typed) == {"version": "1.21", "n": 3}
-    assert await fitted(MemoryApi(a_deployment()), "team-a", "daily", typed) == {"version": 1.21, "n": 3}
-    assert await fitted(MemoryApi(), "team-a", "daily", typed) == {"version": 1.21, "n": 3}
+    assert await fitted_to(MemoryApi(a_deployment(), flow), "team-a", "daily", typed) == {"version": "1.21", "n": 3}
+    assert await fitted_to(MemoryApi(a_deployment()), "team-a", "daily", typed) == {"version": 1.21, "n": 3}
+    assert await fitted_to(MemoryApi(), "team-a", "daily", typed) == {"version": 1.21, "n": 3}
