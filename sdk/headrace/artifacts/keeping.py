@@ -1,7 +1,7 @@
 """
 Where artifacts go, and who is told.
 
-    with a results URL       <url>/<namespace>/<run>/<uid>/artifacts/<key>.md
+    with a results URL       <url>/<namespace>/<run>/<uid>/artifacts/<key>.md, on a laptop <url>/local/<run>/<flow>/…
     on a laptop              .headrace/artifacts/<run>/<key>.md, or below HEADRACE_ARTIFACTS_DIR
     in a pod without one     into the log, if it is a text of at most 16 KiB
 
@@ -20,6 +20,7 @@ from typing import Any, Final
 
 from headrace.artifacts.content import MAX_URL, Content, checked_key, one_line
 from headrace.engine import logs
+from headrace.engine.keeping.names import folder_of
 from headrace.engine.scope import CURRENT, FlowRun, Run
 from headrace.engine.session import Session, current_session
 from headrace.engine.showcase import Artifact
@@ -89,9 +90,9 @@ def _made_up(kind: str) -> str:
 def _stored(session: Session, name: str, data: bytes) -> str:
     """Where it is now; empty if there is no place for it."""
     run = CURRENT.get()
-    flow_run = session.flow_run or (run.flow_run.name if run and run.flow_run else "")
+    flow_run = run.flow_run if run else None
     if session.results_url:
-        key = "/".join(part for part in (session.namespace, flow_run, session.flow_run_uid, "artifacts", name) if part)
+        key = f"{folder_of(flow_run)}/artifacts/{name}".removeprefix("/")
         url = without_password(joined(session.results_url, key))
         if len(url) > MAX_URL:
             raise UsageError(f'results URL: "{url}" has more than {MAX_URL} characters; set a shorter one')
@@ -99,7 +100,9 @@ def _stored(session: Session, name: str, data: bytes) -> str:
         return url
     if not session.repeats_flows:  # in a pod, whose files go with it
         return ""
-    folder = Path(os.environ.get(DIR_ENV) or LOCAL_DIR).absolute() / flow_run
+    folder = Path(os.environ.get(DIR_ENV) or LOCAL_DIR).absolute() / (
+        session.flow_run or (flow_run.name if flow_run else "")
+    )
     open_storage(folder.as_uri()).put(name, data)
     return (folder / name).as_uri()
 

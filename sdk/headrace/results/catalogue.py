@@ -41,8 +41,11 @@ class Entry:
 
     @property
     def run(self) -> str:
-        """The flow run and task run that have stored it, as far as it says."""
-        return "/".join(str(self.facts[name]) for name in ("flow_run", "task_run") if self.facts.get(name))
+        """The flow run and task run that have stored it, as far as it or its place says."""
+        parts = self.key.split("/")
+        folder = "/".join(parts[:2]) if len(parts) > 3 else ""  # <namespace>/<run>/<uid>/…, or local/<run>/<flow>/…
+        told = (self.facts.get("flow_run") or folder, self.facts.get("task_run"))
+        return "/".join(str(part) for part in told if part)
 
     def moment(self, name: str) -> datetime | None:
         """When it was created, or when it expires; aware. None: it does not say, or never."""

@@ -47,11 +47,16 @@ def key_record(flow_run: FlowRun, key: str) -> str:
 
 def run_id(run: Run) -> str:
     """What tells its flow run from others, and is the same for all of its attempts."""
-    session, flow_run = current_session(), run.flow_run
-    if flow_run is None:
-        return ""
+    return "" if run.flow_run is None else folder_of(run.flow_run)
+
+
+def folder_of(flow_run: FlowRun | None) -> str:
+    """The folder of all that is kept of a flow run, below a results URL; empty on a laptop outside of one."""
+    session = current_session()
     if session.flow_run_uid:
         return f"{session.namespace}/{session.flow_run}/{session.flow_run_uid}"
+    if flow_run is None:
+        return ""
     return f"local/{_safe(flow_run.top.name)}/{_safe(flow_run.top.description.name)}"
 
 

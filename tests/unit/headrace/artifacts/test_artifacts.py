@@ -96,6 +96,13 @@ def test_with_a_results_url_it_lies_in_the_folder_of_the_run(stored, tmp_path):
     assert stored.showcase.newest() == (text, image)
 
 
+def test_a_run_on_a_laptop_keeps_it_beside_its_results(tmp_path):
+    """A later run of that name replaces it."""
+    with using(a_session(results_url=tmp_path.as_uri(), flow_run="etl-7")):
+        url = flow(name="etl")(lambda: create_markdown_artifact("# x", "notes").url)()
+    assert url == (tmp_path / "local/etl-7/etl/artifacts/notes.md").as_uri()
+
+
 def test_in_a_pod_without_one_small_texts_go_to_the_log(poor):
     """Large ones, and images, are told and lost; the run goes on."""
     with log_of_runs() as log:

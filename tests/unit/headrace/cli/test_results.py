@@ -48,6 +48,20 @@ def test_what_is_stored_is_listed(url):
     assert lines["locks/lock-1"][0] == "?"
 
 
+@pytest.mark.parametrize(
+    ("key", "run"),
+    [
+        ("team-a/etl-7/u1/finished/load-0", "team-a/etl-7/load-0"),
+        ("local/etl/main/finished/load-0", "local/etl/load-0"),
+        ("cache/load-12/result", "load-0"),
+    ],
+)
+def test_a_result_is_of_the_run_in_whose_folder_it_lies(tmp_path, key, run):
+    """Where it does not say so itself."""
+    open_storage(tmp_path.as_uri()).put(key, packed(1, VALUE, what="it", task_run="load-0").sealed())
+    assert ran("list", tmp_path.as_uri()).splitlines()[1].split()[-1] == run
+
+
 def test_a_list_ends_at_its_limit(url):
     """And says so."""
     out = ran("list", url, "--limit", "2")
