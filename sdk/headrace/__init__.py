@@ -54,12 +54,12 @@ from headrace.events.emitting import emit_event
 from headrace.flows import Flow, flow
 from headrace.limits.blocks import concurrency, rate_limit
 from headrace.logs import get_run_logger
+from headrace.mounts.secret import Secret
+from headrace.mounts.variable import Variable
 from headrace.pausing.pauses import pause, sleep_for, sleep_until
-from headrace.secret import Secret
 from headrace.states import State
 from headrace.tasks import Task, task
 from headrace.transactions import Transaction, get_transaction, transaction
-from headrace.variable import Variable
 from headrace.waiting import as_completed, wait
 
 __all__ = [

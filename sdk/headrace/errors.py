@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from headrace.redaction import redacted
+from headrace.secrecy.redaction import redacted
 
 if TYPE_CHECKING:
     from headrace.pausing.requests import PauseRequest

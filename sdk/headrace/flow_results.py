@@ -17,13 +17,13 @@ from headrace.engine.session import current_session
 from headrace.engine.transitions import told
 from headrace.errors import ResultsError, UsageError
 from headrace.launch import StoredResult
-from headrace.redaction import SECRETS, redacted_json
 from headrace.remote.naming import joined, split, task_folder
 from headrace.results import open_storage
 from headrace.results.cargo import VALUE, Cargo, Torn, opened, packed
 from headrace.results.compression import compressed
 from headrace.results.formats import CLOUDPICKLE, PICKLE
 from headrace.results.places import with_password_of, without_password
+from headrace.secrecy.redaction import SECRETS, redacted_json
 from headrace.states import Succeeded
 from headrace.termination import jsonable
 

@@ -30,7 +30,7 @@ from headrace.errors import (
     UsageError,
 )
 from headrace.flows import Flow
-from headrace.redaction import redacted
+from headrace.secrecy.redaction import redacted
 from headrace.states import Cancelled, Ended, Failed, Paused, State, Succeeded
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from pydantic.errors import PydanticInvalidForJsonSchema
 from pydantic_core import ErrorDetails, PydanticSerializationError
 
 from headrace.errors import ParameterError, ParameterProblem, UsageError, shown
-from headrace.redaction import MASK
-from headrace.secret_parameters import EXAMPLE, has_reference, holds_secret, register_all, resolved, with_references
+from headrace.secrecy.parameters import EXAMPLE, has_reference, holds_secret, register_all, resolved, with_references
+from headrace.secrecy.redaction import MASK
 
 MAX_PROBLEMS: Final = 3
 """Problems told of one parameter; a long list with one mistake in each row says nothing new after these."""

@@ -29,9 +29,9 @@ from headrace.engine.session import Session
 from headrace.engine.watching import flush
 from headrace.errors import ParameterError, ParameterProblem, UsageError, shown
 from headrace.flows import Flow
-from headrace.guarded import guard, release_output
 from headrace.launch import Ending, Launch, Launchable, launch, refused
 from headrace.pausing.answers import answers_from
+from headrace.secrecy.guarded import guard, release_output
 from headrace.states import State, Succeeded
 
 TERMINATION_LOG: Final = "/dev/termination-log"

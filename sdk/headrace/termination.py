@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from headrace.engine.showcase import Showcase
 from headrace.launch import Ending, StoredResult
-from headrace.redaction import redacted_json
+from headrace.secrecy.redaction import redacted_json
 
 VERSION: Final = 1
 LIMIT: Final = 4096

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from headrace.kubeapi.client import KubeClient
-from headrace.redaction import MASK
+from headrace.secrecy.redaction import MASK
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, with_real_pods
 

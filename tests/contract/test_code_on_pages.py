@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.redaction import SECRETS
+from headrace.secrecy.redaction import SECRETS
 from tests.pages import DOCS, Block, blocks
 
 READ_IN_ORDER = {"tutorial.md", "howto.md"}

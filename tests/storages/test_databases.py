@@ -17,12 +17,12 @@ import pymysql
 import pytest
 
 from headrace import ResultsError, UsageError
-from headrace.redaction import redacted
 from headrace.results import Storage, open_storage
 from headrace.results.cargo import VALUE, Cargo, opened, packed
 from headrace.results.database import Database, _dialect, database
 from headrace.results.places import joined
 from headrace.results.sql import Rows
+from headrace.secrecy.redaction import redacted
 from tests.storages.servers import PASSWORD, Served
 from tests.storages.test_storages import MB, child
 

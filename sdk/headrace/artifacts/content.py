@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from headrace.errors import UsageError, shown
-from headrace.redaction import redacted, redacted_json
+from headrace.secrecy.redaction import redacted, redacted_json
 
 KEY: Final = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 MAX_URL: Final = 2048

@@ -16,7 +16,7 @@ from headrace.engine.scope import CURRENT
 from headrace.engine.transitions import told
 from headrace.errors import UsageError, shown
 from headrace.options import refuse_unknown
-from headrace.redaction import SECRETS
+from headrace.secrecy.redaction import SECRETS
 from headrace.termination import jsonable
 
 NAME: Final = r"(?:([a-z0-9](?:[-a-z0-9]*[a-z0-9])?)/)?([a-z0-9](?:[-a-z0-9.]*[a-z0-9])?)"
@@ -114,7 +114,7 @@ def _refuse_secret(label: str, name: str, given: Any, told: Any) -> None:
 
     A text that is in a Secret is told only: those of user names and the like are also words of every day.
     """
-    from headrace.secret_parameters import EXAMPLE, has_reference, has_secret  # noqa: PLC0415 - it takes pydantic, which few load
+    from headrace.secrecy.parameters import EXAMPLE, has_reference, has_secret  # noqa: PLC0415 - it takes pydantic, which few load
 
     if has_secret(given):
         raise UsageError(

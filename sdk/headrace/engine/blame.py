@@ -8,7 +8,7 @@ import sysconfig
 from pathlib import Path
 from types import TracebackType
 
-from headrace.redaction import redacted
+from headrace.secrecy.redaction import redacted
 
 OURS = str(Path(__file__).parent.parent) + os.sep
 LIBRARIES = tuple({sysconfig.get_path(name) + os.sep for name in ("stdlib", "purelib", "platlib")})

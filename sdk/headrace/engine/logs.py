@@ -19,7 +19,7 @@ from typing import IO, Any, Final
 
 from headrace.engine.lines import LineHandler
 from headrace.engine.scope import CURRENT, Run
-from headrace.redaction import SECRETS, redacted, redacted_json
+from headrace.secrecy.redaction import SECRETS, redacted, redacted_json
 
 LOGGER: Final = logging.getLogger("headrace.run")
 LEVEL_ENV: Final = "HEADRACE_LOG_LEVEL"

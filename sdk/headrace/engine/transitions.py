@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from headrace.engine.description import Description
 from headrace.errors import HeadraceError, ParameterError, PauseRejected, PauseTimedOut, RetryRun, RunPaused, UsageError
-from headrace.redaction import redacted
+from headrace.secrecy.redaction import redacted
 from headrace.states import Cancelled, Crashed, Failed, Paused, Retrying, State
 
 NOT_RETRIED = (UsageError, ParameterError, PauseRejected, PauseTimedOut)

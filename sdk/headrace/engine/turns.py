@@ -10,7 +10,7 @@ from headrace.engine import logs
 from headrace.engine.hooks import Hook
 from headrace.engine.scope import CURRENT, Run
 from headrace.engine.transitions import told
-from headrace.redaction import redacted
+from headrace.secrecy.redaction import redacted
 from headrace.states import State
 
 

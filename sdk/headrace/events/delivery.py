@@ -18,7 +18,7 @@ from headrace.errors import UsageError
 from headrace.events.envelope import Event
 from headrace.outbox import Outbox, Refused, posted
 from headrace.podapi import API_DIR_ENV, PodApi, PodApiError
-from headrace.redaction import redacted_json, register
+from headrace.secrecy.redaction import redacted_json, register
 
 URL_ENV: Final = "HEADRACE_EVENTS_URL"
 TOKEN_ENV: Final = "HEADRACE_EVENTS_TOKEN"  # noqa: S105 - the name of a variable

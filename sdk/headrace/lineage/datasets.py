@@ -20,7 +20,7 @@ from urllib.parse import unquote, urlsplit
 
 from headrace.engine.ledger import Direction
 from headrace.errors import UsageError, shown
-from headrace.redaction import redacted
+from headrace.secrecy.redaction import redacted
 
 __all__ = ["Dataset", "Datasets", "DatasetsOption", "Direction", "dataset_of", "datasets_of"]
 

@@ -21,7 +21,7 @@ from headrace.engine.session import Session
 from headrace.lineage.events import EventType, Facts, Job, run_event
 from headrace.lineage.sending import Sender, sender
 from headrace.lineage.watch import Notes
-from headrace.redaction import redacted, redacted_json
+from headrace.secrecy.redaction import redacted, redacted_json
 from headrace.states import Cancelled, State, Succeeded
 
 IDS: Final = UUID("6f1c2b0e-7d54-5b0a-9a55-5d4b6e0c8d11")

@@ -21,7 +21,7 @@ from headrace.engine.session import Session, current_session
 from headrace.engine.transitions import told
 from headrace.engine.watching import Noting, with_lineage
 from headrace.lineage.datasets import Dataset, Direction
-from headrace.redaction import redacted
+from headrace.secrecy.redaction import redacted
 from headrace.states import Retrying, State, Succeeded
 
 WORDS: dict[Direction, str] = {"inputs": "read", "outputs": "written"}

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Literal
 
 from headrace.errors import UsageError, shown
-from headrace.redaction import redacted
+from headrace.secrecy.redaction import redacted
 
 NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 MAX_NAME: Final = 63

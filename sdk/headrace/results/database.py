@@ -17,8 +17,8 @@ from typing import Any, Final, Protocol, TypeVar
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from headrace.errors import ResultsError, UsageError
-from headrace.redaction import SECRETS
 from headrace.results.places import password_of, without_password
+from headrace.secrecy.redaction import SECRETS
 
 TRIES: Final = 5
 """Of one statement, when the connection was lost or the database chose it to end a deadlock."""

@@ -10,10 +10,10 @@ from io import BufferedReader, RawIOBase
 from typing import Any, BinaryIO, Final
 
 from headrace.errors import NoSuchResult, ResultsError, UsageError
-from headrace.redaction import redacted
 from headrace.results.lifetime import MAX_HEAD, has_expired
 from headrace.results.places import without_password
 from headrace.results.storage import Sink
+from headrace.secrecy.redaction import redacted
 
 CHUNK_BYTES: Final = 5 << 20
 """Of a part of a large object: the least that S3 takes."""

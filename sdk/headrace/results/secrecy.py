@@ -7,7 +7,7 @@ from typing import Final
 
 from headrace.engine import logs
 from headrace.engine.scope import CURRENT
-from headrace.redaction import SECRETS
+from headrace.secrecy.redaction import SECRETS
 
 LOOKED_AT: Final = 2**20
 """Bytes of a result that are looked at: a larger one is data, and looking would take longer than storing."""

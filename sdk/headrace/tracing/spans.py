@@ -15,7 +15,7 @@ from headrace.engine.blame import traceback_text
 from headrace.engine.reporting import shown_as
 from headrace.engine.scope import FlowRun, Run, TaskRun
 from headrace.engine.session import current_session
-from headrace.redaction import redacted
+from headrace.secrecy.redaction import redacted
 from headrace.states import Cancelled, Paused, Retrying, State, Succeeded
 from headrace.tracing.context import carrier_of_environment
 from headrace.tracing.setup import tracer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from headrace.redaction import SECRETS, register
+from headrace.secrecy.redaction import SECRETS, register
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from headrace.engine.scope import TaskRun
 from headrace.engine.session import Session, current_session
 from headrace.engine.showcase import RELAY_LOGGER, artifact_from
 from headrace.errors import ProcessFailed
-from headrace.redaction import SECRETS
+from headrace.secrecy.redaction import SECRETS
 from headrace.tracing.context import carrier
 
 Line = tuple[str, int, str, str, Mapping[str, Any], float]

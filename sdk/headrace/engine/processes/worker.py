@@ -26,8 +26,8 @@ from headrace.engine.session import Session, using
 from headrace.engine.showcase import Relayed
 from headrace.engine.transitions import told
 from headrace.engine.watching import flush, noting_by_lines
-from headrace.guarded import guard
-from headrace.redaction import register
+from headrace.secrecy.guarded import guard
+from headrace.secrecy.redaction import register
 from headrace.tracing.context import joined
 
 LOG, RETURNED, RAISED, LOST = "log", "returned", "raised", "lost"

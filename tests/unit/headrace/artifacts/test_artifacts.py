@@ -26,7 +26,7 @@ from headrace.engine.runners import Processes
 from headrace.engine.session import using
 from headrace.engine.showcase import Artifact, Showcase
 from headrace.launch import Ending, ExitCode
-from headrace.redaction import MASK
+from headrace.secrecy.redaction import MASK
 from headrace.termination import ARTIFACTS_LIMIT, LIMIT, Usage, termination_message
 from tests.unit.headrace.runs import a_session, log_of_runs
 

@@ -17,7 +17,7 @@ from headrace import UsageError, emit_event, flow, task
 from headrace.engine.session import using
 from headrace.events import delivery
 from headrace.podapi import PodApiError
-from headrace.redaction import Registry
+from headrace.secrecy.redaction import Registry
 from tests.unit.headrace.events.listening import listening
 from tests.unit.headrace.runs import a_session, log_of_runs
 
@@ -157,7 +157,7 @@ def test_secrets_stay_at_home(heard, monkeypatch):
     """As in the log."""
     registry = Registry()
     registry.add("s3cr3t-value")
-    monkeypatch.setattr("headrace.redaction.SECRETS", registry)
+    monkeypatch.setattr("headrace.secrecy.redaction.SECRETS", registry)
     emit_event("a.b", payload={"password": "s3cr3t-value"})
     delivery.flush(10)
     assert heard.taken[0]["data"] == {"password": "**********"}

@@ -11,7 +11,7 @@ from opentelemetry.trace import StatusCode
 
 from headrace import RetryRun, flow, get_run_logger, task
 from headrace.engine.session import using
-from headrace.redaction import MASK
+from headrace.secrecy.redaction import MASK
 from tests.unit.headrace.runs import a_session, log_of_runs
 
 GIVEN = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace import redaction
-from headrace.guarded import Guarded
-from headrace.redaction import MASK, Registry
+from headrace.secrecy import redaction
+from headrace.secrecy.guarded import Guarded
+from headrace.secrecy.redaction import MASK, Registry
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def stream():
 
 def test_what_is_written_comes_at_once_while_nothing_is_registered(stream, monkeypatch):
     """Also without an end of line."""
-    monkeypatch.setattr("headrace.guarded.SECRETS", Registry())
+    monkeypatch.setattr("headrace.secrecy.guarded.SECRETS", Registry())
     guarded, written = stream
     assert guarded.write("progress 1 % ") == 13
     assert written() == "progress 1 % "

@@ -14,8 +14,8 @@ from io import RawIOBase, TextIOBase, TextIOWrapper
 from threading import RLock
 from typing import TYPE_CHECKING, Any, TextIO
 
-from headrace.mounted import secret_values
-from headrace.redaction import SECRETS
+from headrace.mounts.folders import secret_values
+from headrace.secrecy.redaction import SECRETS
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer

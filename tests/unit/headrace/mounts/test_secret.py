@@ -3,8 +3,8 @@
 import pytest
 
 from headrace import Secret, UsageError, Variable
-from headrace.mounted import entries, secret_values
-from headrace.redaction import MASK, SECRETS
+from headrace.mounts.folders import entries, secret_values
+from headrace.secrecy.redaction import MASK, SECRETS
 
 
 @pytest.fixture

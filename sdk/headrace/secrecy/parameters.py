@@ -15,8 +15,8 @@ from typing import Any, Final, get_args, get_origin, get_type_hints, is_typeddic
 from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic import Secret as SecretOf
 
-from headrace.redaction import register
-from headrace.secret import REFERENCE, is_reference, referenced
+from headrace.mounts.secret import REFERENCE, is_reference, referenced
+from headrace.secrecy.redaction import register
 
 TYPES: Final = (SecretStr, SecretBytes, SecretOf)
 EXAMPLE: Final = '{"secretRef": {"name": "postgres", "key": "password"}}'

@@ -14,7 +14,7 @@ from headrace.engine.blame import traceback_text
 from headrace.errors import shown
 from headrace.lineage.datasets import MAX_TEXT, Dataset
 from headrace.pausing.requests import MAX_PROBLEM, PauseRequest
-from headrace.redaction import MASK, SECRETS, Registry, redacted_json, register
+from headrace.secrecy.redaction import MASK, SECRETS, Registry, redacted_json, register
 
 SECRET = st.text(st.characters(codec="utf-8", exclude_characters="*"), min_size=6, max_size=40).filter(
     lambda text: len(text.strip()) >= 6

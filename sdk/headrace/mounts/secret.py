@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from headrace.errors import UsageError, shown
-from headrace.redaction import MASK, register
+from headrace.secrecy.redaction import MASK, register
 
 ONLY: Final = "value"
 """The key of a secret that is one text."""
@@ -34,11 +34,11 @@ class Secret:
         In a pod it is one that the Flow names in spec.secrets. Elsewhere it is a folder of this name in
         HEADRACE_SECRETS_DIR, or the variable HEADRACE_SECRET_<NAME>: a JSON object of texts, or one text.
         """
-        from headrace import mounted  # noqa: PLC0415 - most processes load no secret
+        from headrace.mounts import folders  # noqa: PLC0415 - most processes load no secret
 
-        around = mounted.folder(mounted.SECRETS_DIR_ENV)
-        found = mounted.entries(around / mounted.checked_name("secret", name)) if around else {}
-        variable = mounted.variable_name(mounted.SECRET_PREFIX, name)
+        around = folders.folder(folders.SECRETS_DIR_ENV)
+        found = folders.entries(around / folders.checked_name("secret", name)) if around else {}
+        variable = folders.variable_name(folders.SECRET_PREFIX, name)
         found = found or _from_environment(variable)
         if not found:
             raise UsageError(_missing(name, variable))

@@ -27,21 +27,21 @@ class Variable:
         """
         import os  # noqa: PLC0415 - flows without variables do not load the rest either
 
-        from headrace import mounted  # noqa: PLC0415 - as above
+        from headrace.mounts import folders  # noqa: PLC0415 - as above
 
-        text = os.environ.get(mounted.variable_name(mounted.VARIABLE_PREFIX, name))
+        text = os.environ.get(folders.variable_name(folders.VARIABLE_PREFIX, name))
         if text is None:
             text = _from_folders(name)
         return default if text is None else _value(text)
 
 
 def _from_folders(name: str) -> str | None:
-    from headrace import mounted  # noqa: PLC0415 - as above
+    from headrace.mounts import folders  # noqa: PLC0415 - as above
 
     source, _, key = name.rpartition("/")
     for part in (source, key) if source else (key,):
-        mounted.checked_name("variable", part)
-    around = mounted.folder(mounted.VARIABLES_DIR_ENV)
+        folders.checked_name("variable", part)
+    around = folders.folder(folders.VARIABLES_DIR_ENV)
     found = [path for path in _places(around, source, key) if path.is_file()] if around else []
     if len(found) > 1:
         sources = [path.parent.name for path in found]

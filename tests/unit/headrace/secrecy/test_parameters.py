@@ -8,8 +8,8 @@ from pydantic import BaseModel, Field, SecretBytes, SecretStr
 from pydantic import Secret as SecretOf
 
 from headrace import ParameterError, flow
-from headrace.redaction import MASK, SECRETS
-from headrace.secret_parameters import REFERENCE_SCHEMA, has_reference, holds_secret, register_all, resolved
+from headrace.secrecy.parameters import REFERENCE_SCHEMA, has_reference, holds_secret, register_all, resolved
+from headrace.secrecy.redaction import MASK, SECRETS
 
 REFERENCE = {"secretRef": {"name": "postgres", "key": "password"}}
 

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.redaction import MASK
 from headrace.results.cargo import ARGUMENTS, packed
+from headrace.secrecy.redaction import MASK
 
 HERE = Path(__file__).parent
 PASSWORD = 'hunt"er2/ä+\\7x'
