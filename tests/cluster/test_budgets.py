@@ -12,6 +12,7 @@ import pytest
 
 from headrace.kubeapi.client import KubeClient
 from headrace_operator.wiring import LEADER_LEASE
+from tests.cluster.support.audit import whole_lines
 from tests.cluster.support.puppet import Ends, Runs, report
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, a_world
@@ -23,7 +24,7 @@ IDLE_S = 60.0
 def requests(audit_log: Path, namespace: str) -> list[dict[str, Any]]:
     """The operator's requests in a namespace, in their order; watches count when they are opened."""
     found = []
-    for line in audit_log.read_text().rpartition("\n")[0].splitlines():  # the last one may be in the writing
+    for line in whole_lines(audit_log):
         entry = json.loads(line)
         stage = "ResponseStarted" if entry["verb"] == "watch" else "ResponseComplete"
         is_ours = entry.get("userAgent", "").startswith("headrace-operator") and entry["stage"] == stage

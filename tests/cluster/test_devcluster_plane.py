@@ -17,6 +17,7 @@ import yaml
 
 from headrace.devcluster import plane
 from headrace.devcluster.processes import Processes
+from tests.cluster.support.audit import whole_lines
 from tests.cluster.support.waiting import eventually
 
 
@@ -103,7 +104,7 @@ async def test_writes_are_audited(client, namespace, audit_log):
     )
     await client.create(f"/api/v1/namespaces/{namespace}/pods", a_pod("seen"))
 
-    written = [json.loads(line) for line in audit_log.read_text().rpartition("\n")[0].splitlines() if namespace in line]
+    written = [json.loads(line) for line in whole_lines(audit_log) if namespace in line]
     mine = {
         e["objectRef"]["resource"]: e for e in written if e["userAgent"] == "headrace-tests" and e["verb"] == "create"
     }

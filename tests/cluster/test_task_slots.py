@@ -28,6 +28,7 @@ from headrace.limits.cluster import ClusterLimits, Place
 from headrace.limits.demand import Demand
 from headrace.limits.ways import ON_LOOP
 from headrace.podapi import PodApi, PodApiError
+from tests.cluster.support.audit import whole_lines
 from tests.cluster.support.waiting import eventually
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -566,7 +567,7 @@ async def test_many_processes_never_hold_more_than_there_is(world, processes, au
 def writes(audit_log: Path, namespace: str, names: Container[str]) -> list[dict[str, Any]]:
     """Patches of these Leases that took effect, in the order of their versions."""
     found = []
-    for line in audit_log.read_text().rpartition("\n")[0].splitlines():  # the last one may be in the writing
+    for line in whole_lines(audit_log):
         event = json.loads(line)
         ref = event.get("objectRef") or {}
         if ref.get("resource") != "leases" or ref.get("namespace") != namespace or ref.get("name") not in names:

@@ -141,6 +141,11 @@ class Request:
         return self.agent.removeprefix(OPERATOR).split(" ")[0] if self.agent.startswith(OPERATOR) else ""
 
 
+def whole_lines(audit_log: Path) -> list[str]:
+    """The entries, but for one that is just being written; texts in them hold what splitlines() takes for ends."""
+    return audit_log.read_text().split("\n")[:-1]
+
+
 def read(audit_log: Path, *, since: int = 0) -> list[Request]:
     """The requests from byte `since` on, in the order in which they took effect; watches, which end when they like, left out."""
     with audit_log.open("rb") as lines:

@@ -15,7 +15,6 @@ from headrace import (
     RunCancelled,
     UsageError,
     flow,
-    redaction,
     run_deployment,
     task,
 )
@@ -23,6 +22,7 @@ from headrace.deployments.naming import keyed_name
 from headrace.errors import ResultsError
 from headrace.flow_results import Keeper
 from headrace.podapi import PodApiError
+from headrace.secrecy import redaction
 from headrace.states import Cancelled, Crashed, Failed, Paused, Pending, Running, Succeeded
 from tests.unit.headrace.deployments.cluster import ORIGIN, SUCCEEDED, Cluster, Killed, in_pod
 from tests.unit.headrace.runs import log_of_runs
