@@ -11,6 +11,10 @@ from headrace_operator.decide.concurrency_limit import LimitSnapshot
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Unresolved
 from headrace_operator.decide.work_pool import PoolSnapshot
 
+RECONCILES = (
+    "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize, ConcurrencyLimit, WorkPool, Admission; "
+    "outcome: done, stale, api_error, error."
+)
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
@@ -21,12 +25,7 @@ class Metrics:
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, registry=registry)
 
-        self._reconciles = counter(
-            "headrace_reconciles_total",
-            "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize, ConcurrencyLimit, WorkPool, Admission; outcome: done, stale, api_error, error.",
-            "kind",
-            "outcome",
-        )
+        self._reconciles = counter("headrace_reconciles_total", RECONCILES, "kind", "outcome")
         self._duration = Histogram(
             "headrace_reconcile_duration_seconds",
             "Time of one reconcile, its API calls included. kind: as above.",
