@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from headrace.kubeapi.client import KubeClient
-from tests.cluster.support.world import World, with_real_pods
+from tests.cluster.support.real_flows import a_flow_with_notes, a_real_world
+from tests.cluster.support.world import World
 
-NODE_LABEL = "headrace.dev/test"
 WITHIN_S = 90
 
 CODE = """
@@ -48,8 +48,7 @@ async def world(
     client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path, local_node: Any
 ) -> AsyncIterator[World]:
     """A namespace with an operator, whose flows run as processes on a node of their own."""
-    await local_node("real", labels={NODE_LABEL: namespace})
-    async with with_real_pods(client, kubeconfig, namespace, tmp_path) as found:
+    async with a_real_world(client, kubeconfig, namespace, tmp_path, local_node) as found:
         yield found
 
 
@@ -57,20 +56,9 @@ async def test_a_retried_run_takes_what_its_earlier_pods_have_finished(world: Wo
     """One pod ends as if it was killed, the next one fails; the third one ends, and the status says how many tasks it did not run."""
     notes = tmp_path / "notes"
     notes.mkdir()
-    pod = {
-        "nodeSelector": {NODE_LABEL: world.namespace},
-        "volumes": [{"name": "notes", "hostPath": {"path": str(notes)}}],
-        "containers": [{"name": "flow", "volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}],
-    }
-    fields = {
-        "entrypoint": "etl.py:main",
-        "source": {"inline": {"files": {"etl.py": CODE}}},
-        "results": {"url": "file:///notes/results"},
-        "retries": {"limit": 3, "delaySeconds": 0},
-        "infrastructureRetries": {"limit": 3, "delaySeconds": 0},
-        "podTemplate": {"spec": pod},
-    }
-    await world.create("Flow", "etl", **fields)
+    again = {"limit": 3, "delaySeconds": 0}
+    fields = {"apiAccess": "None", "retries": again, "infrastructureRetries": again}
+    await world.create("Flow", "etl", **a_flow_with_notes(world.namespace, notes, CODE, "main", **fields))
     run = await world.a_run("etl-1", flow="etl")
     status = await world.finished("etl-1", within_s=WITHIN_S)
     assert (status["phase"], status["result"]) == ("Succeeded", {"value": 10}), status

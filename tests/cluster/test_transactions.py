@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from headrace.kubeapi.client import KubeClient
-from tests.cluster.support.world import World, with_real_pods
+from tests.cluster.support.real_flows import a_flow_with_notes, a_real_world
+from tests.cluster.support.world import World
 
-NODE_LABEL = "headrace.dev/test"
 WITHIN_S = 90
 
 CODE = """
@@ -54,8 +54,7 @@ async def world(
     client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path, local_node: Any
 ) -> AsyncIterator[World]:
     """A namespace with an operator, whose flows run as processes on a node of their own."""
-    await local_node("real", labels={NODE_LABEL: namespace})
-    async with with_real_pods(client, kubeconfig, namespace, tmp_path) as found:
+    async with a_real_world(client, kubeconfig, namespace, tmp_path, local_node) as found:
         yield found
 
 
@@ -63,21 +62,9 @@ async def test_the_next_pod_undoes_what_a_killed_one_has_done(world: World, tmp_
     """Then it commits; a third one takes the results of the committed transaction, and calls no hook."""
     notes = tmp_path / "notes"
     notes.mkdir()
-    pod = {
-        "nodeSelector": {NODE_LABEL: world.namespace},
-        "volumes": [{"name": "notes", "hostPath": {"path": str(notes)}}],
-        "containers": [{"name": "flow", "volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}],
-    }
-    await world.create(
-        "Flow",
-        "etl",
-        entrypoint="etl.py:main",
-        source={"inline": {"files": {"etl.py": CODE}}},
-        results={"url": "file:///notes/results"},
-        retries={"limit": 3, "delaySeconds": 0},
-        infrastructureRetries={"limit": 3, "delaySeconds": 0},
-        podTemplate={"spec": pod},
-    )
+    again = {"limit": 3, "delaySeconds": 0}
+    fields = {"apiAccess": "None", "retries": again, "infrastructureRetries": again}
+    await world.create("Flow", "etl", **a_flow_with_notes(world.namespace, notes, CODE, "main", **fields))
     await world.a_run("etl-1", flow="etl")
     status = await world.finished("etl-1", within_s=WITHIN_S)
     assert (status["phase"], status["result"]) == ("Succeeded", {"value": ["a", "b"]}), status
