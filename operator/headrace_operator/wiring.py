@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -69,11 +71,39 @@ def monotonic() -> float:
     return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
 
 
+class Connect(Protocol):
+    """Opens a client; KubeClient is one of these."""
+
+    def __call__(
+        self, connection: Connection, *, user_agent: str, check: Callable[[], None] | None = None
+    ) -> KubeClient: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outside:
+    """
+    What an operator has of the world beside its settings.
+
+    Attributes:
+        clock: The time of day, which may jump.
+        monotonic: Seconds that never go back.
+        connect: How it reaches the API.
+    """
+
+    clock: Clock = utc_now
+    monotonic: Callable[[], float] = monotonic
+    connect: Connect = KubeClient
+
+
+OUTSIDE = Outside()
+
+
 class Operator:
     """
     The operator's parts, and their life: `start`, then `failed` if a part breaks, `stop`.
 
     Args:
+        outside: The clocks and the way to the API; those of the machine, unless a simulation gives its own.
         seam: Wraps the Cluster that every write goes through; tests put faults in there.
     """
 
@@ -83,7 +113,7 @@ class Operator:
         connection: Connection,
         *,
         registry: CollectorRegistry,
-        clock: Clock = utc_now,
+        outside: Outside = OUTSIDE,
         seam: Callable[[Cluster], Cluster] | None = None,
     ) -> None:
         self.metrics = Metrics(registry)
@@ -91,9 +121,9 @@ class Operator:
         self.metrics.queue_length.set_function(lambda: len(self.queue))
         self._settings = settings
         agent = f"headrace-operator/{settings.identity}"
-        self._lease_client = KubeClient(connection, user_agent=agent)  # renewals wait for no other request
-        self.leadership = self._leadership(clock)
-        self._client = KubeClient(connection, user_agent=agent, check=self.leadership.fence)
+        self._lease_client = outside.connect(connection, user_agent=agent)  # renewals wait for no other request
+        self.leadership = self._leadership(outside)
+        self._client = outside.connect(connection, user_agent=agent, check=self.leadership.fence)
         api = ApiCluster(self._client, write_timeout_s=self.leadership.write_timeout_s)
         real: Cluster = MeteredCluster(FencedCluster(api, self.leadership.fence), self.metrics)
         cluster = seam(real) if seam else real
@@ -103,15 +133,15 @@ class Operator:
             self.queue,
             status_delay_s=settings.status_delay_s,
             autosize_delay_s=settings.autosize_delay_s,
-            monotonic=monotonic,
+            monotonic=outside.monotonic,
         )
         gate = self.intake.gate
         revisions = Revisions(cluster)
         self.context = Context(
             settings=settings,
             cluster=cluster,
-            clock=clock,
-            monotonic=monotonic,
+            clock=outside.clock,
+            monotonic=outside.monotonic,
             intake=self.intake,
             revisions=revisions,
             runs=RunObserver(
@@ -165,7 +195,7 @@ class Operator:
         await self._client.close()
         await self._lease_client.close()
 
-    def _leadership(self, clock: Clock) -> Leadership:
+    def _leadership(self, outside: Outside) -> Leadership:
         settings = self._settings
         served = f".{settings.namespace}" if settings.namespace else ""
         return Leadership(
@@ -173,8 +203,8 @@ class Operator:
             (settings.operator_namespace, LEADER_LEASE + served),
             settings.identity,
             lease_s=settings.leader_lease_s,
-            now=clock,
-            monotonic=monotonic,
+            now=outside.clock,
+            monotonic=outside.monotonic,
         )
 
     def _streams(self) -> Iterator[tuple[Resource, Mapping[str, str]]]:
