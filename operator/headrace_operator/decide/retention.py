@@ -37,6 +37,10 @@ class Keep:
     """By schedule: a run for a later time is kept, as its Deployment has not yet noted that it was created."""
     uncounted: Container[str] = frozenset()
     """Uids of runs that are kept until their Deployment's status counts how they ended."""
+    unrecorded: Container[str] = frozenset()
+    """Uids of runs that are kept until the history store has their records."""
+    given_up: Container[str] = frozenset()
+    """Those of them that go at the end of their time to live all the same: more than can be held back wait for the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +60,12 @@ def retire(runs: Iterable[FinishedRun], keep: Keep, now: datetime) -> Retirement
     good = [run for run in newest_first if run.phase in GOOD_ENDS]
     bad = [run for run in newest_first if run.phase not in GOOD_ENDS]
     excess = {run.key for run in (*_beyond(good, keep.succeeded), *_beyond(bad, keep.failed))}
-    due = excess | {run.key for run in newest_first if _expiry(run, keep, now) <= now}
-    delete = tuple(run for run in newest_first if run.key in due and not _too_fresh(run, keep))
+    expired = {run.key for run in newest_first if _expiry(run, keep, now) <= now}
+    delete = tuple(
+        run
+        for run in newest_first
+        if (run.key in excess and not is_held(run, keep)) or (run.key in expired and _may_expire(run, keep))
+    )
     gone = {run.key for run in delete}
     stay = [_expiry(run, keep, now) for run in newest_first if run.key not in gone]
     next_expiry = min((expiry for expiry in stay if expiry > now), default=None) if keep.ttl_s is not None else None
@@ -71,6 +79,15 @@ def _beyond(newest_first: list[FinishedRun], count: int | None) -> list[Finished
 def _expiry(run: FinishedRun, keep: Keep, now: datetime) -> datetime:
     never = now + timedelta(days=1)
     return never if keep.ttl_s is None else run.finished_at + timedelta(seconds=keep.ttl_s)
+
+
+def is_held(run: FinishedRun, keep: Keep) -> bool:
+    """Whether deleting it now would lose something that is not noted elsewhere yet, whatever the counts say."""
+    return run.uid in keep.unrecorded or _too_fresh(run, keep)
+
+
+def _may_expire(run: FinishedRun, keep: Keep) -> bool:
+    return not _too_fresh(run, keep) and (run.uid not in keep.unrecorded or run.uid in keep.given_up)
 
 
 def _too_fresh(run: FinishedRun, keep: Keep) -> bool:

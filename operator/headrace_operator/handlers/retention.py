@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 
 from headrace.api.deployment import Circuit
 from headrace.kubeapi.errors import Conflict
@@ -21,7 +22,8 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     owner = owner_of(key)
     history = context.intake.history
     now = context.clock()
-    retirement = retire(history.of(owner), _keep(context, key), now)
+    keep = replace(_keep(context, key), unrecorded=history.unrecorded, given_up=history.unrecorded.given_up)
+    retirement = retire(history.of(owner), keep, now)
     for run in retirement.delete:
         with suppress(Conflict):  # a new run has the name: ours is gone already
             await context.cluster.delete(FLOW_RUNS, run.key.namespace, run.key.name, uid=run.uid)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from headrace_operator.decide.circuit import COUNTING
 from headrace_operator.decide.retention import FinishedRun
@@ -20,10 +20,47 @@ class Owner(NamedTuple):
     deployment: str | None
 
 
-class History:
-    """Finished runs by owner; `is_complete` once those that finished before the start were read."""
+class Unrecorded(Container[str], Protocol):
+    """Uids of the finished runs that wait until the history store has their records: no such run is deleted."""
 
-    def __init__(self) -> None:
+    @property
+    def given_up(self) -> Container[str]:
+        """Those that are deleted at the end of their time to live all the same."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether so many wait that no runs should be made which can be made later."""
+
+    def finished(self, run: FinishedRun, obj: Mapping[str, Any] | None) -> None:
+        """It has ended; `obj` is the whole of it, if that is at hand."""
+
+    def deleted(self, run: FinishedRun) -> None:
+        """It is not in the API any more."""
+
+
+class NoStore(frozenset[str]):
+    """No history store is set: no run waits for one."""
+
+    given_up: Container[str] = frozenset()
+    is_full = False
+
+    def finished(self, run: FinishedRun, obj: Mapping[str, Any] | None) -> None:
+        """Nothing is to be recorded."""
+
+    def deleted(self, run: FinishedRun) -> None:
+        """Nothing is lost."""
+
+
+class History:
+    """
+    Finished runs by owner; `is_complete` once those that finished before the start were read.
+
+    Args:
+        unrecorded: Is told of every run that ends. None: there is no history store.
+    """
+
+    def __init__(self, unrecorded: Unrecorded | None = None) -> None:
+        self.unrecorded: Unrecorded = NoStore() if unrecorded is None else unrecorded
         self.is_complete = False
         self.departures = Departures()
         self.usages = Usages()
@@ -32,8 +69,14 @@ class History:
         self._uids: dict[ObjectKey, str] = {}
         self._last: dict[Owner, FinishedRun] = {}
 
-    def put(self, run: Run) -> Owner | None:
-        """Remember a finished run; its owner, None if it is not finished."""
+    def put(self, run: Run, obj: Mapping[str, Any] | None = None, *, is_recorded: bool = False) -> Owner | None:
+        """
+        Remember a finished run; its owner, None if it is not finished.
+
+        Args:
+            obj: The whole of it, for its record.
+            is_recorded: The history store has its record already.
+        """
         if not run.finished or run.status.phase is None:
             return None
         record = FinishedRun(
@@ -47,6 +90,8 @@ class History:
             scheduled_time=run.scheduled_time,
             version=run.version,
         )
+        if not is_recorded and not self.has_finished(run.key, run.uid):
+            self.unrecorded.finished(record, obj)
         self.usages.put(run)
         owner = Owner(run.key.namespace, run.deployment_ref)
         self._by_owner.setdefault(owner, {})[run.key] = record
@@ -60,6 +105,7 @@ class History:
 
     def drop(self, run: FinishedRun) -> None:
         """Forget it: it was deleted."""
+        self.unrecorded.deleted(run)
         owner = Owner(run.key.namespace, run.deployment)
         self._forget_ends(owner, [run.uid])
         runs = self._by_owner.get(owner, {})

@@ -7,7 +7,7 @@ Whatever comes in is put into the cache, and the keys whose decision may rest on
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
@@ -159,7 +159,7 @@ class Intake:
         if left is not None and left.uid != run.uid:  # another run has the name: that one is gone
             self.claims.drop(left.uid)
         self.claims.put(run)
-        owner = self.history.put(run)
+        owner = self.history.put(run, obj)
         if owner is not None:
             self._wake_owner(owner, run)
         if left is not None and left.deployment is not None:
@@ -206,10 +206,15 @@ class Intake:
         self.history.drop(run)
         self.claims.drop(run.uid)
 
-    def finished_run_listed(self, run: Run) -> None:
-        """A run that had finished before the start."""
+    def finished_run_listed(self, run: Run, obj: Mapping[str, Any] | None = None, *, is_recorded: bool = False) -> None:
+        """A run that had finished before the start; `obj` is the whole of it, for its record if that is not made yet."""
         self.claims.put(run)
-        self.history.put(run)
+        self.history.put(run, obj, is_recorded=is_recorded)
+
+    def runs_recorded(self, runs: Iterable[FinishedRun]) -> None:
+        """The history store has their records: they may be deleted."""
+        for owner in {ObjectKey(run.key.namespace, run.deployment or "") for run in runs}:
+            self._waker.add(WorkKey(Kind.RETENTION, owner))
 
     def pod_seen(self, obj: Mapping[str, Any]) -> None:
         """A pod of a run is there, or has changed."""
