@@ -118,6 +118,22 @@ class RunStatus:
     answers: tuple[PastPauseView, ...] = ()
 
 
+class PartitionRef(NamedTuple):
+    """
+    Of which partition a FlowRun is a try.
+
+    Args:
+        uid: The Backfill's; another one of its name is another Backfill.
+        position: In the order in which the Backfill runs its partitions, from 0.
+        number: Of the try, from 1; it grows with each, whatever it is made for.
+    """
+
+    backfill: str
+    uid: str
+    position: int
+    number: int
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """A FlowRun. `version` orders what was seen of it; `created` is aware UTC."""
@@ -145,6 +161,7 @@ class Run:
     """The span that it is to hang below, as W3C writes it."""
     labels: Mapping[str, str] = field(default_factory=dict)
     answers: tuple[GivenAnswer, ...] = ()
+    partition: PartitionRef | None = None
 
     @property
     def finished(self) -> bool:

@@ -16,7 +16,7 @@ from headrace.api.deployment import Circuit
 from headrace.api.flow import LearntSize
 from headrace.api.flowrun import RemoteTask, StartedBy
 from headrace_operator.decide.sizing import requests_of
-from headrace_operator.decide.snapshot import Attempt, ConditionView, ObjectKey, Pod, Run, RunStatus
+from headrace_operator.decide.snapshot import Attempt, ConditionView, ObjectKey, PartitionRef, Pod, Run, RunStatus
 from headrace_operator.observe.pauses import given_answers_from, past_pauses_from, pause_from
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -80,7 +80,22 @@ def run_from(obj: Mapping[str, Any]) -> Run:
         traceparent=_traceparent(metadata.get("annotations") or {}),
         labels=metadata.get("labels") or {},
         answers=given_answers_from(spec.get("answers")),
+        partition=_partition(metadata),
     )
+
+
+def _partition(metadata: Mapping[str, Any]) -> PartitionRef | None:
+    """Of a run that a Backfill made; what people label by hand belongs to none."""
+    backfill = (metadata.get("labels") or {}).get(keys.BACKFILL_LABEL)
+    if backfill is None:
+        return None
+    annotations = metadata.get("annotations") or {}
+    position, number = annotations.get(keys.POSITION_ANNOTATION, ""), annotations.get(keys.TRY_ANNOTATION, "")
+    owners = metadata.get("ownerReferences") or ()
+    uid = next((owner["uid"] for owner in owners if owner.get("kind") == "Backfill"), None)
+    if uid is None or not position.isdecimal() or not number.isdecimal():
+        return None
+    return PartitionRef(backfill, uid, int(position), int(number))
 
 
 def _task(task: Any) -> RemoteTask | None:

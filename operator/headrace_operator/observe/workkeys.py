@@ -9,7 +9,10 @@ from headrace_operator.decide.snapshot import ObjectKey
 
 
 class Kind(StrEnum):
-    """What is reconciled. RETENTION is the finished runs of one owner, AUTOSIZE what a Flow's runs used, ADMISSION the waiting runs of all."""
+    """
+    What is reconciled. RETENTION is the finished runs of one Deployment, or of those without one; BACKFILL_RETENTION those
+    of one Backfill; AUTOSIZE what a Flow's runs used; ADMISSION the waiting runs of all.
+    """
 
     FLOW = "Flow"
     DEPLOYMENT = "Deployment"
@@ -19,6 +22,8 @@ class Kind(StrEnum):
     LIMIT = "ConcurrencyLimit"
     POOL = "WorkPool"
     ADMISSION = "Admission"
+    BACKFILL = "Backfill"
+    BACKFILL_RETENTION = "BackfillRetention"
 
 
 class WorkKey(NamedTuple):
