@@ -19,9 +19,8 @@ from headrace.kubeapi.config import Connection
 from headrace.kubeapi.errors import ApiError
 from headrace.kubeapi.stream import Stream
 from headrace.slots import LIMIT_LABEL
-from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.engine import Engine
 from headrace_operator.handlers.context import Clock, Context
-from headrace_operator.handlers.worker import work
 from headrace_operator.kube.cluster import ApiCluster, Cluster
 from headrace_operator.kube.fenced import FencedCluster
 from headrace_operator.kube.metered import MeteredCluster
@@ -39,13 +38,9 @@ from headrace_operator.kube.resources import (
     Resource,
 )
 from headrace_operator.leadership import Leadership
-from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.feeds import Feed
-from headrace_operator.observe.flow_run import RunObserver
-from headrace_operator.observe.history import History
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.parse import run_from
-from headrace_operator.observe.revisions import Revisions
 from headrace_operator.observe.workkeys import WorkKey
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
@@ -117,8 +112,6 @@ class Operator:
         seam: Callable[[Cluster], Cluster] | None = None,
     ) -> None:
         self.metrics = Metrics(registry)
-        self.queue: WorkQueue[WorkKey] = WorkQueue()
-        self.metrics.queue_length.set_function(lambda: len(self.queue))
         self._settings = settings
         agent = f"headrace-operator/{settings.identity}"
         self._lease_client = outside.connect(connection, user_agent=agent)  # renewals wait for no other request
@@ -127,35 +120,24 @@ class Operator:
         api = ApiCluster(self._client, write_timeout_s=self.leadership.write_timeout_s)
         real: Cluster = MeteredCluster(FencedCluster(api, self.leadership.fence), self.metrics)
         cluster = seam(real) if seam else real
-        self.intake = Intake(
-            Cache(),
-            History(),
-            self.queue,
-            status_delay_s=settings.status_delay_s,
-            autosize_delay_s=settings.autosize_delay_s,
-            monotonic=outside.monotonic,
-        )
-        gate = self.intake.gate
-        revisions = Revisions(cluster)
-        self.context = Context(
-            settings=settings,
-            cluster=cluster,
-            clock=outside.clock,
-            monotonic=outside.monotonic,
-            intake=self.intake,
-            revisions=revisions,
-            runs=RunObserver(
-                cluster,
-                self.intake,
-                revisions,
-                start_deadline_s=settings.start_deadline_s,
-                slots_namespace=settings.operator_namespace,
-            ),
-            applier=RunApplier(cluster, self.intake, gate, gate.slots, default_image=settings.default_image),
-            metrics=self.metrics,
-        )
-        self._tasks: list[asyncio.Task[None]] = []
+        self.engine = Engine(settings, cluster, metrics=self.metrics, clock=outside.clock, monotonic=outside.monotonic)
+        self.metrics.queue_length.set_function(lambda: len(self.engine.queue))
         self.is_ready = asyncio.Event()
+
+    @property
+    def queue(self) -> WorkQueue[WorkKey]:
+        """What is to be looked at."""
+        return self.engine.queue
+
+    @property
+    def intake(self) -> Intake:
+        """What is known."""
+        return self.engine.intake
+
+    @property
+    def context(self) -> Context:
+        """What reconciles are given."""
+        return self.engine.context
 
     async def run(self) -> None:
         """
@@ -173,9 +155,7 @@ class Operator:
             for feed, _ in feeds:
                 await feed.is_synced.wait()
             log.info("caches_synced", runs=len(self.intake.cache.runs), pods=len(self.intake.cache.pods))
-            self.intake.wake_everything()
-            for number in range(self._settings.workers):
-                group.create_task(work(self.queue, self.context), name=f"worker {number}")
+            self.engine.start(group)
             self.is_ready.set()
             await self._read_history()
 

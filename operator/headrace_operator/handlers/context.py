@@ -8,6 +8,7 @@ from datetime import datetime
 
 from headrace_operator.apply.flow_run import RunApplier
 from headrace_operator.decide.queueing.board import Board
+from headrace_operator.decide.sharding import EVERYTHING, Share
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.kube.cluster import Cluster
 from headrace_operator.observe.flow_run import RunObserver
@@ -35,6 +36,7 @@ class Context:
     runs: RunObserver
     applier: RunApplier
     metrics: Metrics
+    share: Share = EVERYTHING
 
     @property
     def gate(self) -> Gate:

@@ -1,0 +1,80 @@
+"""What works on one share of the namespaces: what is known of them, what is to be done, and who does it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.decide.sharding import EVERYTHING, Share
+from headrace_operator.handlers.context import Clock, Context
+from headrace_operator.handlers.worker import work
+from headrace_operator.kube.cluster import Cluster
+from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.flow_run import RunObserver
+from headrace_operator.observe.history import History
+from headrace_operator.observe.intake import Intake
+from headrace_operator.observe.revisions import Revisions
+from headrace_operator.observe.workkeys import WorkKey
+from headrace_operator.settings import Settings
+from headrace_operator.telemetry.metrics import Metrics
+from headrace_operator.workqueue import WorkQueue
+
+
+class Engine:
+    """
+    Knows nothing of other engines, be they of this process or of another one: what they share is in the API.
+
+    Args:
+        cluster: Every write goes through it; it refuses those that may not be made any more.
+        monotonic: Seconds that never go back.
+        share: Whose objects it is fed with.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        cluster: Cluster,
+        *,
+        metrics: Metrics,
+        clock: Clock,
+        monotonic: Callable[[], float],
+        share: Share = EVERYTHING,
+    ) -> None:
+        self.share = share
+        self.queue: WorkQueue[WorkKey] = WorkQueue()
+        self.intake = Intake(
+            Cache(),
+            History(),
+            self.queue,
+            status_delay_s=settings.status_delay_s,
+            autosize_delay_s=settings.autosize_delay_s,
+            monotonic=monotonic,
+        )
+        gate = self.intake.gate
+        revisions = Revisions(cluster)
+        self._settings = settings
+        self.context = Context(
+            settings=settings,
+            cluster=cluster,
+            clock=clock,
+            monotonic=monotonic,
+            intake=self.intake,
+            revisions=revisions,
+            runs=RunObserver(
+                cluster,
+                self.intake,
+                revisions,
+                start_deadline_s=settings.start_deadline_s,
+                slots_namespace=settings.operator_namespace,
+            ),
+            applier=RunApplier(cluster, self.intake, gate, gate.slots, default_image=settings.default_image),
+            metrics=metrics,
+            share=share,
+        )
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """What it was fed with is complete: have all of it looked at, and go on."""
+        self.intake.wake_everything()
+        for number in range(self._settings.workers):
+            group.create_task(work(self.queue, self.context), name=f"worker {number}")
