@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from headrace.api.conditions import Phase
-from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.decide.snapshot import ObjectKey, PartitionRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class FinishedRun:
     scheduled_time: datetime | None = None
     version: int = 0
     """The resource version; it tells ends of the same second apart."""
+    partition: PartitionRef | None = None
 
 
 @dataclass(frozen=True, slots=True)

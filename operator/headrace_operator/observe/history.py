@@ -11,13 +11,29 @@ from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey, Run
 from headrace_operator.observe.departures import Departures
 from headrace_operator.observe.usage import Usages
+from headrace_operator.observe.workkeys import Kind, WorkKey
 
 
 class Owner(NamedTuple):
-    """Whose history it is: a Deployment's, or that of a namespace's runs that have none."""
+    """Whose history it is: a Backfill's, else a Deployment's, else that of a namespace's runs that have neither."""
 
     namespace: str
     deployment: str | None
+    backfill: str | None = None
+
+    @property
+    def retention(self) -> WorkKey:
+        """What is woken for its runs to be deleted."""
+        if self.backfill is not None:
+            return WorkKey(Kind.BACKFILL_RETENTION, ObjectKey(self.namespace, self.backfill))
+        return WorkKey(Kind.RETENTION, ObjectKey(self.namespace, self.deployment or ""))
+
+
+def owner_of_run(run: FinishedRun) -> Owner:
+    """Whose history the run is in. How a Backfill's runs end counts for their Deployment all the same."""
+    if run.partition is not None:
+        return Owner(run.key.namespace, None, run.partition.backfill)
+    return Owner(run.key.namespace, run.deployment)
 
 
 class Unrecorded(Container[str], Protocol):
@@ -89,25 +105,26 @@ class History:
             schedule=run.schedule,
             scheduled_time=run.scheduled_time,
             version=run.version,
+            partition=run.partition,
         )
         if not is_recorded and not self.has_finished(run.key, run.uid):
             self.unrecorded.finished(record, obj)
         self.usages.put(run)
-        owner = Owner(run.key.namespace, run.deployment_ref)
+        owner, deployment = owner_of_run(record), Owner(run.key.namespace, run.deployment_ref)
         self._by_owner.setdefault(owner, {})[run.key] = record
         self._uids[run.key] = run.uid
         if record.phase in COUNTING:
-            self._ends.setdefault(owner, {})[run.uid] = record
-        last = self._last.get(owner)
+            self._ends.setdefault(deployment, {})[run.uid] = record
+        last = self._last.get(deployment)
         if last is None or last.finished_at <= record.finished_at:
-            self._last[owner] = record
+            self._last[deployment] = record
         return owner
 
     def drop(self, run: FinishedRun) -> None:
         """Forget it: it was deleted."""
         self.unrecorded.deleted(run)
-        owner = Owner(run.key.namespace, run.deployment)
-        self._forget_ends(owner, [run.uid])
+        self._forget_ends(Owner(run.key.namespace, run.deployment), [run.uid])
+        owner = owner_of_run(run)
         runs = self._by_owner.get(owner, {})
         if runs.get(run.key) != run:  # a new run of the name has ended since
             return

@@ -86,11 +86,11 @@ def run_from(obj: Mapping[str, Any]) -> Run:
 
 def _partition(metadata: Mapping[str, Any]) -> PartitionRef | None:
     """Of a run that a Backfill made; what people label by hand belongs to none."""
-    backfill = (metadata.get("labels") or {}).get(keys.BACKFILL_LABEL)
+    labels = metadata.get("labels") or {}
+    backfill = labels.get(keys.BACKFILL_LABEL)
     if backfill is None:
         return None
-    annotations = metadata.get("annotations") or {}
-    position, number = annotations.get(keys.POSITION_ANNOTATION, ""), annotations.get(keys.TRY_ANNOTATION, "")
+    position, number = labels.get(keys.POSITION_LABEL, ""), labels.get(keys.TRY_LABEL, "")
     owners = metadata.get("ownerReferences") or ()
     uid = next((owner["uid"] for owner in owners if owner.get("kind") == "Backfill"), None)
     if uid is None or not position.isdecimal() or not number.isdecimal():
