@@ -24,6 +24,7 @@ SPECS: dict[str, dict[str, Any]] = {
     "FlowRun": {"flowRef": {"name": "etl"}},
     "WorkPool": {"nodeSelector": {"pool": "cpu"}},
     "ConcurrencyLimit": {"slots": 5},
+    "Backfill": {"deploymentRef": {"name": "etl"}, "partitions": {"list": [{"name": "a"}]}},
 }
 TASK = {
     "name": "train",
@@ -98,6 +99,16 @@ VALUES = "values: required with the operators In and NotIn, and allowed with no 
 def selecting(**requirement: Any) -> dict[str, Any]:
     return {"selector": {"matchExpressions": [{"key": "team", **requirement}]}}
 
+
+def ranged(**fields: Any) -> dict[str, Any]:
+    """The first quarter of 2026 by days, with these fields on top (None removes one)."""
+    merged = {"from": "2026-01-01T00:00:00Z", "to": "2026-04-01T00:00:00Z", "cron": "@daily", **fields}
+    return {"partitions": {"range": {name: value for name, value in merged.items() if value is not None}}}
+
+
+RANGE = "spec.partitions.range"
+ONE_STEP = "cron: set exactly one of cron and intervalSeconds"
+ONE_SOURCE = "partitions: set exactly one of range, list and matrix"
 
 BROKEN = {
     "an input for a no": Case(
@@ -294,6 +305,41 @@ BROKEN = {
         "spec.selector.matchExpressions[0]",
         VALUES,
     ),
+    "a backfill with a long name": Case(
+        "Backfill", {}, "", "metadata.name: at most 32 characters, as the names of runs derive from it", "b" * 33
+    ),
+    "a backfill of nothing": Case("Backfill", {"partitions": {}}, "spec.partitions", ONE_SOURCE),
+    "a backfill of two kinds": Case(
+        "Backfill",
+        {"partitions": {"list": [{}], "matrix": [{"name": "shop", "values": ["a"]}]}},
+        "spec.partitions",
+        ONE_SOURCE,
+    ),
+    "a range in two steps": Case("Backfill", ranged(intervalSeconds=60), RANGE, ONE_STEP),
+    "a range without a step": Case("Backfill", ranged(cron=None), RANGE, ONE_STEP),
+    "a range that runs backwards": Case(
+        "Backfill", ranged(to="2025-04-01T00:00:00Z"), RANGE, "to: must be later than from"
+    ),
+    "a range of nothing": Case(
+        "Backfill", ranged(to="2026-01-01T01:00:00+01:00"), RANGE, "to: must be later than from"
+    ),
+    "a range by a cron line of four fields": Case("Backfill", ranged(cron="0 7 * *"), f"{RANGE}.cron", LINE),
+    "a range from the 60th minute": Case("Backfill", ranged(cron="60 7 * * *"), f"{RANGE}.cron", MINUTE),
+    "a range from the 24th hour": Case("Backfill", ranged(cron="0 24 * * *"), f"{RANGE}.cron", HOUR),
+    "a range from the 32nd day": Case("Backfill", ranged(cron="0 7 32 * *"), f"{RANGE}.cron", DAY),
+    "a range from the 13th month": Case("Backfill", ranged(cron="0 7 * 13 *"), f"{RANGE}.cron", MONTH),
+    "a range from the 8th weekday": Case("Backfill", ranged(cron="0 7 * * 8"), f"{RANGE}.cron", WEEKDAY),
+    "a range in an offset": Case("Backfill", ranged(timeZone="+01:00"), f"{RANGE}.timeZone", OFFSET),
+    "a range in a misspelt zone": Case("Backfill", ranged(timeZone="Europe/Londn"), f"{RANGE}.timeZone", UNKNOWN_ZONE),
+    "a window that opens as it closes": Case(
+        "Backfill",
+        {"window": {"from": "22:00", "to": "22:00"}},
+        "spec.window",
+        "to: must differ from from; leave the window out for the whole day",
+    ),
+    "a window in an offset": Case(
+        "Backfill", {"window": {"from": "22:00", "to": "06:00", "timeZone": "+01:00"}}, "spec.window.timeZone", OFFSET
+    ),
     "a run of two things": Case("FlowRun", {"deploymentRef": {"name": "etl"}}, "spec", ONE_REFERENCE),
 }
 
@@ -373,6 +419,50 @@ OTHER_DEPLOYMENT = Case(
     "deploymentRef: cannot be changed after creation; create a new FlowRun",
 )
 
+DAYS = [{"name": "day", "values": ["2026-01-01", 2, 2.5, True]}]
+BACKFILL = {"deploymentRef": {"name": "etl"}, "partitions": {"matrix": DAYS}, "rerunFailed": 1, "cancel": True}
+OTHER_PARTITIONS = "partitions: cannot be changed after creation; create a new Backfill"
+BACKFILL_CHANGED = {
+    "another deployment": Case(
+        "Backfill",
+        {"deploymentRef": {"name": "other"}},
+        "spec",
+        "deploymentRef: cannot be changed after creation; create a new Backfill",
+    ),
+    "another value of a matrix": Case(
+        "Backfill",
+        {"partitions": {"matrix": [{"name": "day", "values": ["2026-01-02", 2, 2.5, True]}]}},
+        "spec",
+        OTHER_PARTITIONS,
+    ),
+    "a value of another type": Case(
+        "Backfill",
+        {"partitions": {"matrix": [{"name": "day", "values": ["2026-01-01", "2", 2.5, True]}]}},
+        "spec",
+        OTHER_PARTITIONS,
+    ),
+    "another axis of a matrix": Case(
+        "Backfill", {"partitions": {"matrix": [*DAYS, {"name": "shop", "values": ["a"]}]}}, "spec", OTHER_PARTITIONS
+    ),
+    "partitions of another kind": Case(
+        "Backfill", {"partitions": {"matrix": None, "list": [{"name": "a"}]}}, "spec", OTHER_PARTITIONS
+    ),
+    "another order": Case(
+        "Backfill", {"order": "Newest"}, "spec", "order: cannot be changed after creation; create a new Backfill"
+    ),
+    "fewer goes for those that failed": Case(
+        "Backfill",
+        {"rerunFailed": 0},
+        "spec",
+        "rerunFailed: can only be raised; each number runs those that failed once more",
+    ),
+    "a backfill's cancellation taken back": Case(
+        "Backfill",
+        {"cancel": False},
+        "spec.cancel",
+        "cancel: cannot be taken back; create a new Backfill of what is left",
+    ),
+}
 LIMITS = {
     "more retries than attempts are recorded": ("Flow", {"retries": {"limit": 101}}, "spec.retries.limit"),
     "a negative delay": ("Flow", {"retries": {"delaySeconds": -1}}, "spec.retries.delaySeconds"),
@@ -394,6 +484,25 @@ LIMITS = {
     "a priority beyond 32 bits": ("Deployment", {"priority": 2**31}, "spec.priority"),
     "a schedule's name in capitals": ("Deployment", schedule(name="Daily"), "spec.schedules[0].name"),
     "a schedule's name that is too long": ("Deployment", schedule(name="s" * 21), "spec.schedules[0].name"),
+    "no run at a time": ("Backfill", {"maxActive": 0}, "spec.maxActive"),
+    "a backfill at no rate": ("Backfill", {"ratePerMinute": 0}, "spec.ratePerMinute"),
+    "a budget below nothing": ("Backfill", {"budget": {"amount": "-1"}}, "spec.budget.amount"),
+    "a budget of many digits": ("Backfill", {"budget": {"amount": "0.1234567"}}, "spec.budget.amount"),
+    "a currency that is a word": ("Backfill", {"budget": {"amount": 5, "currency": "euro"}}, "spec.budget.currency"),
+    "a window past midnight": ("Backfill", {"window": {"from": "22:00", "to": "24:00"}}, "spec.window.to"),
+    "a time of day with one digit": ("Backfill", {"window": {"from": "1:00", "to": "06:00"}}, "spec.window.from"),
+    "an unknown order": ("Backfill", {"order": "Sorted"}, "spec.order"),
+    "an empty list": ("Backfill", {"partitions": {"list": []}}, "spec.partitions.list"),
+    "an axis without values": (
+        "Backfill",
+        {"partitions": {"matrix": [{"name": "shop", "values": []}]}},
+        "spec.partitions.matrix[0].values",
+    ),
+    "an axis twice": (
+        "Backfill",
+        {"partitions": {"matrix": [{"name": "shop", "values": [1]}] * 2}},
+        "spec.partitions.matrix[1]",
+    ),
     "negative jitter": ("Deployment", schedule(jitterSeconds=-1), "spec.schedules[0].jitterSeconds"),
     "an anchor that is no time": (
         "Deployment",
@@ -512,6 +621,37 @@ async def test_a_run_refuses(client, namespace, case):
     assert told.endswith(f"{case.field}: Invalid value: {shown(case)}{case.message}")
 
 
+@pytest.mark.parametrize("case", BACKFILL_CHANGED.values(), ids=BACKFILL_CHANGED)
+async def test_a_backfill_refuses(client, namespace, case):
+    await client.create(collection("Backfill", namespace), an_object("Backfill", BACKFILL))
+
+    told = await change_refused(client, namespace, case.spec, kind="Backfill")
+
+    assert told.endswith(f"{case.field}: Invalid value: {shown(case)}{case.message}")
+
+
+async def test_a_backfill_takes_the_changes_that_steer_it(client, namespace):
+    await client.create(collection("Backfill", namespace), an_object("Backfill", {**BACKFILL, "cancel": False}))
+    path = collection("Backfill", namespace) + "/etl"
+    changes = {
+        "maxActive": 50,
+        "ratePerMinute": 600,
+        "budget": {"amount": "12.50", "currency": "EUR"},
+        "window": {"from": "22:00", "to": "06:00", "timeZone": "Europe/London", "days": ["Sat", "Sun"]},
+        "parameters": {"dry": False},
+        "suspend": True,
+        "rerunFailed": 2,
+        "cancel": True,
+    }
+
+    for field, value in changes.items():
+        await client.patch(path, {"spec": {field: value}})
+
+    stored = (await client.get(path))["spec"]
+    assert {field: stored[field] for field in changes} == changes
+    assert stored["partitions"] == {"matrix": DAYS}
+
+
 def shown(case: Case) -> str:
     return "false: " if "cancel" in case.spec else ""
 
@@ -566,8 +706,8 @@ async def test_a_run_refuses_parameters_and_a_scheduled_time_that_it_had_not(cli
     assert "scheduledTime: cannot be changed" in told
 
 
-async def change_refused(client, namespace: str, spec: dict[str, Any]) -> str:
-    path = collection("FlowRun", namespace) + "/etl"
+async def change_refused(client, namespace: str, spec: dict[str, Any], *, kind: str = "FlowRun") -> str:
+    path = collection(kind, namespace) + "/etl"
     return await refusal(client, "PATCH", path, {"spec": spec}, content_type=MERGE_PATCH)
 
 
@@ -603,6 +743,6 @@ def test_every_rule_of_the_definitions_is_broken_here():
         for crd in custom_resource_definitions()
         for found in declared(crd["spec"]["names"]["kind"], crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"])
     }
-    broken = [*BROKEN.values(), *CHANGED.values(), *ANSWERED.values(), OTHER_DEPLOYMENT]
+    broken = [*BROKEN.values(), *CHANGED.values(), *ANSWERED.values(), OTHER_DEPLOYMENT, *BACKFILL_CHANGED.values()]
 
     assert {(case.kind, case.message) for case in broken} == rules

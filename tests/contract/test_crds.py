@@ -37,6 +37,7 @@ OPAQUE = {
     },
     "WorkPool": {"spec.tolerations[]", "spec.affinity"},
     "ConcurrencyLimit": set(),
+    "Backfill": {"spec.parameters", "spec.partitions.list[].parameters", "spec.partitions.matrix[].values[]"},
 }
 """The only places whose content the API server does not know."""
 
@@ -124,6 +125,11 @@ ALTERNATIVES = {
     "spec.schedules[].intervalSeconds",
     "spec.schedules[].rrule",
     "spec.env[].valueFrom",
+    "spec.partitions.range",
+    "spec.partitions.list",
+    "spec.partitions.matrix",
+    "spec.partitions.range.cron",
+    "spec.partitions.range.intervalSeconds",
 }
 """Fields whose absence means that another one is set."""
 

@@ -33,6 +33,7 @@ CONTROLLER_REVISIONS = Resource("apps/v1", "ControllerRevision", "controllerrevi
 LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 WORK_POOLS = Resource(keys.API_VERSION, keys.WORKPOOLS.kind, keys.WORKPOOLS.plural)
 CONCURRENCY_LIMITS = Resource(keys.API_VERSION, keys.CONCURRENCYLIMITS.kind, keys.CONCURRENCYLIMITS.plural)
+BACKFILLS = Resource(keys.API_VERSION, keys.BACKFILLS.kind, keys.BACKFILLS.plural)
 NODES = Resource("v1", "Node", "nodes")
 NAMESPACES = Resource("v1", "Namespace", "namespaces")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from headrace.api.backfill import Backfill
 from headrace.api.common import Column, CustomResource
 from headrace.api.concurrencylimit import ConcurrencyLimit
 from headrace.api.deployment import Deployment
@@ -13,7 +14,7 @@ from headrace.api.keys import CATEGORY, GROUP, VERSION, Resource
 from headrace.api.structural import Schema, structural_schema
 from headrace.api.workpool import WorkPool
 
-KINDS: tuple[type[CustomResource], ...] = (Flow, Deployment, FlowRun, WorkPool, ConcurrencyLimit)
+KINDS: tuple[type[CustomResource], ...] = (Flow, Deployment, FlowRun, WorkPool, ConcurrencyLimit, Backfill)
 
 
 def custom_resource_definitions() -> list[dict[str, Any]]:

@@ -37,6 +37,7 @@ from headrace.api.conditions import Condition, Phase
 from headrace.api.cronshape import CRON_RULES
 from headrace.api.flow import MAX_TIMEOUT_S
 from headrace.api.keys import DEPLOYMENTS, Resource
+from headrace.api.timezone import TIME_ZONE_RULES
 
 MAX_NAME = 40
 MAX_SCHEDULE_NAME = 20
@@ -45,8 +46,6 @@ MAX_BOTH_NAMES = 47
 MAX_SCHEDULES = 64
 MAX_ACTIVE_LISTED = 100
 """Runs that status.active names; status.activeCount counts them all."""
-
-TIME_ZONE = r"^[A-Za-z][-+A-Za-z0-9_]*(/[-+A-Za-z0-9_]+)*$"
 
 ScheduleName = Annotated[str, Field(min_length=1, max_length=MAX_SCHEDULE_NAME, pattern=DNS_LABEL)]
 
@@ -98,18 +97,7 @@ class Schedule(ApiModel):
     time_zone: Annotated[str, Field(max_length=64)] = Field(
         default="Etc/UTC",
         description="IANA name of the time zone whose wall clock cron and rrule go by, such as Europe/London.",
-        json_schema_extra=checked_by(
-            Rule(
-                f"self != 'Local' && self.matches(r'{TIME_ZONE}')",
-                "timeZone: must be an IANA name, such as Europe/London; offsets are refused, "
-                "as they do not follow clock changes",
-            ),
-            Rule(
-                f"self == 'Local' || !self.matches(r'{TIME_ZONE}') || "
-                "timestamp('2026-01-01T00:00:00Z').getHours(self) >= 0",
-                "timeZone: must be an IANA name that the API server knows, such as Europe/London or Etc/UTC",
-            ),
-        ),
+        json_schema_extra=checked_by(*TIME_ZONE_RULES),
     )
     parameters: JsonObject | None = Field(
         default=None,
