@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, str] = {
     "nested-json": "bench.nested_json",
     "operator": "bench.operator",
     "queue": "bench.queue",
+    "takeover": "bench.takeover",
     "soak": "bench.soak",
 }
 """Modules by name; each has a `main` that returns an exit status."""

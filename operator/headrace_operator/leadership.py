@@ -15,13 +15,18 @@ last renewal was sent, and each is given up, by the API server too, after a thir
 and goes on while the process is stopped, so one that wakes too late finds that it may write no more; as it may have been stopped
 anywhere, the fence is asked again when a request goes onto the wire. Others go by
 their own clocks as well: they take the lease when they have seen it unchanged for all of its duration, whatever
-instants are written in it.
+instants are written in it. They watch it, so that one that is given back is taken at once; what the watch says is asked of
+the API once more before it is acted on.
+
+A renewal counts from when it was sent, and none is sent once no write may begin: a process that slept through its lease, and
+finds it still its own, has lost it all the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,9 +34,12 @@ import structlog
 
 from headrace.kubeapi.client import JSON_PATCH, KubeClient
 from headrace.kubeapi.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound
+from headrace.kubeapi.stream import Stream
+from headrace.slots import holder_of
 from headrace_operator.errors import LeadershipLostError
 from headrace_operator.kube.resources import LEASES
 from headrace_operator.manifests.times import microseconds
+from headrace_operator.sightings import Sighting, Sightings
 
 log = structlog.get_logger()
 
@@ -40,7 +48,7 @@ RENEWALS: Final = 6
 RETRIES: Final = 60
 """Attempts within one lease after one that failed."""
 LONGEST_PAUSE_S: Final = 2.0
-"""A lease that was given back is taken within this time."""
+"""After a fault of the API, until it is asked again."""
 
 
 class Leadership:
@@ -72,7 +80,7 @@ class Leadership:
         self._now = now
         self._monotonic = monotonic
         self._renewed_at_s: float | None = None
-        self._unchanged: tuple[str, float] | None = None
+        self._seen = Sightings(monotonic)
 
     @property
     def write_timeout_s(self) -> float:
@@ -82,7 +90,10 @@ class Leadership:
     @property
     def leads(self) -> bool:
         """Whether a write may begin now."""
-        return self._renewed_at_s is not None and self._monotonic() < self._renewed_at_s + self._lease_s / 2
+        return self._leads_at(self._monotonic())
+
+    def _leads_at(self, now_s: float) -> bool:
+        return self._renewed_at_s is not None and now_s < self._renewed_at_s + self._lease_s / 2
 
     def fence(self) -> None:
         """Call it before each write. Raises: LeadershipLostError: another operator may lead by now."""
@@ -91,18 +102,51 @@ class Leadership:
 
     async def acquire(self) -> None:
         """Returns once this process leads. Faults of the API are waited out."""
-        told = False
-        while True:
-            try:
-                if await self._try():
-                    log.info("leadership_acquired", identity=self._identity)
+        if await self._attempt():
+            return
+        log.info("standing_by", identity=self._identity, lease=f"{self._namespace}/{self._name}")
+        async with self._watched():
+            while True:
+                await self._until_free()
+                if await self._attempt():
                     return
-                if not told:
-                    log.info("standing_by", identity=self._identity, lease=f"{self._namespace}/{self._name}")
-                told = True
-            except ApiError as error:
-                log.warning("leader_lease_unreachable", error=str(error))
+
+    async def _attempt(self) -> bool:
+        try:
+            leads = await self._try()
+        except ApiError as error:
+            log.warning("leader_lease_unreachable", error=str(error))
             await asyncio.sleep(min(LONGEST_PAUSE_S, self._lease_s / RENEWALS))
+            return False
+        if leads:
+            log.info("leadership_acquired", identity=self._identity)
+        return leads
+
+    @asynccontextmanager
+    async def _watched(self) -> AsyncIterator[None]:
+        selector = {"fieldSelector": f"metadata.name={self._name}"}
+        stream = Stream(self._client, LEASES.path(self._namespace), selector, self._seen)
+        watching = asyncio.create_task(stream.run(), name="watch of the leader's lease")
+        try:
+            await self._seen.news(LONGEST_PAUSE_S)
+            yield
+        finally:
+            watching.cancel()
+            with suppress(asyncio.CancelledError):
+                await watching
+
+    async def _until_free(self) -> None:
+        """Returns when the lease may be ours for the asking."""
+        while True:
+            sighting = self._seen.held.get(self._name)
+            if sighting is None or self._is_free(sighting):
+                return
+            await self._seen.news(sighting.over_at_s(self._lease_s) - self._monotonic())
+
+    def _is_free(self, sighting: Sighting) -> bool:
+        if sighting.holder in {"", self._identity}:
+            return True
+        return self._monotonic() >= sighting.over_at_s(self._lease_s)
 
     async def keep(self) -> None:
         """Renews the lease for ever. Raises: LeadershipLostError."""
@@ -127,14 +171,15 @@ class Leadership:
     async def _try(self) -> bool:
         began_s = self._monotonic()
         try:
-            lease = await self._client.get(self._path)
+            lease = await self._client.request("GET", self._path, timeout_s=self.write_timeout_s)
         except NotFound:
             return await self._create(began_s)
-        spec = lease.get("spec") or {}
-        if spec.get("holderIdentity") not in {None, "", self._identity} and not self._is_over(lease):
+        self._seen.seen(lease)
+        sighting = self._seen.held[self._name]
+        if sighting.version != int(lease["metadata"]["resourceVersion"]) or not self._is_free(sighting):
             return False
-        transitions = int(spec.get("leaseTransitions") or 0)
-        moved = spec.get("holderIdentity") != self._identity
+        transitions = int((lease.get("spec") or {}).get("leaseTransitions") or 0)
+        moved = holder_of(lease) != self._identity
         body = {**lease, "spec": self._spec(transitions + moved)}  # with the resourceVersion that was read
         began_s = self._monotonic()
         try:
@@ -143,14 +188,6 @@ class Leadership:
             return False
         self._renewed_at_s = began_s
         return True
-
-    def _is_over(self, lease: dict[str, Any]) -> bool:
-        """Whether it was seen unchanged, by our own clock, for as long as its holder asked for."""
-        version = lease["metadata"]["resourceVersion"]
-        if self._unchanged is None or self._unchanged[0] != version:
-            self._unchanged = (version, self._monotonic())
-        duration_s = float(lease["spec"].get("leaseDurationSeconds") or self._lease_s)
-        return self._monotonic() >= self._unchanged[1] + duration_s
 
     async def _create(self, began_s: float) -> bool:
         body = {"metadata": {"name": self._name}, "spec": self._spec(0)}
@@ -163,6 +200,8 @@ class Leadership:
 
     async def _renew(self) -> bool:
         began_s = self._monotonic()
+        if not self._leads_at(began_s):
+            raise LeadershipLostError(self._identity)
         renewal = {"op": "replace", "path": "/spec/renewTime", "value": microseconds(self._now())}
         try:
             await self._patch([self._is_ours(), renewal])

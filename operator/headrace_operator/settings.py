@@ -47,7 +47,7 @@ class Settings(BaseModel):
         default_factory=_own_identity, min_length=1, description="Name of this process among its replicas."
     )
     leader_lease_s: float = Field(
-        15, ge=2, le=300, description="Seconds after which another replica takes over from a leader that is silent."
+        10, ge=2, le=300, description="Seconds after which another replica takes over from a leader that is silent."
     )
     default_image: str = Field(
         "headrace/runtime:0.1.0", min_length=1, description="Image of flows that name none: the SDK and nothing else."

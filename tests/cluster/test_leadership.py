@@ -94,7 +94,7 @@ async def within(seconds: float) -> AsyncIterator[None]:
 
 
 async def test_exactly_one_works(pair: Pair) -> None:
-    """The other one looks at the leader Lease and does nothing else."""
+    """The other one watches the leader Lease and does nothing else."""
     leader = await pair.leads()
     idle = pair.other(leader)
     await eventually(lambda: pair.requests_of(idle), what="the other one has started")
@@ -103,6 +103,8 @@ async def test_exactly_one_works(pair: Pair) -> None:
     assert pair.writes_of(leader)
     assert {(r.verb, r.name) for r in pair.requests_of(idle)} <= {
         ("get", pair.replicas.lease),
+        ("list", pair.replicas.lease),
+        ("watch", pair.replicas.lease),
         ("create", pair.replicas.lease),  # both find none when they start, and one loses
         ("create", ""),
     }
