@@ -21,7 +21,9 @@ from headrace.kubeapi.stream import Stream
 from headrace.slots import LIMIT_LABEL
 from headrace_operator.engine import Engine
 from headrace_operator.handlers.context import Clock, Context
+from headrace_operator.kube.braked import Brake, BrakedCluster
 from headrace_operator.kube.cluster import ApiCluster, Cluster
+from headrace_operator.kube.echoed import EchoedCluster, Echoes
 from headrace_operator.kube.fenced import FencedCluster
 from headrace_operator.kube.metered import MeteredCluster
 from headrace_operator.kube.resources import (
@@ -118,7 +120,10 @@ class Operator:
         self.leadership = self._leadership(outside)
         self._client = outside.connect(connection, user_agent=agent, check=self.leadership.fence)
         api = ApiCluster(self._client, write_timeout_s=self.leadership.write_timeout_s)
-        real: Cluster = MeteredCluster(FencedCluster(api, self.leadership.fence), self.metrics)
+        metered = MeteredCluster(FencedCluster(api, self.leadership.fence), self.metrics)
+        self._brake = Brake()
+        self._echoes = Echoes()
+        real: Cluster = BrakedCluster(EchoedCluster(metered, self._echoes), self._brake)
         cluster = seam(real) if seam else real
         self.engine = Engine(settings, cluster, metrics=self.metrics, clock=outside.clock, monotonic=outside.monotonic)
         self.metrics.queue_length.set_function(lambda: len(self.engine.queue))
@@ -172,6 +177,7 @@ class Operator:
     async def close(self) -> None:
         """Closes timers and connections."""
         self.queue.close()
+        self._brake.close()
         await self._client.close()
         await self._lease_client.close()
 
@@ -204,7 +210,9 @@ class Operator:
         namespace = "" if resource in CLUSTER_SCOPED else self._settings.namespace
         if resource is LEASES:
             namespace = self._settings.operator_namespace
-        return feed, Stream(self._client, resource.path(namespace), selectors, feed)
+        stream = Stream(self._client, resource.path(namespace), selectors, feed)
+        self._echoes.tie(resource, stream, label=selectors.get("labelSelector", ""))
+        return feed, stream
 
     async def _read_history(self) -> None:
         """Finished runs, once, a page at a time, while the work goes on: retention and circuit breakers wait for them."""

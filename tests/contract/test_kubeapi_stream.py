@@ -274,3 +274,133 @@ async def test_an_answer_that_is_no_object_is_as_good_as_none(server: ApiServer,
     async with KubeClient(Connection(server.url, "default", ssl=False, authorization=lambda: None)) as client:
         with pytest.raises(Unreachable, match="no JSON object"):
             await client.get(PATH)
+
+
+async def test_a_list_that_is_none_is_told_and_tried_again(server: ApiServer, sink: Sink) -> None:
+    """JSON of a proxy in between breaks neither the stream nor the process."""
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.json_response({"error": "upstream"})
+
+    server.answers = [answer, a_list(7)]
+    assert await sink.has_told(2) == ["failed Unreachable", "synced  at 7"]
+    assert "no list" in str(sink.failures[0])
+
+
+@pytest.mark.parametrize("line", [b'{"error": "upstream"}\n', b"[]\n", b'{"type": "ADDED", "object": {}}\n', b"7\n"])
+async def test_a_line_that_is_no_event_is_told_and_the_watch_taken_up(
+    server: ApiServer, sink: Sink, line: bytes
+) -> None:
+    """The same within a watch."""
+    server.answers = [a_list(7), watch(line, stays=True), watch(event("ADDED", pod("a", 8)), stays=True)]
+    assert await sink.has_told(3) == ["synced  at 7", "failed Unreachable", "seen a"]
+    assert "no event" in str(sink.failures[0])
+
+
+async def test_a_kind_that_is_about_to_be_served_is_asked_for_again_at_once(server: ApiServer, sink: Sink) -> None:
+    """The API server says 1 s, and means milliseconds: its definition has just been applied."""
+    refusal = {**a_status(429, "TooManyRequests"), "message": "storage is (re)initializing"}
+
+    async def answer(_request: web.Request) -> web.StreamResponse:
+        return web.json_response(refusal, status=429, headers={"Retry-After": "1"})
+
+    server.answers = [answer, answer, a_list(7)]
+    began = asyncio.get_running_loop().time()
+    assert (await sink.has_told(3))[2] == "synced  at 7"
+    assert asyncio.get_running_loop().time() - began < 0.9
+
+
+async def test_nobody_comes_back_at_the_very_time_that_the_server_told_everybody(server: ApiServer) -> None:
+    """Later by up to a quarter, each by something else."""
+    delays = []
+    for _ in range(4):
+        server.answers = [refuses(429, "TooManyRequests", **{"Retry-After": "1000"})]
+        made = Delays()
+        async with KubeClient(Connection(server.url, "default", ssl=False, authorization=lambda: None)) as client:
+            task = asyncio.create_task(Stream(client, PATH, {}, made).run())
+            await made.has_told(1)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        delays += made.delays_s
+    assert len(set(delays)) == 4
+    assert all(1000 <= delay_s <= 1250 for delay_s in delays)
+
+
+class Delays(Sink):
+    """Keeps by how much a stream puts off its next attempt."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.delays_s: list[float] = []
+
+    def failed(self, error: ApiError, retry_in_s: float) -> None:
+        self.delays_s.append(retry_in_s)
+        super().failed(error, retry_in_s)
+
+
+@pytest.fixture
+def stream_of(monkeypatch: pytest.MonkeyPatch) -> Callable[[KubeClient, Sink], Stream]:
+    """A stream that gives its echoes a twentieth of a second."""
+    monkeypatch.setattr(stream_module, "FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr(stream_module, "ECHO_S", 0.05)
+    return lambda client, made: Stream(client, PATH, {}, made)
+
+
+@pytest.mark.parametrize(
+    ("chunks", "is_still"),
+    [
+        pytest.param((), True, id="it stands still"),
+        pytest.param((event("BOOKMARK", pod("", 8)),), True, id="it has not come so far"),
+        pytest.param((event("MODIFIED", pod("a", 9)),), False, id="the echo itself"),
+        pytest.param((event("MODIFIED", pod("b", 12)),), False, id="something later"),
+    ],
+)
+async def test_a_watch_without_the_echo_of_a_write_is_taken_up_anew(
+    server: ApiServer,
+    stream_of: Callable[[KubeClient, Sink], Stream],
+    chunks: tuple[bytes, ...],
+    *,
+    is_still: bool,
+) -> None:
+    """From where it stood, so nothing is lost; one that has told of the write, or of later ones, is left alone."""
+    server.answers = [
+        a_list(7, pod("a", 7)),
+        watch(*chunks, stays=True),
+        watch(event("ADDED", pod("z", 20)), stays=True),
+    ]
+    made = Sink()
+    async with KubeClient(Connection(server.url, "default", ssl=False, authorization=lambda: None)) as client:
+        stream = stream_of(client, made)
+        task = asyncio.create_task(stream.run())
+        await made.has_told(2)
+        stream.expect(9)
+        if is_still:
+            await made.has_told(4)
+            assert "stands still" in str(made.failures[0])
+            assert made.told[-1] == "seen z"
+        else:
+            await asyncio.sleep(0.2)
+            assert made.failures == []
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def test_nothing_is_expected_of_a_stream_that_knows_it_already(
+    server: ApiServer, stream_of: Callable[[KubeClient, Sink], Stream]
+) -> None:
+    """The stream is often quicker than the answer to the write; and what was written before a list is in it."""
+    server.answers = [a_list(7)]
+    made = Sink()
+    async with KubeClient(Connection(server.url, "default", ssl=False, authorization=lambda: None)) as client:
+        stream = stream_of(client, made)
+        stream.expect(9)
+        task = asyncio.create_task(stream.run())
+        await made.has_told(1)
+        stream.expect(7)
+        await asyncio.sleep(0.2)
+        assert made.failures == []
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task

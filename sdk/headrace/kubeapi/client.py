@@ -7,6 +7,7 @@ Plain aiohttp and orjson: on the hot path the generated clients cost 2 to 10 tim
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 
@@ -257,11 +258,22 @@ def failure(request: str, status: int, payload: bytes, headers: Mapping[str, str
         answer = {}
     reason = str(answer.get("reason") or "") if isinstance(answer, dict) else ""
     message = str(answer.get("message") or "") if isinstance(answer, dict) else ""
-    retry_after = headers.get("Retry-After", "")
     return error_class(status, reason)(
         status,
         reason or "Unknown",
         message or payload[:200].decode(errors="replace"),
         request=request,
-        retry_after_s=float(retry_after) if retry_after.isdigit() else None,
+        retry_after_s=_retry_after_s(headers),
     )
+
+
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
+    """Seconds; proxies name an instant, which counts from that of the answer. None: nothing usable is said."""
+    said = headers.get("Retry-After", "")
+    if said.isdigit():
+        return float(said)
+    try:
+        until, since = parsedate_to_datetime(said), parsedate_to_datetime(headers.get("Date", ""))
+        return max(0.0, (until - since).total_seconds())
+    except (ValueError, TypeError):  # no date at all, or one without a zone
+        return None

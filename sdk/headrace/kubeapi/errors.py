@@ -11,6 +11,8 @@ Errors of the Kubernetes API.
 from __future__ import annotations
 
 MESSAGE_LIMIT = 1024
+STARTING = "storage is (re)initializing"
+"""How the API server refuses requests for a kind whose definition has just been applied, with 429 and `Retry-After: 1`."""
 
 
 class KubeError(Exception):
@@ -46,6 +48,11 @@ class ApiError(KubeError):
         self.message = message[:MESSAGE_LIMIT]
         self.request = request
         self.retry_after_s = retry_after_s
+
+    @property
+    def is_starting(self) -> bool:
+        """Whether the API server is about to serve this kind, within milliseconds: nothing of it is overloaded."""
+        return STARTING in self.message
 
     def __str__(self) -> str:
         where = f"{self.request}: " if self.request else ""

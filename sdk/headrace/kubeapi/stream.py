@@ -22,10 +22,14 @@ from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.errors import ApiError, Gone, Unreachable, error_class
 
 WATCH_TIMEOUT_S = 300
-SILENCE_S = 150.0
-"""Bookmarks come about once a minute; a connection silent for longer than two of them is taken for dead."""
+SILENCE_S = 90.0
+"""Bookmarks come every 60 to 75 s; a connection that is silent for longer is taken for dead."""
+ECHO_S = 10.0
+"""What we wrote ourselves comes back within milliseconds. A watch without it stands still, whatever the connection says."""
 FIRST_BACKOFF_S = 0.1
 LAST_BACKOFF_S = 15.0
+SPREAD = 0.25
+"""By which share of a time that a server named the next attempt may be later: it named the same to everybody."""
 
 
 class Sink(Protocol):
@@ -59,6 +63,8 @@ class Stream:
         self._params = dict(params)
         self._sink = sink
         self._version: str | None = None
+        self._awaited: int | None = None
+        self._patience: asyncio.Timeout | None = None
         self._backoff_s = FIRST_BACKOFF_S
         self._jitter = random.Random()  # noqa: S311 - spreads reconnects, guards nothing
 
@@ -72,17 +78,40 @@ class Stream:
             except Gone:
                 self._version = None
             except ApiError as error:
-                delay_s = max(error.retry_after_s or 0.0, self._backoff_s * self._jitter.uniform(0.8, 1.2))
+                delay_s = self._delay_s(error)
                 self._sink.failed(error, delay_s)
                 await asyncio.sleep(delay_s)
                 self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
+
+    def expect(self, version: int) -> None:
+        """
+        An object that belongs to this stream was written, with this version: its event is due within `ECHO_S`.
+
+        One that does not come tells of a watch that stands still (a proxy that died with its connections open), long before its
+        silence does.
+        """
+        if self._awaited is None and self._version is not None and version > int(self._version):
+            self._awaited = version
+            asyncio.get_running_loop().call_later(ECHO_S, self._look_for_echo)
+
+    def _look_for_echo(self) -> None:
+        awaited, self._awaited = self._awaited, None
+        if self._patience is None or awaited is None or self._version is None or int(self._version) >= awaited:
+            return
+        self._patience.reschedule(asyncio.get_running_loop().time())
+
+    def _delay_s(self, error: ApiError) -> float:
+        """A time that the server named, or longer; else our own, which doubles."""
+        own_s = self._backoff_s * self._jitter.uniform(0.8, 1.2)
+        if error.retry_after_s is None or error.is_starting:
+            return own_s
+        return max(own_s, error.retry_after_s * self._jitter.uniform(1, 1 + SPREAD))
 
     async def _list(self) -> str:
         uids: set[str] = set()
         version = ""
         async for page in self._client.pages(self._path, self._params):
-            version = page["metadata"]["resourceVersion"]
-            kind, group_version = page["kind"].removesuffix("List"), page["apiVersion"]
+            version, kind, group_version = self._head(page)
             for item in page.get("items") or ():
                 # Items of a list carry no kind of their own; those of a watch do.
                 item.setdefault("kind", kind)
@@ -91,6 +120,15 @@ class Stream:
                 self._sink.seen(item)
         self._sink.synced(uids, int(version))
         return version
+
+    def _head(self, page: dict[str, Any]) -> tuple[str, str, str]:
+        """Version of the list, kind and API version of its items."""
+        try:
+            version: str = page["metadata"]["resourceVersion"]
+            return str(int(version)), page["kind"].removesuffix("List"), page["apiVersion"]
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            text = f"the answer is no list but {str(page)[:200]!r}"
+            raise Unreachable(0, "Unreachable", text, request=f"LIST {self._path}") from error
 
     async def _watch(self, version: str) -> None:
         params = {
@@ -101,27 +139,38 @@ class Stream:
             "timeoutSeconds": str(int(WATCH_TIMEOUT_S * self._jitter.uniform(1, 2))),
         }
         heard = False
-        async for line in self._client.raw_lines(self._path, params, read_timeout_s=SILENCE_S):
-            event = self._event(line)
-            self._take(event["type"], event["object"])
-            self._backoff_s = FIRST_BACKOFF_S
-            heard = True
+        try:
+            async with asyncio.timeout(None) as self._patience:
+                async for line in self._client.raw_lines(self._path, params, read_timeout_s=SILENCE_S):
+                    self._take(*self._event(line))
+                    self._backoff_s = FIRST_BACKOFF_S
+                    heard = True
+        except TimeoutError as error:
+            text = f"the watch stands still: a write of ours did not come back within {ECHO_S:.0f} s"
+            raise Unreachable(0, "Unreachable", text, request=f"WATCH {self._path}") from error
+        finally:
+            self._patience = None
         if not heard:  # asking again at once, and again, would hammer a server that is shutting down
             raise Unreachable(0, "Unreachable", "the watch ended before its first event", request=f"WATCH {self._path}")
 
-    def _event(self, line: bytes) -> dict[str, Any]:
+    def _event(self, line: bytes) -> tuple[str, dict[str, Any], str]:
+        """Its type, its object, and the version of that."""
         try:
-            event: dict[str, Any] = orjson.loads(line)
+            event = orjson.loads(line)
+            kind, obj = event["type"], event["object"]
+            return kind, obj, "" if kind == "ERROR" else obj["metadata"]["resourceVersion"]
         except orjson.JSONDecodeError as error:  # the connection was closed within a line
             text = f"the watch was cut off within an event of {len(line)} bytes"
             raise Unreachable(0, "Unreachable", text, request=f"WATCH {self._path}") from error
-        return event
+        except (KeyError, TypeError) as error:  # from a proxy in between
+            text = f"the watch told no event but {line[:200].decode(errors='replace')!r}"
+            raise Unreachable(0, "Unreachable", text, request=f"WATCH {self._path}") from error
 
-    def _take(self, kind: str, obj: dict[str, Any]) -> None:
+    def _take(self, kind: str, obj: dict[str, Any], version: str) -> None:
         if kind == "ERROR":
             status, reason = int(obj.get("code") or 500), str(obj.get("reason") or "")
             raise error_class(status, reason)(status, reason, str(obj.get("message")), request=f"WATCH {self._path}")
-        self._version = obj["metadata"]["resourceVersion"]
+        self._version = version
         if kind == "DELETED":
             self._sink.gone(obj)
         elif kind in {"ADDED", "MODIFIED"}:

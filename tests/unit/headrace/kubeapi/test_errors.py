@@ -109,3 +109,20 @@ def test_the_wait_that_is_asked_for_is_in_seconds(value: str, expected: float | 
 def test_without_a_request_an_error_is_told_by_itself() -> None:
     """No empty beginning."""
     assert str(Unreachable(0, "Unreachable", "refused")) == "0 Unreachable: refused"
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, None),
+        ({"Retry-After": "7"}, 7.0),
+        ({"Retry-After": "Sat, 21 Nov 2026 10:00:30 GMT", "Date": "Sat, 21 Nov 2026 10:00:00 GMT"}, 30.0),
+        ({"Retry-After": "Sat, 21 Nov 2026 09:00:00 GMT", "Date": "Sat, 21 Nov 2026 10:00:00 GMT"}, 0.0),
+        ({"Retry-After": "Sat, 21 Nov 2026 10:00:30 GMT"}, None),
+        ({"Retry-After": "Sat, 21 Nov 2026 10:00:30 -0000", "Date": "Sat, 21 Nov 2026 10:00:00 GMT"}, None),
+        ({"Retry-After": "soon"}, None),
+    ],
+)
+def test_a_time_to_wait_is_seconds_or_an_instant(headers: dict[str, str], expected: float | None) -> None:
+    """API servers say seconds, proxies instants too; what cannot be read is as good as nothing."""
+    assert failure("GET /", 429, b"", headers).retry_after_s == expected
