@@ -353,6 +353,13 @@ class RetryGroup(StatusModel):
     positions: Positions = Field(description='Positions of these partitions, as in "3,17-19".')
 
 
+class RateMark(StatusModel):
+    """How far it was at an instant."""
+
+    at: Instant = Field(description="The instant.")
+    over: Count = Field(description="Partitions that were over then.")
+
+
 class BackfillStatus(StatusModel):
     """What the operator says about the Backfill."""
 
@@ -395,6 +402,12 @@ class BackfillStatus(StatusModel):
     )
     rate_per_minute: float | None = Field(
         default=None, ge=0, description="Partitions that ended in a minute, of late. Absent: none did."
+    )
+    rate_marks: tuple[RateMark, ...] = Field(
+        default_factory=tuple,
+        max_length=8,
+        description="How far it was in the last minutes, one entry a minute: what ratePerMinute is measured by.",
+        json_schema_extra=ATOMIC,
     )
     eta: Instant | None = Field(
         default=None,

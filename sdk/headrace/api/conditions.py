@@ -63,7 +63,7 @@ class ConditionType(Word):
         "Ready",
         (
             "Flow and Deployment: runs can be started from it. WorkPool: its nodes can take pods. "
-            "ConcurrencyLimit: no more slots are held than there are."
+            "ConcurrencyLimit: no more slots are held than there are. Backfill: its runs can be created."
         ),
     )
     SCHEDULING = "Scheduling", "Deployment: its schedules start runs."
@@ -73,7 +73,7 @@ class ConditionType(Word):
         "Deployment: it failed too often in a row, and starts no runs until it has cooled down.",
     )
     ADMITTED = "Admitted", "FlowRun: it holds all that it needs to run; False says what it waits for."
-    COMPLETED = "Completed", "FlowRun: it has reached its last phase."
+    COMPLETED = "Completed", "FlowRun: it has reached its last phase. Backfill: it has ended."
 
 
 class Reason(Word):
@@ -131,6 +131,16 @@ class Reason(Word):
     NO_NODES = "NoNodes", "The pool has no node now; an autoscaler may add some."
     NODES_NOT_READY = "NodesNotReady", "The pool has nodes, and none is ready."
     RESIZING = "Resizing", "More slots are held than the limit has now; they go as their holders end."
+
+    # Backfills
+    WINDOW_CLOSED = "WindowClosed", "The Backfill starts runs in its window only, and that is closed."
+    HISTORY_FULL = "HistoryFull", "Too many finished runs wait for the history store; a Backfill starts none meanwhile."
+    TOO_MANY_FAILURES = "TooManyFailures", "More partitions failed than spec.maxFailures allows."
+    BUDGET_EXCEEDED = "BudgetExceeded", "A further run would cost more than what is left of spec.budget."
+    PARTITIONS_FAILED = "PartitionsFailed", "Every partition is over, and some of them failed or were cancelled."
+    INVALID_STATUS = "InvalidStatus", "The status does not say which partitions are over: it was changed by hand."
+    RUN_DELETED = "RunDeleted", "A run of the Backfill was deleted before its end; its partition counts as cancelled."
+    RUN_REFUSED = "RunRefused", "The API server refused a run of the Backfill; its partition counts as failed."
 
     # Under way
     RUNNING = "Running", "The attempt's pod runs."
