@@ -10,6 +10,7 @@ import kopf
 import structlog
 from prometheus_client import REGISTRY, start_http_server
 
+from headrace.errors import UsageError
 from headrace.kubeapi.config import load_connection
 from headrace.kubeapi.errors import ConfigurationError
 from headrace_operator.handlers.lifecycle import Lifecycle
@@ -27,7 +28,7 @@ def main(seam: Callable[[Cluster], Cluster] | None = None) -> int:
         settings = load_settings()
         configure_logging(settings)
         return asyncio.run(serve(settings, seam))
-    except (SettingsError, ConfigurationError) as error:
+    except (SettingsError, ConfigurationError, UsageError) as error:
         sys.stderr.write(f"headrace-operator: {error}\n")
         return 2
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from headrace_operator.apply.flow_run import RunApplier
 from headrace_operator.decide.sharding import EVERYTHING, Share
@@ -19,6 +20,9 @@ from headrace_operator.observe.workkeys import WorkKey
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
 from headrace_operator.workqueue import WorkQueue
+
+if TYPE_CHECKING:
+    from headrace_operator.history.recorder import Recorder
 
 
 class Engine:
@@ -54,6 +58,8 @@ class Engine:
         gate = self.intake.gate
         revisions = Revisions(cluster)
         self._settings = settings
+        self.recorder: Recorder | None = None
+        """None: there is no history store."""
         self.context = Context(
             settings=settings,
             cluster=cluster,
@@ -76,5 +82,11 @@ class Engine:
     def start(self, group: asyncio.TaskGroup) -> None:
         """What it was fed with is complete: have all of it looked at, and go on."""
         self.intake.wake_everything()
+        if self.recorder is not None:
+            group.create_task(self.recorder.run(), name="recorder")
         for number in range(self._settings.workers):
             group.create_task(work(self.queue, self.context), name=f"worker {number}")
+
+    async def known_records(self, uids: list[str]) -> set[str]:
+        """Those of these runs that the history store has records of; none where it does not answer."""
+        return await self.recorder.known(uids) if self.recorder is not None else set()

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -47,6 +47,9 @@ from headrace_operator.observe.workkeys import WorkKey
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
 from headrace_operator.workqueue import WorkQueue
+
+if TYPE_CHECKING:
+    from headrace_operator.history.recording import Recording
 
 log = structlog.get_logger()
 
@@ -126,6 +129,9 @@ class Operator:
         real: Cluster = BrakedCluster(EchoedCluster(metered, self._echoes), self._brake)
         cluster = seam(real) if seam else real
         self.engine = Engine(settings, cluster, metrics=self.metrics, clock=outside.clock, monotonic=outside.monotonic)
+        self._recording = self._records(outside) if settings.history_url else None
+        if self._recording is not None:
+            self.engine.recorder = self._recording.recorder(self.intake, cluster)
         self.metrics.queue_length.set_function(lambda: len(self.engine.queue))
         self.is_ready = asyncio.Event()
 
@@ -161,6 +167,8 @@ class Operator:
                 await feed.is_synced.wait()
             log.info("caches_synced", runs=len(self.intake.cache.runs), pods=len(self.intake.cache.pods))
             self.engine.start(group)
+            if self._recording is not None:
+                group.create_task(self._recording.keep_clean(), name="old records")
             self.is_ready.set()
             await self._read_history()
 
@@ -177,9 +185,16 @@ class Operator:
     async def close(self) -> None:
         """Closes timers and connections."""
         self.queue.close()
+        if self._recording is not None:
+            await self._recording.close()
         self._brake.close()
         await self._client.close()
         await self._lease_client.close()
+
+    def _records(self, outside: Outside) -> Recording:
+        from headrace_operator.history.recording import Recording  # noqa: PLC0415 - nothing of it where no store is set
+
+        return Recording(self._settings, self._client, self.metrics, clock=outside.clock, monotonic=outside.monotonic)
 
     def _leadership(self, outside: Outside) -> Leadership:
         settings = self._settings
@@ -221,9 +236,12 @@ class Operator:
         while True:
             try:
                 async for page in self._client.pages(path, {"fieldSelector": FINISHED}):
-                    for item in page.get("items") or ():
-                        self.intake.finished_run_listed(run_from(item))
-                        count += 1
+                    items = page.get("items") or ()
+                    recorded = await self.engine.known_records([item["metadata"]["uid"] for item in items])
+                    for item in items:
+                        is_recorded = item["metadata"]["uid"] in recorded
+                        self.intake.finished_run_listed(run_from(item), item, is_recorded=is_recorded)
+                    count += len(items)
                 break
             except ApiError as error:
                 log.warning("history_not_read", error=str(error), retry_in_s=HISTORY_RETRY_S)

@@ -10,6 +10,7 @@ from headrace_operator.decide.actions import Decision
 from headrace_operator.decide.concurrency_limit import LimitSnapshot
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Unresolved
 from headrace_operator.decide.work_pool import PoolSnapshot
+from headrace_operator.telemetry.history import HistoryMetrics
 
 RECONCILES = (
     "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize, ConcurrencyLimit, WorkPool, Admission; "
@@ -22,6 +23,8 @@ class Metrics:
     """The operator's metrics, in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self.history = HistoryMetrics(registry)
+
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, registry=registry)
 

@@ -83,7 +83,9 @@ class SQLite:
 
     def is_refusal(self, error: Exception) -> bool:
         """As promised by Dialect."""
-        return isinstance(error, (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.ProgrammingError, OverflowError))
+        if isinstance(error, sqlite3.ProgrammingError):
+            return str(error).startswith("Error binding")  # others are of a connection that is closed
+        return isinstance(error, (sqlite3.DataError, sqlite3.IntegrityError, OverflowError))
 
     def told(self, error: Exception) -> str:
         """As promised by Dialect."""

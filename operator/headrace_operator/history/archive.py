@@ -1,0 +1,84 @@
+"""
+The history store as the event loop sees it: one for all of the process, on a thread of its own, one call at a time.
+
+SQLite's fsync and a slow network stop that thread, and nothing else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import structlog
+
+from headrace.history import HistoryError, HistoryStore, Record
+from headrace.history.store import Written
+from headrace_operator.telemetry.history import HistoryMetrics
+
+log = structlog.get_logger()
+
+CLEAN_EVERY_S = 3600.0
+CLEANED_AT_ONCE = 1000
+"""Records of one transaction: it must not keep new ones waiting."""
+PAUSE_S = 0.1
+"""Between two of them."""
+
+T = TypeVar("T")
+
+
+class Archive:
+    """Belongs to one event loop; close it when nobody calls any more."""
+
+    def __init__(self, store: HistoryStore, metrics: HistoryMetrics) -> None:
+        self.shown = store.shown
+        self.is_down = False
+        """Whether the last call has failed."""
+        self._store = store
+        self._metrics = metrics
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
+
+    async def write(self, records: Sequence[Record]) -> Written:
+        """As of HistoryStore. Raises: HistoryError."""
+        with self._metrics.batch_duration.time():
+            return await self._called(lambda: self._store.write(records))
+
+    async def known(self, uids: Sequence[str]) -> set[str]:
+        """As of HistoryStore. Raises: HistoryError."""
+        return await self._called(lambda: self._store.known(uids))
+
+    async def keep_clean(self, days: int, clock: Callable[[], datetime]) -> None:
+        """Deletes records of runs that ended more days ago, for ever; 0 keeps all of them."""
+        while days:
+            try:
+                deleted = await self._cleaned(clock() - timedelta(days=days))
+                log.info("history_cleaned", records=deleted, older_than_days=days)
+            except HistoryError as error:
+                log.warning("history_not_cleaned", error=str(error), retry_in_s=CLEAN_EVERY_S)
+            await asyncio.sleep(CLEAN_EVERY_S)
+
+    async def close(self) -> None:
+        """Waits for the call that is under way, which the store bounds, and closes the connection."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._store.close)
+        self._thread.shutdown(wait=False)
+
+    async def _cleaned(self, before: datetime) -> int:
+        total = 0
+        while True:
+            deleted = await self._called(lambda: self._store.delete_finished_before(before, CLEANED_AT_ONCE))
+            total += deleted
+            if deleted < CLEANED_AT_ONCE:
+                return total
+            await asyncio.sleep(PAUSE_S)
+
+    async def _called(self, call: Callable[[], T]) -> T:
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except HistoryError:
+            self.is_down = True
+            self._metrics.failures.inc()
+            raise
+        self.is_down = False
+        return result
