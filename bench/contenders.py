@@ -1,0 +1,127 @@
+"""Who is measured on a control plane with simulated nodes: our operator here, others in `bench.peers`."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from headrace.api.keys import API_VERSION, FLOW_RUN_LABEL
+from headrace.devcluster.crds import install_definitions
+from headrace.devcluster.plane import Plane
+from headrace.kubeapi.client import KubeClient
+from headrace.kubeapi.errors import TooManyRequests
+from headrace_operator.wiring import LEADER_LEASE
+from tests.cluster.support.operator import OperatorProcess
+from tests.cluster.support.waiting import eventually
+
+FREE, LIMITED = "free", "limited"
+"""Names of the Flows: without a limit, and with one."""
+LIMIT = "slots"
+CODE = {"entrypoint": "etl.py:main", "source": {"inline": {"files": {"etl.py": "def main(): ..."}}}}
+
+
+class Contender(Protocol):
+    """
+    One controller of runs, in one namespace.
+
+    Attributes:
+        name: For people.
+        agent: How the user agent of its requests begins.
+        lease: How the name of the Lease begins by which it leads; "" for none.
+        runs: Path of the collection of its runs.
+    """
+
+    name: str
+    agent: str
+    lease: str
+
+    @property
+    def runs(self) -> str:
+        """As above."""
+
+    async def start(self, slots: int) -> int:
+        """Its process id, when it has done a first run; a limit that it knows has so many slots."""
+
+    async def create(self, name: str, *, limited: bool) -> None:
+        """A run whose pod has nothing to do."""
+
+    async def all_succeeded(self) -> bool:
+        """Whether no run is left that has not."""
+
+    async def succeeded(self) -> int:
+        """How many runs have."""
+
+    def run_of(self, pod: dict[str, Any]) -> str:
+        """The name of a pod's run."""
+
+    def stop(self) -> None:
+        """Ends it, if the plane's end does not."""
+
+
+async def first_run(contender: Contender) -> None:
+    """Returns when it has succeeded."""
+    await contender.create("warm", limited=False)
+
+    async def done() -> bool | None:
+        try:
+            return await contender.succeeded() == 1
+        except TooManyRequests:  # the API server has not yet read what it stores of a new kind
+            return False
+
+    _: bool = await eventually(done, within_s=60, what=f"a first run of {contender.name} succeeds")
+
+
+class Headrace:
+    """Our operator with its default settings, and nothing but warnings in its log."""
+
+    name = "headrace"
+    agent = "headrace-operator"
+    lease = LEADER_LEASE
+
+    def __init__(self, plane: Plane, client: KubeClient, namespace: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._operator = OperatorProcess(plane.kubeconfig, namespace, plane.directory, log_level="warning")
+
+    @property
+    def runs(self) -> str:
+        """The collection of FlowRuns."""
+        return self._path("flowruns")
+
+    async def start(self, slots: int) -> int:
+        """The process id, when a first run has succeeded; `slots` are those of a ConcurrencyLimit."""
+        await install_definitions(self._client)
+        limit = {"apiVersion": API_VERSION, "kind": "ConcurrencyLimit", "metadata": {"name": LIMIT}}
+        await self._client.create(f"/apis/{API_VERSION}/concurrencylimits", limit | {"spec": {"slots": slots}})
+        await self._create("Flow", FREE, **CODE)
+        await self._create("Flow", LIMITED, **CODE, limits=[{"name": LIMIT}])
+        self._operator.start()
+        await first_run(self)
+        return self._operator.pid
+
+    async def create(self, name: str, *, limited: bool) -> None:
+        """A FlowRun, of the Flow with the limit if `limited`."""
+        await self._create("FlowRun", name, flowRef={"name": LIMITED if limited else FREE})
+
+    async def all_succeeded(self) -> bool:
+        """Whether no FlowRun is left in another phase."""
+        page = await self._client.get(self.runs, {"fieldSelector": "status.phase!=Succeeded", "limit": "1"})
+        return not page["items"]
+
+    async def succeeded(self) -> int:
+        """How many did."""
+        return len(await self._client.list(self.runs, {"fieldSelector": "status.phase=Succeeded"}))
+
+    def run_of(self, pod: dict[str, Any]) -> str:
+        """The FlowRun of a pod."""
+        return str(pod["metadata"]["labels"][FLOW_RUN_LABEL])
+
+    def stop(self) -> None:
+        """Kills the operator."""
+        self._operator.kill()
+
+    def _path(self, plural: str) -> str:
+        return f"/apis/{API_VERSION}/namespaces/{self._namespace}/{plural}"
+
+    async def _create(self, kind: str, name: str, **spec: Any) -> None:
+        body = {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        await self._client.create(self._path(f"{kind.lower()}s"), body)
