@@ -90,6 +90,10 @@ class Cron:
             return whenever_shown(self._walls(earliest_wall_time(after, self.zone)), self.zone)
         return once_each(self._walls(wall_time(after, self.zone)), self.zone)
 
+    def fires_on(self, day: date) -> bool:
+        """Whether that day is one of its days."""
+        return day.month in self.months and self._has_day(day, monthrange(day.year, day.month)[1])
+
     def _walls(self, start: datetime) -> Iterator[datetime]:
         for day in self._dates(start.date()):
             for hour in self.hours:

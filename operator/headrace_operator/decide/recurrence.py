@@ -93,7 +93,7 @@ def parse(
     if len(kinds) != 1:
         found = " and ".join(_SPELLING[kind] for kind in kinds) or "none"
         raise InvalidSchedule("schedule", found, "give exactly one of cron, intervalSeconds and rrule")
-    zone = _zone(time_zone)
+    zone = zone_of(time_zone)
     _check_anchor(anchor)
     if cron is not None:
         return Recurrence(Kind.CRON, cron, None, time_zone, parse_cron(cron, zone))
@@ -153,7 +153,8 @@ def _check_anchor(anchor: datetime | None) -> None:
         )
 
 
-def _zone(name: str) -> ZoneInfo:
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of this name. Raises: InvalidSchedule."""
     try:
         return ZoneInfo(name)
     # Which of them depends on the name: no such file, a folder, a path out of the zone database.

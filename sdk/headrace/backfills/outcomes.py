@@ -18,7 +18,6 @@ from binascii import Error as NoBase64
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from itertools import compress
-from operator import sub
 from typing import Final
 
 from headrace.api.backfill import PartitionOutcomes
@@ -147,16 +146,26 @@ def _unpacked(text: str) -> Iterator[Ranges]:
         raise InvalidOutcomes(
             "status.outcomes.packed: was written by a newer headrace; install that version, or a later one"
         )
-    free = bytes((1,)) * size
+    free = _flags((1 << size) - 1, size)
     for _ in _NAMES:
-        length = sum(free)
+        length = free.count(1)
         if len(rest) < _bytes_for(length):
             raise InvalidOutcomes("status.outcomes.packed: ends too early; restore the status, as it cannot be guessed")
-        flags = iter(_flags(int.from_bytes(rest[: _bytes_for(length)], "little"), length))
+        flags = _flags(int.from_bytes(rest[: _bytes_for(length)], "little"), length)
         rest = rest[_bytes_for(length) :]
-        plane = bytes(next(flags) if is_free else 0 for is_free in free)
+        plane = _spread(flags, free)
         yield Ranges(_bits(plane))
-        free = bytes(map(sub, free, plane))
+        free = _flags(_bits(free) & ~_bits(plane), size)
+
+
+def _spread(flags: bytes, free: bytes) -> bytes:
+    """The flags of the free positions, with 0 for all others: the reverse of `compress`."""
+    if len(flags) == len(free):
+        return flags
+    plane = bytearray(len(free))
+    for position in compress(compress(range(len(free)), free), flags):
+        plane[position] = 1
+    return bytes(plane)
 
 
 def _inflated(text: str) -> bytes:

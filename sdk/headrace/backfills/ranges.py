@@ -10,12 +10,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Final
 
 LARGEST: Final = 2**24
 """Members are below this: what a status says by mistake must not fill the memory."""
 
 _CHUNK: Final = 4096
+_FEW: Final = 8
+"""As many numbers are put together one by one; more, in a field of bytes."""
 _RUN = re.compile("1+")
 _ITEM = re.compile(r"([0-9]{1,8})(?:-([0-9]{1,8}))?", re.ASCII)
 
@@ -38,14 +42,16 @@ class Ranges:
 
         Raises: ValueError: one is negative, or not below LARGEST.
         """
-        marks = bytearray()
-        for member in members:
-            if not 0 <= member < LARGEST:
-                raise ValueError(f"{member} is no position; expected 0 to {LARGEST - 1}")
-            place = member >> 3
-            if place >= len(marks):
-                marks.extend(bytes(place + 1 - len(marks)))
-            marks[place] |= 1 << (member & 7)
+        numbers = tuple(members)
+        last = max(numbers, default=0)
+        if last >= LARGEST or min(numbers, default=0) < 0:
+            wrong = last if last >= LARGEST else min(numbers)
+            raise ValueError(f"{wrong} is no position; expected 0 to {LARGEST - 1}")
+        if len(numbers) <= _FEW:
+            return cls(reduce(or_, (1 << number for number in numbers), 0))
+        marks = bytearray(last // 8 + 1)
+        for number in numbers:
+            marks[number >> 3] |= 1 << (number & 7)
         return cls(int.from_bytes(marks, "little"))
 
     @classmethod
@@ -123,8 +129,8 @@ class Ranges:
 
     def first_missing(self, after: int = 0) -> int:
         """The smallest number from `after` on that is no member."""
-        gaps = ~(self.bits >> after)
-        return after + (gaps & -gaps).bit_length() - 1
+        rest = self.bits >> after
+        return after + (rest ^ (rest + 1)).bit_length() - 1
 
     def missing(self, total: int, after: int = 0) -> Iterator[int]:
         """The numbers from `after` to `total` - 1 that are no members, ascending, found as they are asked for."""
