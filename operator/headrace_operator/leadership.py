@@ -25,8 +25,9 @@ finds it still its own, has lost it all the same.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -51,6 +52,22 @@ LONGEST_PAUSE_S: Final = 2.0
 """After a fault of the API, until it is asked again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """
+    By what a Lease is kept.
+
+    Args:
+        lease_s: How long others wait for a holder that is silent.
+        now: The time that is written for people to read.
+        monotonic: Seconds that never go back, and go on while the process is stopped.
+    """
+
+    lease_s: float
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+
+
 class Leadership:
     """
     One candidate.
@@ -58,9 +75,7 @@ class Leadership:
     Args:
         path: Namespace and name of the Lease; the namespace must exist.
         identity: Of this process; a process with the same identity is taken for its predecessor, which is over.
-        lease_s: How long others wait for a leader that is silent.
-        now: The time that is written for people to read.
-        monotonic: Seconds that never go back, and go on while the process is stopped.
+        labels: Of the Lease, where this process creates it.
     """
 
     def __init__(
@@ -69,18 +84,18 @@ class Leadership:
         path: tuple[str, str],
         identity: str,
         *,
-        lease_s: float,
-        now: Callable[[], datetime],
-        monotonic: Callable[[], float],
+        timing: Timing,
+        labels: Mapping[str, str] | None = None,
     ) -> None:
         self._client = client
         self._namespace, self._name = path
         self._identity = identity
-        self._lease_s = lease_s
-        self._now = now
-        self._monotonic = monotonic
+        self._lease_s = timing.lease_s
+        self._now = timing.now
+        self._monotonic = timing.monotonic
+        self._labels = dict(labels or {})
         self._renewed_at_s: float | None = None
-        self._seen = Sightings(monotonic)
+        self._seen = Sightings(timing.monotonic)
 
     @property
     def write_timeout_s(self) -> float:
@@ -190,7 +205,7 @@ class Leadership:
         return True
 
     async def _create(self, began_s: float) -> bool:
-        body = {"metadata": {"name": self._name}, "spec": self._spec(0)}
+        body = {"metadata": {"name": self._name, "labels": self._labels}, "spec": self._spec(0)}
         try:
             await self._client.create(LEASES.path(self._namespace), body, timeout_s=self.write_timeout_s)
         except AlreadyExists:

@@ -39,7 +39,7 @@ from headrace_operator.kube.resources import (
     WORK_POOLS,
     Resource,
 )
-from headrace_operator.leadership import Leadership
+from headrace_operator.leadership import Leadership, Timing
 from headrace_operator.observe.feeds import Feed
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.parse import run_from
@@ -203,9 +203,7 @@ class Operator:
             self._lease_client,
             (settings.operator_namespace, LEADER_LEASE + served),
             settings.identity,
-            lease_s=settings.leader_lease_s,
-            now=outside.clock,
-            monotonic=outside.monotonic,
+            timing=Timing(settings.leader_lease_s, outside.clock, outside.monotonic),
         )
 
     def _streams(self) -> Iterator[tuple[Resource, Mapping[str, str]]]:

@@ -14,7 +14,7 @@ import pytest
 
 from headrace.kubeapi.errors import AlreadyExists, Conflict, Invalid, NotFound, Unreachable
 from headrace_operator.errors import LeadershipLostError
-from headrace_operator.leadership import Leadership
+from headrace_operator.leadership import Leadership, Timing
 from tests.builders import NOW
 
 LEASE_S = 12.0
@@ -118,9 +118,7 @@ def candidate(api: Api, loop: TurnedLoop, identity: str, *, clock: Callable[[], 
         api,  # type: ignore[arg-type]
         ("headrace-system", "headrace-operator"),
         identity,
-        lease_s=LEASE_S,
-        now=lambda: NOW + timedelta(seconds=loop.time()),
-        monotonic=clock or loop.time,
+        timing=Timing(LEASE_S, lambda: NOW + timedelta(seconds=loop.time()), clock or loop.time),
     )
 
 

@@ -1,0 +1,87 @@
+"""Which shard a namespace is in, and how replicas come to hold equally many."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace_operator.decide.shard_spread import NOBODY, Give, Spread, Take
+from headrace_operator.decide.sharding import EVERYTHING, Share, shard_of
+
+NAMES = ["a", "b", "c", "d", "e"]
+
+
+def test_a_namespace_stays_in_its_shard_whatever_the_version() -> None:
+    """Two versions that differ here would both work on one namespace during an update."""
+    assert [shard_of(name, 8) for name in ("default", "team-a", "team-b", "headrace-system")] == [5, 4, 2, 1]
+
+
+def test_namespaces_are_spread_evenly() -> None:
+    """A thousand over eight: none has half as many again as it should."""
+    counts = Counter(shard_of(f"team-{number}", 8) for number in range(1000))
+    assert set(counts) == set(range(8))
+    assert max(counts.values()) < 1.5 * 125
+
+
+@given(st.text(), st.integers(1, 64))
+def test_every_namespace_is_served_by_one_shard(namespace: str, count: int) -> None:
+    assert [Share(index, count).serves(namespace) for index in range(count)].count(True) == 1
+
+
+def test_an_operator_without_shards_serves_all_and_keeps_the_cluster() -> None:
+    assert EVERYTHING.serves("anything")
+    assert EVERYTHING.keeps_cluster
+    assert not Share(1, 2).keeps_cluster
+
+
+@pytest.mark.parametrize(
+    ("holders", "members", "step"),
+    [
+        pytest.param(["", "", "", ""], "a", Take(0), id="one alone takes all"),
+        pytest.param(["a", "a", "a", "a"], "a", None, id="one alone rests when it has all"),
+        pytest.param(["a", "a", "a", "a"], "ab", Give(3), id="one that holds too many gives"),
+        pytest.param(["a", "a", "a", ""], "ab", Give(2), id="it goes on giving until it holds its part"),
+        pytest.param(["a", "a", "", ""], "ab", None, id="what is left is for the other one"),
+        pytest.param(["a", "a", "b", ""], "abc", None, id="one that may have one more leaves it to who has too few"),
+        pytest.param(["a", "b", "c", ""], "abc", Take(3), id="a shard too many is taken by anybody"),
+        pytest.param(["a", "a", "b", "c"], "abc", None, id="nobody gives while nobody has too few"),
+        pytest.param(["a", "a", "a", "b", "b", "b", "c"], "abc", Give(2), id="of two with most the first gives"),
+        pytest.param(["a", "a", "a", "b", "b", "c", ""], "abc", None, id="nobody gives what is free already"),
+        pytest.param(["a", "b"], "abcd", None, id="more replicas than shards: some stand by"),
+    ],
+)
+def test_the_next_step(holders: list[str], members: str, step: Take | Give | None) -> None:
+    assert Spread("a", holders, list(members)).step() == step
+
+
+@given(
+    st.integers(1, 16),
+    st.lists(st.tuples(st.sampled_from(["joins", "dies"]), st.sampled_from(NAMES)), min_size=1, max_size=8),
+    st.randoms(use_true_random=False),
+)
+def test_it_comes_to_rest_evenly_and_with_no_needless_move(
+    count: int, changes: list[tuple[str, str]], dice: object
+) -> None:
+    """Whoever comes and goes, and in whatever order they act. What moves, beside what was nobody's, is what the newcomers get."""
+    holders, members = [NOBODY] * count, {"a"}
+    for change, name in changes:
+        members = members | {name} if change == "joins" else (members - {name}) or members
+        holders = [holder if holder in members else NOBODY for holder in holders]
+        before = Counter(holders)
+        given = 0
+        for _ in range(20 * count):
+            steps = [(me, step) for me in sorted(members) if (step := Spread(me, holders, members).step())]
+            if not steps:
+                break
+            me, step = dice.choice(steps)  # type: ignore[attr-defined]
+            given += isinstance(step, Give)
+            assert holders[step.shard] == (NOBODY if isinstance(step, Take) else me)
+            holders[step.shard] = me if isinstance(step, Take) else NOBODY
+        after = Counter(holders)
+        assert after[NOBODY] == 0
+        assert max(after[name] for name in members) - min(after[name] for name in members) <= 1
+        least = count // len(members)
+        assert given <= sum(max(0, before[name] - least) for name in members)
