@@ -96,7 +96,7 @@ class SQLite:
     def _found(self) -> tuple[int, int]:
         try:
             found = os.stat(self.path)  # noqa: PTH116 - twice as fast, and asked for each batch
-        except FileNotFoundError:
+        except OSError:
             return (0, 0)
         return found.st_dev, found.st_ino
 
