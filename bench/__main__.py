@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, str] = {
     "nested-json": "bench.nested_json",
     "operator": "bench.operator",
     "queue": "bench.queue",
+    "profile": "bench.event_path",
     "takeover": "bench.takeover",
     "soak": "bench.soak",
 }

@@ -1,22 +1,25 @@
 """
 Requests to the Kubernetes API over one pool of kept-alive connections.
 
-Plain aiohttp and orjson: on the hot path the generated clients cost 2 to 10 times the CPU (docs/design.md).
+Plain HTTP and orjson: on the hot path the generated clients cost 2 to 10 times the CPU (docs/design.md). Single requests go
+through `wire.py`, watches and logs through aiohttp.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote, urlencode
 
 import aiohttp
 import orjson
-from aiohttp.abc import AbstractStreamWriter
 
 from headrace.kubeapi.config import Connection
 from headrace.kubeapi.errors import ApiError, Gone, Unreachable, error_class
+from headrace.kubeapi.wire import Address, Wire, WireError
 
 MERGE_PATCH = "application/merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
@@ -31,16 +34,8 @@ MAX_CONNECTIONS = 64
 JSON = "application/json"
 
 
-class _Checked(aiohttp.BytesPayload):
-    """A body that asks once more when it goes onto the wire: nothing can come between the answer and the first byte."""
-
-    def __init__(self, value: bytes, check: Callable[[], None]) -> None:
-        super().__init__(value)
-        self._check = check
-
-    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
-        self._check()
-        await super().write_with_length(writer, content_length)
+UNQUOTED = "/:@!$&'()*+,;=~%?"
+"""Characters that may stand in a path as they are; the names of objects have no others."""
 
 
 class KubeClient:
@@ -56,7 +51,9 @@ class KubeClient:
         self, connection: Connection, *, user_agent: str = "headrace", check: Callable[[], None] | None = None
     ) -> None:
         self.connection = connection
-        self._check = check
+        self._check = _checked(check) if check else None
+        self._wire = Wire(Address.of(connection.server, connection.ssl), limit=MAX_CONNECTIONS)
+        self._agent = f"User-Agent: {_one_line(user_agent)}\r\nAccept: {JSON}\r\n"
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=connection.ssl, limit=MAX_CONNECTIONS, keepalive_timeout=60),
             timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
@@ -73,6 +70,7 @@ class KubeClient:
 
     async def close(self) -> None:
         """Closes every connection."""
+        await self._wire.close()
         await self._session.close()
 
     async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
@@ -175,22 +173,26 @@ class KubeClient:
             timeout_s: Seconds after which it is given up, here and by the API server. None: 30 s, here only.
         Raises: ApiError, of the class that `error_class` names.
         """
-        data = self._body(body)
-        headers = self._headers(content_type if data is not None else None)
-        url = self.connection.server + path
-        patience = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S if timeout_s is None else timeout_s)
+        data = None if body is None else orjson.dumps(body)
+        target = path if path.isascii() and path.isprintable() and " " not in path else quote(path, safe=UNQUOTED)
         if timeout_s is not None:
             params = {**(params or {}), "timeout": f"{max(1, round(timeout_s * 1000))}ms"}
+        if params:
+            target = f"{target}?{urlencode(params)}"
         try:
-            async with self._session.request(
-                method, url, params=params, data=data, headers=headers, timeout=patience
-            ) as response:
-                payload = await response.read()
-                if response.status >= 400:
-                    raise failure(f"{method} {path}", response.status, payload, response.headers)
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            async with asyncio.timeout(REQUEST_TIMEOUT_S if timeout_s is None else timeout_s):
+                status, headers, payload = await self._wire.request(
+                    method,
+                    target,
+                    headers=self._header_lines(content_type if data is not None else None),
+                    body=data,
+                    check=self._check if data is not None else None,
+                )
+        except (OSError, TimeoutError) as error:
             text = str(error) or type(error).__name__
             raise Unreachable(0, "Unreachable", text, request=f"{method} {path}") from error
+        if status >= 400:
+            raise failure(f"{method} {path}", status, payload, headers)
         return _answer(f"{method} {path}", payload)
 
     async def text(self, path: str, params: Mapping[str, str] | None = None) -> str:
@@ -225,10 +227,10 @@ class KubeClient:
             text = str(error) or type(error).__name__
             raise Unreachable(0, "Unreachable", text, request=f"GET {path}") from error
 
-    def _body(self, body: Any) -> bytes | _Checked | None:
-        if body is None:
-            return None
-        return orjson.dumps(body) if self._check is None else _Checked(orjson.dumps(body), self._check)
+    def _header_lines(self, content_type: str | None) -> str:
+        typed = "" if content_type is None else f"Content-Type: {content_type}\r\n"
+        token = self.connection.authorization()
+        return f"{self._agent}{typed}Authorization: {_one_line(token)}\r\n" if token else self._agent + typed
 
     def _headers(self, content_type: str | None) -> dict[str, str]:
         headers = {} if content_type is None else {"Content-Type": content_type}
@@ -236,6 +238,25 @@ class KubeClient:
         if token:
             headers["Authorization"] = token
         return headers
+
+
+def _checked(check: Callable[[], None]) -> Callable[[], None]:
+    """The check, whose failure is one of the request."""
+
+    def checked() -> None:
+        try:
+            check()
+        except Exception as error:
+            raise WireError(str(error) or type(error).__name__) from error
+
+    return checked
+
+
+def _one_line(value: str) -> str:
+    """The value of a header. Raises: ValueError: it would be more than one."""
+    if not value.isprintable():
+        raise ValueError("the value of a header has characters that cannot be printed; check the token or user agent")
+    return value
 
 
 def _answer(request: str, payload: bytes) -> dict[str, Any]:
