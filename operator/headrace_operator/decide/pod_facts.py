@@ -128,6 +128,11 @@ def pod_facts(pod: Mapping[str, Any]) -> PodFacts:
     )
 
 
+def taken_at(pod: Mapping[str, Any]) -> datetime | None:
+    """When a node took the pod, and so kept room for it; None if none did."""
+    return _instant(_mapping(pod.get("status")).get("startTime"))
+
+
 def _container(status: Mapping[str, Any], limits: Mapping[str, str]) -> Container:
     state = _mapping(status.get("state"))
     waiting, running, ended = (_mapping(state.get(name)) for name in ("waiting", "running", "terminated"))

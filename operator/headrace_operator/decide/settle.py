@@ -10,13 +10,16 @@ from typing import Any
 from headrace.api.common import RetryPolicy
 from headrace.api.conditions import ConditionType, Phase, Reason
 from headrace.api.flowrun import MAX_PAUSES
+from headrace.api.money import Cost
 from headrace_operator.decide.actions import Action, Decision, DeletePod, RecordEvent, ReleasePod
 from headrace_operator.decide.admission import is_replaced
 from headrace_operator.decide.artifacts import with_artifacts
 from headrace_operator.decide.conditions import condition, shortened, with_condition
+from headrace_operator.decide.cost import cost_of, total_cost
 from headrace_operator.decide.diagnosis import Ending, Fate, Report
 from headrace_operator.decide.lineage import merged
 from headrace_operator.decide.pausing import begun, is_repeated
+from headrace_operator.decide.pod_facts import taken_at
 from headrace_operator.decide.retry import MOVES, failures_so_far, next_attempt_at
 from headrace_operator.decide.run_status import accepted, admitted, not_admitted
 from headrace_operator.decide.snapshot import Attempt, Pod, RunStatus, Snapshot, Unresolved
@@ -48,7 +51,8 @@ def settle(seen: Snapshot, pod: Pod, ending: Ending, now: datetime) -> Decision:
         ending = replace(ending, reason=moved, message=seen.run.status.message or ending.message)
         if pod.node is None:  # nothing but our taking it back tells when it ended
             ending = replace(ending, finished_at=now)
-    status = _with_ending(admitted(seen, pod, now), pod, ending, now)
+    cost = cost_of(seen.price, since=taken_at(pod.raw) or ending.started_at, until=ending.finished_at or now)
+    status = _with_ending(admitted(seen, pod, now), pod, ending, cost=cost, now=now)
     decision = _what_next(seen, ending, status, now)
     leave: list[Action] = []
     if is_live(pod) and not pod.deleting:  # a container beside the flow's goes on
@@ -246,7 +250,7 @@ def _never_started(seen: Snapshot, ending: Ending) -> bool:
     return ended_so and ending.started_at is None and seen.run.status.reason in START_PROBLEMS
 
 
-def _with_ending(status: RunStatus, pod: Pod, ending: Ending, now: datetime) -> RunStatus:
+def _with_ending(status: RunStatus, pod: Pod, ending: Ending, *, cost: Cost | None, now: datetime) -> RunStatus:
     attempt = Attempt(
         number=pod.attempt,
         pod=pod.key.name,
@@ -257,11 +261,14 @@ def _with_ending(status: RunStatus, pod: Pod, ending: Ending, now: datetime) -> 
         exit_code=ending.exit_code,
         started_at=ending.started_at,
         finished_at=ending.finished_at or now,
+        cost=cost,
     )
+    attempts = (*(a for a in status.attempts if a.number != pod.attempt), attempt)
     return _with_report(
         replace(
             status,
-            attempts=(*(a for a in status.attempts if a.number != pod.attempt), attempt),
+            attempts=attempts,
+            cost=total_cost(a.cost for a in attempts),
             started_at=status.started_at or ending.started_at,
         ),
         ending.report,

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from headrace.api.conditions import Phase, Reason
 from headrace.api.deployment import Circuit, ConcurrencySpec, DeploymentSpec
 from headrace.api.flow import FlowSpec, LearntSize
 from headrace.api.flowrun import AnswerDecision, OnParentEnd, OverDecision, ParentRef, PauseKind, RemoteTask, StartedBy
+from headrace.api.money import Cost
 from headrace_operator.decide.quantities import Amounts
 
 
@@ -54,6 +56,7 @@ class Attempt:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     pool: str | None = None
+    cost: Cost | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +112,7 @@ class RunStatus:
     result: Mapping[str, Any] | None = None
     artifacts: tuple[Mapping[str, str], ...] = ()
     usage: Mapping[str, float] | None = None
+    cost: Cost | None = None
     lineage: Mapping[str, Any] | None = None
     queued_at: datetime | None = None
     started_at: datetime | None = None
@@ -307,6 +311,14 @@ class Placement:
 
 
 @dataclass(frozen=True, slots=True)
+class HourlyPrice:
+    """What one pod costs for an hour in its WorkPool."""
+
+    per_hour: Decimal
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
     """
     All that one FlowRun's decision rests on, read at one time.
@@ -317,6 +329,7 @@ class Snapshot:
         pods: Its pods that still exist, by attempt.
         start_deadline_s: After this long a pod that cannot start (image, Secret, ConfigMap) is given up.
         placement: Of its current pod; None where that is in no WorkPool.
+        price: Of its current pod, in its WorkPool as it is now; None where that has no price.
         first: Another run that has its idempotency key.
         key_is_settled: Whether it is known who has the key: the runs that finished before the start were read.
         turn: What it was given to start with, or what it waits for; None: it has not asked.
@@ -335,6 +348,7 @@ class Snapshot:
     place: Place = field(default_factory=Place)
     start_deadline_s: float = 600.0
     placement: Placement | None = None
+    price: HourlyPrice | None = None
     first: ObjectKey | None = None
     key_is_settled: bool = True
     turn: Turn | Blocked | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from headrace.api.money import Cost
 from headrace_operator.decide.snapshot import Attempt, ConditionView, PastPauseView, PauseView, RunStatus
 from headrace_operator.manifests.patches import JsonPatch, status_changes
 from headrace_operator.manifests.times import timestamp
@@ -37,6 +38,7 @@ def render_status(status: RunStatus) -> dict[str, Any]:
         "result": _plain(status.result),
         "artifacts": [dict(artifact) for artifact in status.artifacts],
         "usage": _plain(status.usage),
+        "cost": _cost(status.cost),
         "lineage": _plain(status.lineage),
         "queuedAt": _stamp(status.queued_at),
         "startedAt": _stamp(status.started_at),
@@ -72,8 +74,13 @@ def _attempt(attempt: Attempt) -> dict[str, Any]:
         "exitCode": attempt.exit_code,
         "startedAt": _stamp(attempt.started_at),
         "finishedAt": _stamp(attempt.finished_at),
+        "cost": _cost(attempt.cost),
     }
     return {key: value for key, value in fields.items() if value is not None}
+
+
+def _cost(cost: Cost | None) -> dict[str, str] | None:
+    return None if cost is None else {"amount": cost.amount, "currency": cost.currency}
 
 
 def _pause(pause: PauseView) -> dict[str, Any]:

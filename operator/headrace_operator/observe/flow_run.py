@@ -98,7 +98,7 @@ class RunObserver:
             first=first,
             key_is_settled=current.idempotency_key is None or self._intake.history_is_complete,
         )
-        return replace(seen, placement=gate.placement(seen))
+        return replace(seen, placement=gate.placement(seen), price=gate.price(seen))
 
     async def _look_for_launched(self, key: ObjectKey) -> None:
         """A launch that is still open when its run is looked at again had no answer: whether there is a pod is asked."""

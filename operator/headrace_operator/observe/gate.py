@@ -17,6 +17,7 @@ from headrace.api.common import Preemption
 from headrace.api.concurrencylimit import ConcurrencyLimitSpec
 from headrace.api.conditions import Reason
 from headrace_operator.decide.circuit import circuit_wait
+from headrace_operator.decide.cost import price_of
 from headrace_operator.decide.demand import LimitView, Surroundings, Wish, pools_for
 from headrace_operator.decide.placement import Pool, Tenant, placement_of, pool_of
 from headrace_operator.decide.quantities import amounts_of
@@ -25,7 +26,17 @@ from headrace_operator.decide.queueing.slots import run_holder, run_of
 from headrace_operator.decide.queueing.terms import Demand, Holding, LimitTerms, PoolTerms, Rate
 from headrace_operator.decide.run_status import gives_way
 from headrace_operator.decide.settle import is_live
-from headrace_operator.decide.snapshot import Blocked, ObjectKey, Placement, Run, Snapshot, Turn, Unresolved
+from headrace_operator.decide.snapshot import (
+    Blocked,
+    HourlyPrice,
+    ObjectKey,
+    Placement,
+    Pod,
+    Run,
+    Snapshot,
+    Turn,
+    Unresolved,
+)
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.deployment import awaits_history, runs_allowed
 from headrace_operator.observe.history import History
@@ -86,11 +97,16 @@ class Gate:
 
     def placement(self, seen: Snapshot) -> Placement | None:
         """Where the run's pod is, and where else it could be; None where it is in no pool."""
-        pod = max((pod for pod in seen.pods if pod.run_uid == seen.run.uid), key=lambda pod: pod.attempt, default=None)
+        pod = _current_pod(seen)
         if pod is None or pod.pool is None or isinstance(seen.flow, Unresolved):
             return None
         found = pools_for(seen, seen.flow, self.around(seen.run), pod.requests)
         return placement_of(self.pool(pod.pool), found, seen.run.status.attempts)
+
+    def price(self, seen: Snapshot) -> HourlyPrice | None:
+        """What the run's current pod costs; None where that is unknown."""
+        pod = _current_pod(seen)
+        return None if pod is None else price_of(self.pool(pod.pool), pod.requests)
 
     def ask(self, wish: Wish, now: datetime) -> Turn | Blocked:
         """The run's turn, charged to it from now on, or what it waits for. It stays in line until `withdraw`."""
@@ -343,3 +359,9 @@ def _limit_view(record: LimitRecord) -> LimitView | None:
     if spec is None:
         return None
     return LimitView(record.key.name, spec.slots is not None, spec.rate is not None, spec.selector)
+
+
+def _current_pod(seen: Snapshot) -> Pod | None:
+    """The pod of the run's latest attempt, as far as it still exists."""
+    own = (pod for pod in seen.pods if pod.run_uid == seen.run.uid)
+    return max(own, key=lambda pod: pod.attempt, default=None)

@@ -15,6 +15,7 @@ from headrace.api.conditions import Phase
 from headrace.api.deployment import Circuit
 from headrace.api.flow import LearntSize
 from headrace.api.flowrun import RemoteTask, StartedBy
+from headrace.api.money import Cost
 from headrace_operator.decide.sizing import requests_of
 from headrace_operator.decide.snapshot import Attempt, ConditionView, ObjectKey, PartitionRef, Pod, Run, RunStatus
 from headrace_operator.observe.pauses import given_answers_from, past_pauses_from, pause_from
@@ -129,6 +130,7 @@ def status_from(status: Mapping[str, Any]) -> RunStatus:
         result=status.get("result"),
         artifacts=tuple(status.get("artifacts") or ()),
         usage=status.get("usage"),
+        cost=_cost(status.get("cost")),
         lineage=status.get("lineage"),
         queued_at=instant(status.get("queuedAt")),
         started_at=instant(status.get("startedAt")),
@@ -220,6 +222,10 @@ def _json_object(text: str) -> Mapping[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
+def _cost(found: Any) -> Cost | None:
+    return None if found is None else Cost.model_validate(found)
+
+
 def _attempt(attempt: Mapping[str, Any]) -> Attempt:
     return Attempt(
         number=attempt["number"],
@@ -231,6 +237,7 @@ def _attempt(attempt: Mapping[str, Any]) -> Attempt:
         started_at=instant(attempt.get("startedAt")),
         finished_at=instant(attempt.get("finishedAt")),
         pool=attempt.get("pool"),
+        cost=_cost(attempt.get("cost")),
     )
 
 

@@ -32,6 +32,7 @@ from headrace.api.common import (
 from headrace.api.conditions import Condition, Phase
 from headrace.api.flow import MAX_TIMEOUT_S
 from headrace.api.keys import FLOWRUNS, Resource
+from headrace.api.money import Cost
 
 MAX_NAME = 63
 """Pods carry their run's name as a label value."""
@@ -227,6 +228,11 @@ class Attempt(StatusModel):
     exit_code: int | None = Field(default=None, description="Exit code of the flow's container. Absent: none known.")
     started_at: Instant | None = Field(default=None, description="When its container started. Absent: it never did.")
     finished_at: Instant | None = Field(default=None, description="When it ended. Absent: it has not ended.")
+    cost: Cost | None = Field(
+        default=None,
+        description="What its pod's requests cost from when a node took it to its end, at the price of its WorkPool "
+        "then. Absent: it has not ended, or the price is unknown.",
+    )
 
 
 class TaskCounts(StatusModel):
@@ -400,6 +406,11 @@ class FlowRunStatus(StatusModel):
         json_schema_extra=keyed_by("name"),
     )
     usage: Usage | None = Field(default=None, description="What the last attempt used. Absent: not reported.")
+    cost: Cost | None = Field(
+        default=None,
+        description="What the attempts that ended have cost together. Absent: no price is known, or they are in several "
+        "currencies.",
+    )
     lineage: Lineage | None = Field(
         default=None, description="What its tasks have read and written, in all attempts. Absent: they do not say."
     )
@@ -438,6 +449,7 @@ class FlowRun(CustomResource):
         Column("Revision", "string", ".status.flowRevision", "The Flow's revision.", 1),
         Column("Pool", "string", ".status.pool", "The WorkPool of the latest attempt.", 1),
         Column("Node", "string", ".status.attempts[-1:].node", "The node of the latest attempt.", 1),
+        Column("Cost", "string", ".status.cost.amount", "What its attempts have cost.", 1),
         Column("Message", "string", ".status.message", "Why, in a sentence.", 1),
         Column("Age", "date", ".metadata.creationTimestamp", "Time since creation."),
     )
