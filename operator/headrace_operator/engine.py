@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from headrace_operator.apply.flow_run import RunApplier
@@ -11,7 +11,9 @@ from headrace_operator.decide.sharding import EVERYTHING, Share
 from headrace_operator.handlers.context import Clock, Context
 from headrace_operator.handlers.worker import work
 from headrace_operator.kube.cluster import Cluster
+from headrace_operator.kube.resources import Resource
 from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.feeds import Feed
 from headrace_operator.observe.flow_run import RunObserver
 from headrace_operator.observe.history import History
 from headrace_operator.observe.intake import Intake
@@ -55,6 +57,9 @@ class Engine:
             autosize_delay_s=settings.autosize_delay_s,
             monotonic=monotonic,
         )
+        self.feeds: Mapping[Resource, Feed] = {
+            resource: Feed(resource.kind, door) for resource, door in self.intake.doors.items()
+        }
         gate = self.intake.gate
         revisions = Revisions(cluster)
         self._settings = settings

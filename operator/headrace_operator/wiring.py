@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 from prometheus_client import CollectorRegistry
@@ -17,14 +17,15 @@ from headrace.api.keys import FLOW_RUN_LABEL
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import Connection
 from headrace.kubeapi.errors import ApiError
-from headrace.kubeapi.stream import Stream
+from headrace.kubeapi.stream import Sink, Stream
 from headrace.slots import LIMIT_LABEL
+from headrace_operator.decide.sharding import EVERYTHING, Share
 from headrace_operator.engine import Engine
 from headrace_operator.handlers.context import Clock, Context
 from headrace_operator.kube.braked import Brake, BrakedCluster
 from headrace_operator.kube.cluster import ApiCluster, Cluster
 from headrace_operator.kube.echoed import EchoedCluster, Echoes
-from headrace_operator.kube.fenced import FencedCluster
+from headrace_operator.kube.fenced import IN_FORCE, Fence, FencedCluster, check_fence
 from headrace_operator.kube.metered import MeteredCluster
 from headrace_operator.kube.resources import (
     CLUSTER_SCOPED,
@@ -40,7 +41,6 @@ from headrace_operator.kube.resources import (
     Resource,
 )
 from headrace_operator.leadership import Leadership, Timing
-from headrace_operator.observe.feeds import Feed
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.parse import run_from
 from headrace_operator.observe.workkeys import WorkKey
@@ -98,9 +98,18 @@ class Outside:
 OUTSIDE = Outside()
 
 
-class Operator:
+@dataclass(frozen=True, slots=True, eq=False)
+class Watched:
+    """A collection, and which of its objects are watched."""
+
+    resource: Resource
+    path: str
+    selectors: Mapping[str, str]
+
+
+class Workshop:
     """
-    The operator's parts, and their life: `start`, then `failed` if a part breaks, `stop`.
+    What all engines of a process share, and how they are built.
 
     Args:
         outside: The clocks and the way to the API; those of the machine, unless a simulation gives its own.
@@ -117,21 +126,117 @@ class Operator:
         seam: Callable[[Cluster], Cluster] | None = None,
     ) -> None:
         self.metrics = Metrics(registry)
-        self._settings = settings
+        self.settings = settings
+        self.outside = outside
+        self.timing = Timing(settings.leader_lease_s, outside.clock, outside.monotonic)
         agent = f"headrace-operator/{settings.identity}"
-        self._lease_client = outside.connect(connection, user_agent=agent)  # renewals wait for no other request
-        self.leadership = self._leadership(outside)
-        self._client = outside.connect(connection, user_agent=agent, check=self.leadership.fence)
-        api = ApiCluster(self._client, write_timeout_s=self.leadership.write_timeout_s)
-        metered = MeteredCluster(FencedCluster(api, self.leadership.fence), self.metrics)
+        self.lease_client = outside.connect(connection, user_agent=agent)  # renewals wait for no other request
+        self.client = outside.connect(connection, user_agent=agent, check=check_fence)
+        self._seam = seam
         self._brake = Brake()
         self._echoes = Echoes()
+        self.recording = self._records() if settings.history_url else None
+
+    def engine(self, fence: Fence, *, write_timeout_s: float, share: Share = EVERYTHING) -> Engine:
+        """
+        What works on a share, once it is fed.
+
+        Args:
+            fence: Raises when no write may be made for this share any more.
+            write_timeout_s: After this long a write is given up, by us and by the API server.
+        """
+        api = ApiCluster(self.client, write_timeout_s=write_timeout_s)
+        metered = MeteredCluster(FencedCluster(api, fence), self.metrics)
         real: Cluster = BrakedCluster(EchoedCluster(metered, self._echoes), self._brake)
-        cluster = seam(real) if seam else real
-        self.engine = Engine(settings, cluster, metrics=self.metrics, clock=outside.clock, monotonic=outside.monotonic)
-        self._recording = self._records(outside) if settings.history_url else None
-        if self._recording is not None:
-            self.engine.recorder = self._recording.recorder(self.intake, cluster)
+        cluster = self._seam(real) if self._seam else real
+        clock, monotonic = self.outside.clock, self.outside.monotonic
+        engine = Engine(self.settings, cluster, metrics=self.metrics, clock=clock, monotonic=monotonic, share=share)
+        if self.recording is not None:
+            engine.recorder = self.recording.recorder(engine.intake, cluster)
+        return engine
+
+    def stream(self, watched: Watched, sink: Sink, keep: Callable[[bytes], bool] | None = None) -> Stream:
+        """
+        Feeds the sink from a collection.
+
+        Args:
+            keep: Whether a line of the watch is worth reading.
+        """
+        stream = Stream(self.client, watched.path, watched.selectors, sink, keep=keep)
+        self._echoes.tie(watched.resource, stream, label=watched.selectors.get("labelSelector", ""))
+        return stream
+
+    async def read_history(self, engine_of: Callable[[str], Engine | None]) -> None:
+        """
+        Finished runs, once, a page at a time, while the work goes on: retention and circuit breakers wait for them.
+
+        Args:
+            engine_of: Whom to tell of the runs of a namespace; None for nobody.
+        """
+        path = FLOW_RUNS.path(self.settings.namespace)
+        while True:
+            try:
+                count = 0
+                async for page in self.client.pages(path, {"fieldSelector": FINISHED}):
+                    count += await _tell_finished(page.get("items") or (), engine_of)
+                break
+            except ApiError as error:
+                log.warning("history_not_read", error=str(error), retry_in_s=HISTORY_RETRY_S)
+                await asyncio.sleep(HISTORY_RETRY_S)
+        log.info("history_read", runs=count)
+
+    async def close(self) -> None:
+        """Closes timers and connections."""
+        if self.recording is not None:
+            await self.recording.close()
+        self._brake.close()
+        await self.client.close()
+        await self.lease_client.close()
+
+    def _records(self) -> Recording:
+        from headrace_operator.history.recording import Recording  # noqa: PLC0415 - nothing of it where no store is set
+
+        clock, monotonic = self.outside.clock, self.outside.monotonic
+        return Recording(self.settings, self.client, self.metrics, clock=clock, monotonic=monotonic)
+
+
+async def _tell_finished(items: Iterable[dict[str, Any]], engine_of: Callable[[str], Engine | None]) -> int:
+    """How many runs of a page were told of."""
+    told: dict[Engine, list[dict[str, Any]]] = {}
+    for item in items:
+        engine = engine_of(item["metadata"]["namespace"])
+        if engine is not None:
+            told.setdefault(engine, []).append(item)
+    for engine, runs in told.items():
+        recorded = await engine.known_records([run["metadata"]["uid"] for run in runs])
+        for run in runs:
+            is_recorded = run["metadata"]["uid"] in recorded
+            engine.intake.finished_run_listed(run_from(run), run, is_recorded=is_recorded)
+    return sum(map(len, told.values()))
+
+
+class Operator:
+    """
+    An operator that does all the work while it leads: `run` until `rest`, then `close`.
+
+    Args: as a Workshop's.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        connection: Connection,
+        *,
+        registry: CollectorRegistry,
+        outside: Outside = OUTSIDE,
+        seam: Callable[[Cluster], Cluster] | None = None,
+    ) -> None:
+        self._shop = Workshop(settings, connection, registry=registry, outside=outside, seam=seam)
+        self.metrics = self._shop.metrics
+        path = (settings.operator_namespace, lease_name(settings))
+        self.leadership = Leadership(self._shop.lease_client, path, settings.identity, timing=self._shop.timing)
+        fence, write_timeout_s = self.leadership.fence, self.leadership.write_timeout_s
+        self.engine = self._shop.engine(fence, write_timeout_s=write_timeout_s)
         self.metrics.queue_length.set_function(lambda: len(self.engine.queue))
         self.is_ready = asyncio.Event()
 
@@ -157,20 +262,23 @@ class Operator:
         Raises: what broke one of its parts; the process must then be started anew.
         """
         await self.leadership.acquire()
+        IN_FORCE.set(self.leadership.fence)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.leadership.keep(), name="leadership")
             # Listed only now: what a former leader did last is in these lists.
-            feeds = [self._feed(resource, **selectors) for resource, selectors in self._streams()]
-            for feed, stream in feeds:
-                group.create_task(stream.run(), name=f"stream of {feed}")
-            for feed, _ in feeds:
+            feeds = {watched: self.engine.feeds[watched.resource] for watched in all_watched(self._shop.settings)}
+            for watched, feed in feeds.items():
+                stream = self._shop.stream(watched, feed)
+                group.create_task(stream.run(), name=f"stream of {watched.resource.plural}")
+            for feed in feeds.values():
                 await feed.is_synced.wait()
             log.info("caches_synced", runs=len(self.intake.cache.runs), pods=len(self.intake.cache.pods))
             self.engine.start(group)
-            if self._recording is not None:
-                group.create_task(self._recording.keep_clean(), name="old records")
+            if self._shop.recording is not None:
+                group.create_task(self._shop.recording.keep_clean(), name="old records")
             self.is_ready.set()
-            await self._read_history()
+            await self._shop.read_history(lambda _: self.engine)
+            self.intake.history_listed()
 
     async def rest(self) -> None:
         """What is under way is finished, nothing new is begun, and another replica may lead at once."""
@@ -185,64 +293,30 @@ class Operator:
     async def close(self) -> None:
         """Closes timers and connections."""
         self.queue.close()
-        if self._recording is not None:
-            await self._recording.close()
-        self._brake.close()
-        await self._client.close()
-        await self._lease_client.close()
+        await self._shop.close()
 
-    def _records(self, outside: Outside) -> Recording:
-        from headrace_operator.history.recording import Recording  # noqa: PLC0415 - nothing of it where no store is set
 
-        return Recording(self._settings, self._client, self.metrics, clock=outside.clock, monotonic=outside.monotonic)
+def lease_name(settings: Settings) -> str:
+    """Of the leader's Lease; an operator that serves one namespace has one of its own."""
+    return LEADER_LEASE + (f".{settings.namespace}" if settings.namespace else "")
 
-    def _leadership(self, outside: Outside) -> Leadership:
-        settings = self._settings
-        served = f".{settings.namespace}" if settings.namespace else ""
-        return Leadership(
-            self._lease_client,
-            (settings.operator_namespace, LEADER_LEASE + served),
-            settings.identity,
-            timing=Timing(settings.leader_lease_s, outside.clock, outside.monotonic),
-        )
 
-    def _streams(self) -> Iterator[tuple[Resource, Mapping[str, str]]]:
-        yield FLOWS, {}
-        yield DEPLOYMENTS, {}
-        yield FLOW_RUNS, {"fieldSelector": UNFINISHED}
-        yield PODS, {"labelSelector": FLOW_RUN_LABEL}
-        yield CONCURRENCY_LIMITS, {}
-        yield LEASES, {"labelSelector": LIMIT_LABEL}
-        yield WORK_POOLS, {}
-        yield NODES, {}
-        served = self._settings.namespace
-        yield NAMESPACES, {"fieldSelector": f"metadata.name={served}"} if served else {}
-
-    def _feed(self, resource: Resource, **selectors: str) -> tuple[Feed, Stream]:
-        feed = Feed(resource.kind, self.intake.doors[resource])
-        namespace = "" if resource in CLUSTER_SCOPED else self._settings.namespace
+def all_watched(settings: Settings) -> Iterator[Watched]:
+    """The collections that an operator watches, one stream each."""
+    served = settings.namespace
+    selectors: Mapping[Resource, Mapping[str, str]] = {
+        FLOWS: {},
+        DEPLOYMENTS: {},
+        FLOW_RUNS: {"fieldSelector": UNFINISHED},
+        PODS: {"labelSelector": FLOW_RUN_LABEL},
+        CONCURRENCY_LIMITS: {},
+        LEASES: {"labelSelector": LIMIT_LABEL},
+        WORK_POOLS: {},
+        NODES: {},
+        NAMESPACES: {"fieldSelector": f"metadata.name={served}"} if served else {},
+    }
+    for resource, chosen in selectors.items():
+        namespace = "" if resource in CLUSTER_SCOPED else served
         if resource is LEASES:
-            namespace = self._settings.operator_namespace
-        stream = Stream(self._client, resource.path(namespace), selectors, feed)
-        self._echoes.tie(resource, stream, label=selectors.get("labelSelector", ""))
-        return feed, stream
-
-    async def _read_history(self) -> None:
-        """Finished runs, once, a page at a time, while the work goes on: retention and circuit breakers wait for them."""
-        path = FLOW_RUNS.path(self._settings.namespace)
-        count = 0
-        while True:
-            try:
-                async for page in self._client.pages(path, {"fieldSelector": FINISHED}):
-                    items = page.get("items") or ()
-                    recorded = await self.engine.known_records([item["metadata"]["uid"] for item in items])
-                    for item in items:
-                        is_recorded = item["metadata"]["uid"] in recorded
-                        self.intake.finished_run_listed(run_from(item), item, is_recorded=is_recorded)
-                    count += len(items)
-                break
-            except ApiError as error:
-                log.warning("history_not_read", error=str(error), retry_in_s=HISTORY_RETRY_S)
-                await asyncio.sleep(HISTORY_RETRY_S)
-        log.info("history_read", runs=count)
-        self.intake.history_listed()
+            namespace = settings.operator_namespace
+        yield Watched(resource, resource.path(namespace), chosen)

@@ -3,10 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Final
 
 from headrace_operator.kube.cluster import Cluster
 from headrace_operator.kube.resources import Resource
+
+Fence = Callable[[], None]
+"""Raises: LeadershipLostError: no write may be made any more."""
+
+IN_FORCE: Final[ContextVar[Fence]] = ContextVar("fence in force")
+"""That of the work which the running task does; tasks hand it on to those that they start."""
+
+
+def check_fence() -> None:
+    """
+    Asks the fence of the work under way, when its request goes onto the wire.
+
+    Raises: LeadershipLostError. LookupError: the task does nobody's work, and has no business writing.
+    """
+    IN_FORCE.get()()
 
 
 class FencedCluster:
@@ -17,7 +33,7 @@ class FencedCluster:
         fence: Raises when no write may begin any more.
     """
 
-    def __init__(self, cluster: Cluster, fence: Callable[[], None]) -> None:
+    def __init__(self, cluster: Cluster, fence: Fence) -> None:
         self._cluster = cluster
         self._fence = fence
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import orjson
@@ -55,13 +55,23 @@ class Stream:
     Args:
         path: Of the collection, for all namespaces or one.
         params: Selectors, as the API takes them (`labelSelector`, `fieldSelector`).
+        keep: Whether a line of the watch is worth reading; None: all are.
     """
 
-    def __init__(self, client: KubeClient, path: str, params: Mapping[str, str], sink: Sink) -> None:
+    def __init__(
+        self,
+        client: KubeClient,
+        path: str,
+        params: Mapping[str, str],
+        sink: Sink,
+        *,
+        keep: Callable[[bytes], bool] | None = None,
+    ) -> None:
         self._client = client
         self._path = path
         self._params = dict(params)
         self._sink = sink
+        self._keep = keep
         self._version: str | None = None
         self._awaited: int | None = None
         self._patience: asyncio.Timeout | None = None
@@ -82,6 +92,10 @@ class Stream:
                 self._sink.failed(error, delay_s)
                 await asyncio.sleep(delay_s)
                 self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
+
+    async def read(self) -> None:
+        """Gives one complete list to the sink. Raises: Gone, ApiError."""
+        await self._list()
 
     def expect(self, version: int) -> None:
         """
@@ -142,7 +156,8 @@ class Stream:
         try:
             async with asyncio.timeout(None) as self._patience:
                 async for line in self._client.raw_lines(self._path, params, read_timeout_s=SILENCE_S):
-                    self._take(*self._event(line))
+                    if self._keep is None or self._keep(line):
+                        self._take(*self._event(line))
                     self._backoff_s = FIRST_BACKOFF_S
                     heard = True
         except TimeoutError as error:
