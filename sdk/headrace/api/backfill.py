@@ -334,8 +334,8 @@ class PartitionOutcomes(StatusModel):
     that headrace.backfills.outcomes describes.
     """
 
-    succeeded: Positions = Field(default="", description="Positions of partitions that succeeded or were skipped.")
-    failed: Positions = Field(default="", description="Positions of partitions that failed, retries included.")
+    succeeded: Positions = Field(default="", description="Positions of partitions that succeeded.")
+    failed: Positions = Field(default="", description="Positions of partitions that failed, retries included, or whose run was skipped or replaced.")
     cancelled: Positions = Field(default="", description="Positions of partitions whose runs were cancelled.")
     again: Positions = Field(
         default="", description="Positions of partitions that failed and are run once more, by spec.rerunFailed."
@@ -380,8 +380,8 @@ class BackfillStatus(StatusModel):
         json_schema_extra=keyed_by("type"),
     )
     total: Count | None = Field(default=None, description="Partitions that there are. Absent: not yet counted.")
-    succeeded: Count = Field(default_factory=int, description="Partitions that succeeded or were skipped.")
-    failed: Count = Field(default_factory=int, description="Partitions that failed, retries included.")
+    succeeded: Count = Field(default_factory=int, description="Partitions that succeeded.")
+    failed: Count = Field(default_factory=int, description="Partitions that failed, retries included, or whose run was skipped or replaced.")
     cancelled: Count = Field(default_factory=int, description="Partitions whose runs were cancelled.")
     active: Count = Field(default_factory=int, description="Partitions whose run has not ended.")
     pending: Count = Field(
@@ -438,7 +438,7 @@ class Backfill(CustomResource):
     columns: ClassVar[tuple[Column, ...]] = (
         Column("Phase", "string", ".status.phase", "Where it is in its life."),
         Column("Progress", "string", ".status.progress", "Partitions that are over, of all."),
-        Column("Succeeded", "integer", ".status.succeeded", "Partitions that succeeded or were skipped."),
+        Column("Succeeded", "integer", ".status.succeeded", "Partitions that succeeded."),
         Column("Failed", "integer", ".status.failed", "Partitions that failed."),
         Column("Active", "integer", ".status.active", "Partitions whose run has not ended."),
         Column("Rate", "number", ".status.ratePerMinute", "Partitions that ended in a minute, of late."),
