@@ -117,8 +117,9 @@ class Recorder:
         if missing:
             known = await self._archive.known([each.run.uid for each in missing])
             self._told(self.outbox.recorded(known))
-            faults = await asyncio.gather(*(self._read(each) for each in missing if each.run.uid not in known))
-            if len(batch) == len(faults) and all(faults):
+            answers = await asyncio.gather(*(self._read(each) for each in missing if each.run.uid not in known))
+            faults = [answer for answer in answers if answer is not None]
+            if faults and len(faults) == len(batch):
                 raise faults[0]
         await asyncio.gather(*(self._add_tail(each) for each in batch if self._wants_tail(each)))
         records = [each.record for each in batch if each.record is not None]
