@@ -28,6 +28,7 @@ from headrace_operator.kube.echoed import EchoedCluster, Echoes
 from headrace_operator.kube.fenced import IN_FORCE, Fence, FencedCluster, check_fence
 from headrace_operator.kube.metered import MeteredCluster
 from headrace_operator.kube.resources import (
+    BACKFILLS,
     CLUSTER_SCOPED,
     CONCURRENCY_LIMITS,
     DEPLOYMENTS,
@@ -307,6 +308,7 @@ def all_watched(settings: Settings) -> Iterator[Watched]:
     selectors: Mapping[Resource, Mapping[str, str]] = {
         FLOWS: {},
         DEPLOYMENTS: {},
+        BACKFILLS: {},
         FLOW_RUNS: {"fieldSelector": UNFINISHED},
         PODS: {"labelSelector": FLOW_RUN_LABEL},
         CONCURRENCY_LIMITS: {},

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 
 from headrace.api.deployment import Circuit
 from headrace.kubeapi.errors import Conflict
+from headrace_operator.decide.backfill.retirement import retire_partition_runs
 from headrace_operator.decide.circuit import is_counted
-from headrace_operator.decide.retention import Keep, retire
+from headrace_operator.decide.retention import Keep, Retirement, retire
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.resources import FLOW_RUNS
@@ -23,7 +25,31 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     history = context.intake.history
     now = context.clock()
     keep = replace(_keep(context, key), unrecorded=history.unrecorded, given_up=history.unrecorded.given_up)
-    retirement = retire(history.of(owner), keep, now)
+    return await _delete(context, retire(history.of(owner), keep, now), now)
+
+
+async def reconcile_backfill(context: Context, key: ObjectKey) -> float | None:
+    """Delete the runs of one Backfill that its status tells of, but for the failed ones that it keeps."""
+    record = context.intake.backfills.held.get(key)
+    if record is None or record.deleting or record.spec is None:  # its runs go with it, or it is being mended
+        return None
+    history = context.intake.history
+    now = context.clock()
+    runs = history.of(Owner(key.namespace, None, key.name))
+    deployment = context.intake.cache.deployments.get(ObjectKey(key.namespace, record.spec.deployment_ref.name))
+    uncounted = _uncounted(context, deployment) if deployment is not None else frozenset[str]()
+    unnoted = frozenset(run.uid for run in runs if not record.tells(run.partition))
+    retirement = retire_partition_runs(
+        runs,
+        Keep(None, None, None, uncounted=uncounted | unnoted, unrecorded=history.unrecorded),
+        keep_failed=record.spec.keep_failed,
+        name_held_s=context.settings.leader_lease_s,
+        now=now,
+    )
+    return await _delete(context, retirement, now)
+
+
+async def _delete(context: Context, retirement: Retirement, now: datetime) -> float | None:
     for run in retirement.delete:
         with suppress(Conflict):  # a new run has the name: ours is gone already
             await context.cluster.delete(FLOW_RUNS, run.key.namespace, run.key.name, uid=run.uid)

@@ -13,6 +13,7 @@ from headrace_operator.errors import LeadershipLostError
 from headrace_operator.handlers import (
     admission,
     autosize,
+    backfill,
     concurrency_limit,
     deployment,
     flow,
@@ -21,7 +22,15 @@ from headrace_operator.handlers import (
     work_pool,
 )
 from headrace_operator.handlers.context import Context, Reconcile
-from headrace_operator.kube.resources import CONCURRENCY_LIMITS, DEPLOYMENTS, FLOW_RUNS, FLOWS, WORK_POOLS, Resource
+from headrace_operator.kube.resources import (
+    BACKFILLS,
+    CONCURRENCY_LIMITS,
+    DEPLOYMENTS,
+    FLOW_RUNS,
+    FLOWS,
+    WORK_POOLS,
+    Resource,
+)
 from headrace_operator.observe.intake import Door
 from headrace_operator.observe.workkeys import Kind, WorkKey
 from headrace_operator.workqueue import WorkQueue
@@ -37,11 +46,14 @@ RECONCILES: Mapping[Kind, Reconcile] = {
     Kind.POOL: work_pool.reconcile,
     Kind.ADMISSION: admission.reconcile,
     Kind.AUTOSIZE: autosize.reconcile,
+    Kind.BACKFILL: backfill.reconcile,
+    Kind.BACKFILL_RETENTION: retention.reconcile_backfill,
 }
 _RESOURCES: Mapping[Kind, Resource] = {
     Kind.FLOW: FLOWS,
     Kind.AUTOSIZE: FLOWS,
     Kind.DEPLOYMENT: DEPLOYMENTS,
+    Kind.BACKFILL: BACKFILLS,
     Kind.FLOW_RUN: FLOW_RUNS,
     Kind.LIMIT: CONCURRENCY_LIMITS,
     Kind.POOL: WORK_POOLS,

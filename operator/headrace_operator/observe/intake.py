@@ -13,11 +13,13 @@ from typing import Any, NamedTuple, Protocol
 
 from headrace.api.deployment import OnConflict
 from headrace_operator.decide.circuit import FAILURES
+from headrace_operator.decide.pod_news import goes_without_saying, starts_quietly
 from headrace_operator.decide.queueing.slots import run_holder
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.settle import is_live
 from headrace_operator.decide.snapshot import ObjectKey, Pod, Run
 from headrace_operator.kube.resources import (
+    BACKFILLS,
     CONCURRENCY_LIMITS,
     DEPLOYMENTS,
     FLOW_RUNS,
@@ -29,15 +31,18 @@ from headrace_operator.kube.resources import (
     WORK_POOLS,
     Resource,
 )
+from headrace_operator.observe.backfills import Backfills
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.claims import Claims
 from headrace_operator.observe.departures import Departure
 from headrace_operator.observe.gate import Gate
-from headrace_operator.observe.history import History, Owner
+from headrace_operator.observe.history import History, Owner, owner_of_run
 from headrace_operator.observe.nodes import node_record
 from headrace_operator.observe.parse import (
+    object_key,
     pod_from,
     run_from,
+    version_of,
 )
 from headrace_operator.observe.records import (
     deployment_record,
@@ -100,6 +105,7 @@ class Intake:
         self.gate = Gate(cache, history, Slots(), waker, status_delay_s=status_delay_s)
         self._monotonic = monotonic
         self.claims = Claims()
+        self.backfills = Backfills(waker)
         self.tasks = TaskRuns()
         self._waker = waker
         self._status_delay_s = status_delay_s
@@ -107,6 +113,7 @@ class Intake:
         self.doors: Mapping[Resource, Door] = {
             FLOWS: Door(self.flow_seen, self.flow_gone, cache.flows),
             DEPLOYMENTS: Door(self.deployment_seen, self.deployment_gone, cache.deployments),
+            BACKFILLS: Door(self.backfills.seen, self.backfills.gone, self.backfills.held),
             FLOW_RUNS: Door(self.run_seen, self.run_gone, cache.runs),
             PODS: Door(self.pod_seen, self.pod_gone, cache.pods),
             CONCURRENCY_LIMITS: Door(self.limit_seen, self.limit_gone, cache.limits),
@@ -145,28 +152,49 @@ class Intake:
         is_counted = old is not None and old.circuit != record.circuit
         if is_other or is_counted or (old is not None and old.scheduled_until != record.scheduled_until):
             self._waker.add(WorkKey(Kind.RETENTION, record.key))  # a run that was not noted yet may go now
+            self.backfills.wake_of_deployment(record.key)
 
     def deployment_gone(self, key: ObjectKey, uid: str) -> None:
         """A Deployment was deleted; its runs go with it by owner reference, those made by hand say that they wait."""
         if self.cache.drop_deployment(key, uid):
             self.gate.deployment_changed(key)
             self._wake_runs(self.cache.ledger(key).all())
+            self.backfills.wake_of_deployment(key)
 
     def run_seen(self, obj: Mapping[str, Any]) -> None:
         """A FlowRun is there, or has changed."""
+        self._take_run(obj, wakes_itself=True)
+
+    def run_written(self, obj: Mapping[str, Any], *, is_settled: bool) -> None:
+        """
+        The answer to our own write.
+
+        Args:
+            is_settled: Deciding on the run with this status comes to nothing, so that it need not be looked at again for it.
+        """
+        self._take_run(obj, wakes_itself=not is_settled)
+
+    def _take_run(self, obj: Mapping[str, Any], *, wakes_itself: bool) -> None:
+        if is_echo(self.cache.runs, obj):
+            return
         run = run_from(obj)
         left = self.history.departures.settle(run.key)
         if left is not None and left.uid != run.uid:  # another run has the name: that one is gone
             self.claims.drop(left.uid)
+            self.backfills.run_deleted(run.key, left.uid)
         self.claims.put(run)
         owner = self.history.put(run, obj)
         if owner is not None:
             self._wake_owner(owner, run)
         if left is not None and left.deployment is not None:
             self.gate.deployment_changed(left.deployment)
-        if self.cache.put_run(run):
+        is_news = self.cache.put_run(run)
+        if run.partition is not None and (is_news or run.finished):
+            self.backfills.run_seen(run)
+        if is_news:
             self._run_changed(run.key, run.uid)
-            self._waker.add(WorkKey(Kind.FLOW_RUN, run.key))
+            if wakes_itself:
+                self._waker.add(WorkKey(Kind.FLOW_RUN, run.key))
             self._wake_runs(self.tasks.changed(run))
             self._wake_deployment(run.key.namespace, run.deployment_ref)
 
@@ -197,6 +225,7 @@ class Intake:
     def run_deleted(self, key: ObjectKey, uid: str) -> None:
         """A run that had left the stream, or had finished, is confirmed to be gone."""
         self.claims.drop(uid)
+        self.backfills.run_deleted(key, uid)
         left = self.history.departures.settle(key) if self.history.departures.uid(key) == uid else None
         if left is not None and left.deployment is not None:
             self.gate.deployment_changed(left.deployment)
@@ -209,21 +238,42 @@ class Intake:
     def finished_run_listed(self, run: Run, obj: Mapping[str, Any] | None = None, *, is_recorded: bool = False) -> None:
         """A run that had finished before the start; `obj` is the whole of it, for its record if that is not made yet."""
         self.claims.put(run)
+        self.backfills.run_seen(run)
         self.history.put(run, obj, is_recorded=is_recorded)
 
     def runs_recorded(self, runs: Iterable[FinishedRun]) -> None:
         """The history store has their records: they may be deleted."""
-        for owner in {ObjectKey(run.key.namespace, run.deployment or "") for run in runs}:
-            self._waker.add(WorkKey(Kind.RETENTION, owner))
+        for key in {owner_of_run(run).retention for run in runs}:
+            self._waker.add(key)
 
     def pod_seen(self, obj: Mapping[str, Any]) -> None:
         """A pod of a run is there, or has changed."""
-        pod = pod_from(obj)
-        if pod is not None and self.cache.put_pod(pod):
-            self.gate.run_changed(pod.run)
-            if not is_live(pod):
-                self._wake_limits_of_pod(pod)
+        before = self.cache.pods.get(object_key(obj))
+        pod = self._take_pod(obj)
+        if pod is None or (before is not None and goes_without_saying(self.cache.runs.get(pod.run), before, pod)):
+            return
+        self._waker.add(WorkKey(Kind.FLOW_RUN, pod.run))
+
+    def pod_written(self, obj: Mapping[str, Any]) -> None:
+        """The answer to our own write: a pod that just begins, or is let go after its run's end, needs no look."""
+        pod = self._take_pod(obj)
+        if pod is None:
+            return
+        is_let_go = not pod.held and pod.run not in self.cache.runs
+        if not (is_let_go or starts_quietly(pod)):
             self._waker.add(WorkKey(Kind.FLOW_RUN, pod.run))
+
+    def _take_pod(self, obj: Mapping[str, Any]) -> Pod | None:
+        """The pod, if this is news of one of ours."""
+        if is_echo(self.cache.pods, obj):
+            return None
+        pod = pod_from(obj)
+        if pod is None or not self.cache.put_pod(pod):
+            return None
+        self.gate.run_changed(pod.run)
+        if not is_live(pod):
+            self._wake_limits_of_pod(pod)
+        return pod
 
     def pod_gone(self, key: ObjectKey, uid: str) -> None:
         """A pod was deleted."""
@@ -316,6 +366,7 @@ class Intake:
             self._waker.add(WorkKey(Kind.FLOW, flow))
         for deployment in self.cache.deployments:
             self._waker.add(WorkKey(Kind.DEPLOYMENT, deployment))
+        self.backfills.wake_all()
         for limit in {*self.cache.limits, *(ObjectKey("", name) for name in self.gate.slots.limits())}:
             self._waker.add(WorkKey(Kind.LIMIT, limit))
         self._wake_pools()
@@ -330,6 +381,7 @@ class Intake:
     def history_listed(self) -> None:
         """The runs that finished before the start are known: wake what waits for that."""
         self.history.is_complete = True
+        self.backfills.wake_all()
         for flow, record in self.cache.flows.items():
             if record.spec is not None and record.spec.autosize is not None:
                 self._waker.add(WorkKey(Kind.AUTOSIZE, flow))
@@ -338,7 +390,7 @@ class Intake:
             if deployment.spec is not None and deployment.spec.circuit_breaker is not None:
                 self.gate.deployment_changed(key)
         for owner in self.history.owners():
-            self._waker.add(WorkKey(Kind.RETENTION, ObjectKey(owner.namespace, owner.deployment or "")))
+            self._waker.add(owner.retention)
             if owner.deployment:
                 self._waker.add(WorkKey(Kind.DEPLOYMENT, ObjectKey(owner.namespace, owner.deployment)))
 
@@ -379,11 +431,12 @@ class Intake:
 
     def _wake_owner(self, owner: Owner, run: Run) -> None:
         """A run of the owner has ended: what is kept of it, and, where that may turn a circuit, the count at once."""
-        key = ObjectKey(owner.namespace, owner.deployment or "")
-        self._waker.add(WorkKey(Kind.RETENTION, key))
+        # A Backfill's run keeps its name for a while, and they end by the thousand: several are looked at at once.
+        self._waker.add(owner.retention, 0.0 if owner.backfill is None else self._status_delay_s)
         flow = sized_flow(run, self.cache)
         if flow is not None:
             self._waker.add(WorkKey(Kind.AUTOSIZE, flow), self._autosize_delay_s)
+        key = ObjectKey(run.key.namespace, run.deployment_ref or "")
         record = self.cache.deployments.get(key)
         if record is None or record.spec is None or record.spec.circuit_breaker is None:
             return
@@ -410,3 +463,9 @@ class Intake:
 def owner_of(key: ObjectKey) -> Owner:
     """The owner that a RETENTION key names: an empty name is that of runs without a Deployment."""
     return Owner(key.namespace, key.name or None)
+
+
+def is_echo(held: Mapping[ObjectKey, Held], obj: Mapping[str, Any]) -> bool:
+    """Whether nothing newer is in it than is held: most events are echoes of our own writes, and need not be read."""
+    old = held.get(object_key(obj))
+    return old is not None and old.version >= version_of(obj) and old.uid == obj["metadata"]["uid"]

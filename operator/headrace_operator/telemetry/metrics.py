@@ -10,10 +10,12 @@ from headrace_operator.decide.actions import Decision
 from headrace_operator.decide.concurrency_limit import LimitSnapshot
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Unresolved
 from headrace_operator.decide.work_pool import PoolSnapshot
+from headrace_operator.telemetry.backfills import BackfillMetrics
 from headrace_operator.telemetry.history import HistoryMetrics
 
 RECONCILES = (
-    "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize, ConcurrencyLimit, WorkPool, Admission; "
+    "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize, ConcurrencyLimit, WorkPool, Admission, "
+    "Backfill, BackfillRetention; "
     "outcome: done, stale, api_error, error."
 )
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -24,6 +26,7 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.history = HistoryMetrics(registry)
+        self.backfills = BackfillMetrics(registry)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, registry=registry)
