@@ -16,6 +16,7 @@ from headrace.kubeapi.errors import ConfigurationError
 from headrace_operator.handlers.lifecycle import Lifecycle
 from headrace_operator.kube.cluster import Cluster
 from headrace_operator.settings import Settings, SettingsError, load_settings
+from headrace_operator.sharding.operator import ShardedOperator
 from headrace_operator.telemetry.logging import configure_logging
 from headrace_operator.wiring import Operator
 
@@ -35,7 +36,8 @@ def main(seam: Callable[[Cluster], Cluster] | None = None) -> int:
 
 async def serve(settings: Settings, seam: Callable[[Cluster], Cluster] | None) -> int:
     """Run until a signal or a failure; the exit status."""
-    operator = Operator(settings, load_connection(), registry=REGISTRY, seam=seam)
+    kind = ShardedOperator if settings.shards > 1 else Operator
+    operator = kind(settings, load_connection(), registry=REGISTRY, seam=seam)
     lifecycle = Lifecycle(operator.run, operator.rest, operator.is_ready.is_set)
     registry = kopf.OperatorRegistry()
     lifecycle.register(registry)

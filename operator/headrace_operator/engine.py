@@ -92,6 +92,10 @@ class Engine:
         for number in range(self._settings.workers):
             group.create_task(work(self.queue, self.context), name=f"worker {number}")
 
+    def close(self) -> None:
+        """Drops every timer."""
+        self.queue.close()
+
     async def known_records(self, uids: list[str]) -> set[str]:
         """Those of these runs that the history store has records of; none where it does not answer."""
         return await self.recorder.known(uids) if self.recorder is not None else set()

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 PREFIX = "HEADRACE_"
 OUTSIDE_NAMESPACE = "headrace-system"
@@ -48,6 +48,12 @@ class Settings(BaseModel):
     )
     leader_lease_s: float = Field(
         10, ge=2, le=300, description="Seconds after which another replica takes over from a leader that is silent."
+    )
+    shards: int = Field(
+        1,
+        ge=1,
+        le=256,
+        description="Shards over which namespaces are spread, so that replicas share the work; 1: one replica works.",
     )
     default_image: str = Field(
         "headrace/runtime:0.1.0", min_length=1, description="Image of flows that name none: the SDK and nothing else."
@@ -93,6 +99,14 @@ class Settings(BaseModel):
         "auto", description="`auto` is colours on a terminal and JSON elsewhere."
     )
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is written.")
+
+    @field_validator("shards")
+    @classmethod
+    def _shards_are_of_all(cls, shards: int, info: ValidationInfo) -> int:
+        if shards > 1 and info.data.get("namespace"):
+            message = "one namespace cannot be spread; leave HEADRACE_NAMESPACE or HEADRACE_SHARDS out"
+            raise ValueError(message)
+        return shards
 
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:

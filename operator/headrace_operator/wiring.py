@@ -156,6 +156,14 @@ class Workshop:
             engine.recorder = self.recording.recorder(engine.intake, cluster)
         return engine
 
+    def drop(self, engine: Engine) -> None:
+        """Its share is another replica's: what only it knew is forgotten."""
+        engine.close()
+        for deployment in engine.intake.cache.deployments:
+            self.metrics.circuit(deployment, is_open=None)
+        if self.recording is not None and engine.recorder is not None:
+            self.recording.drop(engine.recorder)
+
     def stream(self, watched: Watched, sink: Sink, keep: Callable[[bytes], bool] | None = None) -> Stream:
         """
         Feeds the sink from a collection.
@@ -239,6 +247,7 @@ class Operator:
         fence, write_timeout_s = self.leadership.fence, self.leadership.write_timeout_s
         self.engine = self._shop.engine(fence, write_timeout_s=write_timeout_s)
         self.metrics.queue_length.set_function(lambda: len(self.engine.queue))
+        self.metrics.shards_held.set_function(lambda: int(self.leadership.leads))
         self.is_ready = asyncio.Event()
 
     @property

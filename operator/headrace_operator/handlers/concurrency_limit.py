@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from headrace.kubeapi.errors import NotFound
 from headrace.slots import PodHolder, RunHolder, parse_holder
 from headrace_operator.apply.slots import change_lease
-from headrace_operator.decide.concurrency_limit import LimitDecision, LimitSnapshot, decide_limit
+from headrace_operator.decide.concurrency_limit import LimitDecision, LimitSnapshot, TakeBack, decide_limit
 from headrace_operator.decide.settle import is_live
 from headrace_operator.decide.snapshot import ObjectKey, Run
 from headrace_operator.handlers.context import Context
@@ -21,15 +23,24 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     """Bring one ConcurrencyLimit one step on. Returns seconds until time alone changes something, None for never."""
     over = {holder for holder in context.slots.holders(key.name) if await _is_over(context, holder)}
     seen = _observe(context, key, frozenset(over))
-    context.metrics.limit(seen)
+    if context.share.keeps_cluster:
+        context.metrics.limit(seen)
     if not seen.exists and not seen.slots and seen.rate is None:
         return None
     decision = decide_limit(seen, context.clock(), context.monotonic())
+    if not context.share.keeps_cluster:
+        decision = _for_own_holders(decision, over)
     if decision.actions:
         await _perform(context, seen, decision)
         return None
     await _write_status(context, key, decision)
     return _earlier(decision.look_again_after_s, POD_ENDS_S if _has_left_pods(context, seen) else None)
+
+
+def _for_own_holders(decision: LimitDecision, over: set[str]) -> LimitDecision:
+    """Of another shard than the first: slots of its own runs and pods that are over. All else is for the first one."""
+    actions = tuple(each for each in decision.actions if isinstance(each, TakeBack) and each.slot.holder in over)
+    return replace(decision, actions=actions, status=None, look_again_after_s=None)
 
 
 def _observe(context: Context, key: ObjectKey, over: frozenset[str]) -> LimitSnapshot:
@@ -106,8 +117,8 @@ def _run_of(context: Context, holder: RunHolder) -> Run | None:
 
 
 def _is_served(context: Context, holder: RunHolder) -> bool:
-    """Runs of other namespaces are for the operator that serves those."""
-    return context.settings.namespace in {"", holder.namespace}
+    """Runs of other namespaces are for the operator, or the shard, that serves those."""
+    return context.settings.namespace in {"", holder.namespace} and context.share.serves(holder.namespace)
 
 
 def _has_live_pod(context: Context, holder: RunHolder) -> bool:

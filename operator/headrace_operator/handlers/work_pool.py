@@ -13,6 +13,8 @@ from headrace_operator.observe.records import PoolRecord
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:
     """Tell what has changed about one WorkPool; nothing is written if nothing did."""
+    if not context.share.keeps_cluster:
+        return None
     record = context.intake.cache.pools.get(key)
     if record is None:
         context.metrics.pool_gone(key.name)

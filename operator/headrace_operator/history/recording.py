@@ -91,6 +91,10 @@ class Recording:
             metrics=self._metrics.history,
         )
 
+    def drop(self, recorder: Recorder) -> None:
+        """What it recorded is another replica's from now on."""
+        self._outboxes.remove(recorder.outbox)
+
     async def keep_clean(self) -> None:
         """Deletes records that are older than the settings say, for ever."""
         await self._archive.keep_clean(self._settings.history_retention_days, self._clock)

@@ -82,6 +82,10 @@ class Metrics:
         self._pool_runs = gauge("headrace_pool_runs", "Runs whose pods are in the WorkPool.", "pool")
         self._pool_queued = gauge("headrace_pool_queued_runs", "Runs that wait for the WorkPool.", "pool")
         self._pool_nodes = gauge("headrace_pool_nodes", "Nodes of the WorkPool. state: total, ready.", "pool", "state")
+        self.shards_held = gauge(
+            "headrace_shards_held",
+            "Shards that this replica holds; without shards, 1 while it leads and 0 while it stands by.",
+        )
         self.queue_length = gauge("headrace_workqueue_length", "Keys that wait for a worker.")
 
     def reconciled(self, kind: str, outcome: str, duration_s: float) -> None:

@@ -1,0 +1,123 @@
+"""
+From one watch a kind to the engines of the shards that are held.
+
+Every replica hears of every object. Those of other shards are dropped while they are bytes still: a look for their namespace costs
+a hundredth of reading them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final
+
+import structlog
+
+from headrace.kubeapi.errors import ApiError
+from headrace_operator.decide.sharding import shard_of
+from headrace_operator.engine import Engine
+from headrace_operator.kube.resources import CLUSTER_SCOPED, LEASES, Resource
+
+log = structlog.get_logger()
+
+MARK: Final = b'"namespace":"'
+"""Within a string of JSON the quotation marks would be escaped: this is a field. Of which object, it does not say."""
+
+
+class Routes:
+    """
+    Which engine is told of which namespace.
+
+    Args:
+        count: How many shards there are.
+    """
+
+    def __init__(self, count: int, engines: Iterable[Engine] = ()) -> None:
+        self._count = count
+        self._engines = {engine.share.index: engine for engine in engines}
+        self._verdicts: dict[bytes, bool] = {}
+
+    @property
+    def engines(self) -> list[Engine]:
+        """All that are told of anything."""
+        return list(self._engines.values())
+
+    def add(self, engine: Engine) -> None:
+        """Tell it of its share from now on."""
+        self._engines[engine.share.index] = engine
+        self._verdicts.clear()
+
+    def remove(self, engine: Engine) -> None:
+        """Tell it of nothing any more."""
+        if self._engines.get(engine.share.index) is engine:
+            del self._engines[engine.share.index]
+            self._verdicts.clear()
+
+    def of_shard(self, shard: int) -> Engine | None:
+        """Its engine; None where another replica holds it."""
+        return self._engines.get(shard)
+
+    def of(self, namespace: str) -> Engine | None:
+        """Whose namespace it is; None where another replica looks after it."""
+        return self._engines.get(shard_of(namespace, self._count))
+
+    def keep(self, line: bytes) -> bool:
+        """
+        Whether a line of a watch may tell of an object of ours.
+
+        A line names its object's namespace, and perhaps others (in labels, in references); if one of them is ours, it is read.
+        One that names none tells of the watch itself.
+        """
+        at = line.find(MARK)
+        if at < 0:
+            return True
+        while at >= 0:
+            begin = at + len(MARK)
+            end = line.find(b'"', begin)
+            if self._is_ours(line[begin:end]):
+                return True
+            at = line.find(MARK, end)
+        return False
+
+    def _is_ours(self, namespace: bytes) -> bool:
+        verdict = self._verdicts.get(namespace)
+        if verdict is None:
+            verdict = self._verdicts[namespace] = self.of(namespace.decode(errors="replace")) is not None
+        return verdict
+
+
+class RoutedFeed:
+    """The sink of one stream: passes on to the engines whose object it is; to all of them what belongs to the cluster."""
+
+    def __init__(self, resource: Resource, routes: Routes) -> None:
+        self._resource = resource
+        self._routes = routes
+
+    @property
+    def is_for_all(self) -> bool:
+        """Whether each engine needs each object: the Leases are those of limits."""
+        return self._resource in CLUSTER_SCOPED or self._resource is LEASES
+
+    def seen(self, obj: dict[str, Any]) -> None:
+        """An object was listed, added or modified."""
+        for engine in self._of(obj):
+            engine.feeds[self._resource].seen(obj)
+
+    def gone(self, obj: dict[str, Any]) -> None:
+        """An object was deleted, or no longer matches the stream's selector."""
+        for engine in self._of(obj):
+            engine.feeds[self._resource].gone(obj)
+
+    def synced(self, uids: set[str], version: int) -> None:
+        """A complete list was read."""
+        for engine in self._routes.engines:
+            engine.feeds[self._resource].synced(uids, version)
+
+    def failed(self, error: ApiError, retry_in_s: float) -> None:
+        """The stream broke; it is taken up again by itself."""
+        log.warning("stream_broken", kind=self._resource.kind, error=str(error), retry_in_s=round(retry_in_s, 2))
+
+    def _of(self, obj: dict[str, Any]) -> list[Engine]:
+        if self.is_for_all:
+            return self._routes.engines
+        engine = self._routes.of(obj["metadata"].get("namespace") or "")
+        return [] if engine is None else [engine]
