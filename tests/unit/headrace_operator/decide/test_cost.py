@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -9,12 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.api.conditions import Phase, Reason
 from headrace.api.money import Cost
 from headrace.api.workpool import WorkPoolSpec
 from headrace_operator.decide.cost import cost_of, price_of, total_cost
+from headrace_operator.decide.lifecycle import decide
 from headrace_operator.decide.placement import pool_of
 from headrace_operator.decide.quantities import amounts_of
-from headrace_operator.decide.snapshot import HourlyPrice
+from headrace_operator.decide.snapshot import HourlyPrice, RunStatus, Snapshot
+from tests.builders import NOW, a_flow, a_pod, a_run, a_running_status, a_snapshot, an_attempt, ended, stamp
 
 SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 REQUESTS = amounts_of({"cpu": "500m", "memory": "2Gi", "nvidia.com/gpu": 1})
@@ -93,3 +97,50 @@ def test_sums_are_exact(millionths):
 )
 def test_what_is_unknown_or_in_another_currency_is_not_guessed(costs, expected):
     assert total_cost(costs) == expected
+
+
+RETRYING = a_flow(infrastructureRetries={"limit": 3}, retries={"limit": 3})
+SMALL, LARGE = HourlyPrice(Decimal("1.8"), "USD"), HourlyPrice(Decimal("3.6"), "USD")
+
+
+def settled(seen: Snapshot) -> RunStatus:
+    decision = decide(seen, NOW + timedelta(seconds=90))
+    assert decision.status is not None
+    return decision.status
+
+
+def test_an_attempt_that_ran_out_of_memory_is_paid_for_and_the_next_one_in_its_own_pool():
+    """From when the node took the pod, not only from the start of its container; the sum is that of both."""
+    taken = {"startTime": stamp(NOW - timedelta(seconds=30))}
+    first = a_pod({**ended(137, reason="OOMKilled"), **taken}, attempt=1)
+    seen = a_snapshot(a_run(status=a_running_status(1)), flow=RETRYING, pods=(first,), price=SMALL)
+
+    retrying = settled(seen)
+
+    assert (retrying.phase, retrying.attempts[-1].reason) == (Phase.RETRYING, Reason.OOM_KILLED)
+    assert retrying.attempts[-1].cost == retrying.cost == usd("0.045000")
+
+    second = a_pod(ended(0), attempt=2)
+    under_way = replace(retrying, phase=Phase.RUNNING, attempts=(*retrying.attempts, an_attempt(2)))
+    over = settled(a_snapshot(a_run(status=under_way), flow=RETRYING, pods=(second,), price=LARGE))
+
+    assert over.phase is Phase.SUCCEEDED
+    assert [attempt.cost for attempt in over.attempts] == [usd("0.045000"), usd("0.060000")]
+    assert over.cost == usd("0.105000")
+
+
+def test_without_a_price_the_status_says_nothing_of_costs():
+    pod = a_pod(ended(0))
+    over = settled(a_snapshot(a_run(status=a_running_status(1)), flow=RETRYING, pods=(pod,)))
+
+    assert (over.cost, over.attempts[-1].cost) == (None, None)
+
+
+def test_attempts_in_two_currencies_have_costs_and_no_sum():
+    euro = replace(LARGE, currency="EUR")
+    earlier = replace(an_attempt(1, reason="OOMKilled", finished_at=NOW), cost=usd("0.045000"))
+    status = replace(a_running_status(2), attempts=(earlier, an_attempt(2)), cost=usd("0.045000"))
+    over = settled(a_snapshot(a_run(status=status), flow=RETRYING, pods=(a_pod(ended(0), attempt=2),), price=euro))
+
+    assert [attempt.cost for attempt in over.attempts] == [usd("0.045000"), Cost(amount="0.060000", currency="EUR")]
+    assert over.cost is None
