@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
+from headrace.api.conditions import Phase
 from headrace.api.keys import API_VERSION
 from headrace_operator.apply.events import record_event
 from headrace_operator.apply.pods import create_pod, delete_pod, release_pod
@@ -28,9 +29,9 @@ from headrace_operator.manifests.run_status import status_patch
 class Answers(Protocol):
     """Takes in what the API answers to a write, so that the next decision knows of it."""
 
-    def run_seen(self, obj: Mapping[str, Any]) -> None: ...
+    def run_written(self, obj: Mapping[str, Any], *, is_settled: bool) -> None: ...
 
-    def pod_seen(self, obj: Mapping[str, Any]) -> None: ...
+    def pod_written(self, obj: Mapping[str, Any]) -> None: ...
 
     def slots_changed(self, limit: str) -> None: ...
 
@@ -100,7 +101,7 @@ class RunApplier:
             return
         key = run.key
         stored = await self._cluster.patch(FLOW_RUNS, key.namespace, key.name, patch, subresource="status")
-        self._answers.run_seen(stored)
+        self._answers.run_written(stored, is_settled=_is_settled(seen, decision.status))
 
     async def _act(self, seen: Snapshot, action: Action, now: datetime) -> None:
         if isinstance(action, LaunchPod):
@@ -117,13 +118,13 @@ class RunApplier:
         elif isinstance(action, ReleasePod):
             released = await release_pod(self._cluster, namespace, action)
             if released is not None:
-                self._answers.pod_seen(released)
+                self._answers.pod_written(released)
 
     async def _launch(self, seen: Snapshot, action: LaunchPod, now: datetime) -> None:
         if isinstance(seen.flow, Unresolved):
             return
         await self._take_slots(seen, action.turn, now)
-        self._answers.pod_seen(await create_pod(self._cluster, self._manifest(seen, seen.flow, action)))
+        self._answers.pod_written(await create_pod(self._cluster, self._manifest(seen, seen.flow, action)))
 
     def _manifest(self, seen: Snapshot, flow: ResolvedFlow, action: LaunchPod) -> dict[str, Any]:
         task = seen.run.task
@@ -162,3 +163,12 @@ class RunApplier:
 def _is_over(status: RunStatus) -> bool:
     """Whether the run holds nothing any more once this is written."""
     return (status.phase is not None and status.phase.finished) or is_back_in_line(status)
+
+
+def _is_settled(seen: Snapshot, status: RunStatus) -> bool:
+    """
+    Whether the next decision on this status is that nothing is to be done, unless something happens.
+
+    So it is while its one pod runs, and when it is over and the one pod is let go, which comes after the status.
+    """
+    return len(seen.pods) <= 1 and status.phase is not None and (status.phase.finished or status.phase is Phase.RUNNING)

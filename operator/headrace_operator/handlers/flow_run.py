@@ -8,7 +8,7 @@ import structlog
 
 from headrace_operator.decide.actions import Decision, LaunchPod
 from headrace_operator.decide.demand import wish_of
-from headrace_operator.decide.lifecycle import clear_orphans, decide
+from headrace_operator.decide.lifecycle import QUIET_START_S, clear_orphans, decide
 from headrace_operator.decide.refusal import foreign_pod, pod_refused
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Turn, Unresolved
 from headrace_operator.errors import PodNameTakenError, PodRefusedError, SlotsTakenError
@@ -71,7 +71,7 @@ async def _perform(context: Context, seen: Snapshot, decision: Decision) -> floa
 async def _launch(context: Context, seen: Snapshot, decision: Decision) -> float | None:
     """As `_perform`; a launch that is refused gives back what the run was given, and is told in the status."""
     try:
-        return await _perform(context, seen, decision)
+        await _perform(context, seen, decision)
     except SlotsTakenError:
         await _give_up_turn(context, seen)
         return ASK_AGAIN_S
@@ -79,6 +79,8 @@ async def _launch(context: Context, seen: Snapshot, decision: Decision) -> float
         refusal = pod_refused(seen, error.message, final=error.final, now=context.clock())
     except PodNameTakenError as error:
         refusal = foreign_pod(seen, error.name, now=context.clock())
+    else:
+        return QUIET_START_S  # by then a pod that does not run yet is told of
     await _give_up_turn(context, seen)
     return await _perform(context, seen, refusal)
 

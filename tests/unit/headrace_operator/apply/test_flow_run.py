@@ -33,10 +33,10 @@ class Heard:
         self.pods: list[Mapping[str, Any]] = []
         self.limits: list[str] = []
 
-    def run_seen(self, obj: Mapping[str, Any]) -> None:
+    def run_written(self, obj: Mapping[str, Any], *, is_settled: bool) -> None:
         self.runs.append(obj)
 
-    def pod_seen(self, obj: Mapping[str, Any]) -> None:
+    def pod_written(self, obj: Mapping[str, Any]) -> None:
         self.pods.append(obj)
 
     def slots_changed(self, limit: str) -> None:
