@@ -8,6 +8,24 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from headrace.api.backfill import (
+    Backfill,
+    BackfillPhase,
+    BackfillSpec,
+    BackfillStatus,
+    Budget,
+    ListedPartition,
+    MatrixAxis,
+    Order,
+    PartitionOutcomes,
+    PartitionRange,
+    PartitionRetries,
+    PartitionSource,
+    RangeParameters,
+    RetryGroup,
+    Weekday,
+    Window,
+)
 from headrace.api.common import (
     ApiModel,
     EnvVar,
@@ -37,6 +55,7 @@ from headrace.api.deployment import (
 )
 from headrace.api.flow import Flow, FlowParameters, FlowSource, FlowSpec, FlowStatus, ImageSource, InlineSource
 from headrace.api.flowrun import Attempt, FlowRun, FlowRunSpec, FlowRunStatus, RunResult, TaskCounts, Usage
+from headrace.api.money import Cost
 
 INT32 = 2**31 - 1
 EXACT = 2**53
@@ -197,6 +216,7 @@ FLOW_RUN_SPECS = st.one_of(
     for flow_ref, deployment_ref in ((FLOW_REFERENCES, st.none()), (st.none(), REFERENCES))
 )
 
+COSTS = build(Cost, amount=st.sampled_from(["0.000000", "12.345678"]), currency=st.sampled_from(["USD", "EUR"]))
 FLOW_STATUSES = build(FlowStatus, observed_generation=maybe(COUNTS), revision=maybe(NAMES), conditions=CONDITIONS)
 DEPLOYMENT_STATUSES = build(
     DeploymentStatus,
@@ -239,6 +259,7 @@ FLOW_RUN_STATUSES = build(
             exit_code=maybe(st.integers(0, 255)),
             started_at=maybe(INSTANTS),
             finished_at=maybe(INSTANTS),
+            cost=maybe(COSTS),
         ),
         key="number",
     ),
@@ -250,8 +271,81 @@ FLOW_RUN_STATUSES = build(
         build(RunResult, value=JSON_VALUES) | build(RunResult, url=TEXT) | build(RunResult, omitted=st.just(True))
     ),
     usage=maybe(build(Usage, cpu_seconds=maybe(st.floats(0, 1e9)), max_memory_bytes=maybe(COUNTS))),
+    cost=maybe(COSTS),
     queued_at=maybe(INSTANTS),
     started_at=maybe(INSTANTS),
+    finished_at=maybe(INSTANTS),
+)
+
+ZONES = st.sampled_from(["Etc/UTC", "Europe/London", "Australia/Lord_Howe"])
+BOUNDS = st.tuples(INSTANTS, INSTANTS).filter(lambda both: both[0] < both[1])
+STEPS = st.just({"cron": "*/15 0-6 * * *"}) | st.builds(lambda seconds: {"interval_seconds": seconds}, POSITIVE)
+RANGES = st.builds(
+    lambda bounds, step, zone, names: PartitionRange(
+        from_=bounds[0], to=bounds[1], time_zone=zone, parameter_names=names, **step
+    ),
+    BOUNDS,
+    STEPS,
+    ZONES,
+    build(RangeParameters, start=st.sampled_from(["start", "_day"]), end=st.just("end")),
+)
+SCALARS = TEXT | st.booleans() | st.integers(-EXACT, EXACT) | st.floats(-EXACT, EXACT)
+AXES = build(
+    MatrixAxis, name=st.sampled_from(["shop", "day"]), values=st.lists(SCALARS, min_size=1, max_size=3).map(tuple)
+)
+PARTITIONS = st.one_of(
+    build(PartitionSource, range=RANGES),
+    build(
+        PartitionSource,
+        list_=st.lists(
+            build(ListedPartition, name=maybe(NAMES), parameters=maybe(JSON_OBJECTS)), min_size=1, max_size=3
+        ).map(tuple),
+    ),
+    build(PartitionSource, matrix=st.lists(AXES, min_size=1, max_size=2, unique_by=lambda axis: axis.name).map(tuple)),
+)
+WINDOWS = build(
+    Window,
+    from_=st.just("22:00"),
+    to=st.just("06:30"),
+    time_zone=ZONES,
+    days=st.lists(st.sampled_from(Weekday), max_size=7, unique=True).map(tuple),
+)
+BACKFILL_SPECS = build(
+    BackfillSpec,
+    deployment_ref=REFERENCES,
+    partitions=PARTITIONS,
+    parameters=maybe(JSON_OBJECTS),
+    order=st.sampled_from(Order),
+    max_active=st.integers(1, 10_000),
+    rate_per_minute=maybe(st.integers(1, 60_000)),
+    max_failures=maybe(COUNTS),
+    retries=build(PartitionRetries, limit=st.integers(0, 10), delay_seconds=SECONDS),
+    budget=maybe(build(Budget, amount=st.sampled_from([250, "250.50"]), currency=st.sampled_from(["USD", "EUR"]))),
+    window=maybe(WINDOWS),
+    priority=maybe(st.integers(-INT32 - 1, INT32)),
+    suspend=st.booleans(),
+    cancel=st.booleans(),
+    rerun_failed=st.integers(0, 99),
+    keep_failed=st.integers(0, 1000),
+    ttl_seconds_after_finished=maybe(COUNTS),
+)
+BACKFILL_STATUSES = build(
+    BackfillStatus,
+    phase=maybe(st.sampled_from(BackfillPhase)),
+    reason=maybe(TEXT),
+    conditions=CONDITIONS,
+    total=maybe(COUNTS),
+    succeeded=COUNTS,
+    outcomes=maybe(build(PartitionOutcomes, succeeded=st.just("0-7"), failed=st.just("9")))
+    | build(PartitionOutcomes, packed=st.just("eNo=")),
+    retrying=st.lists(
+        build(RetryGroup, attempt=st.integers(2, 11), not_before=INSTANTS, positions=st.just("3,5-6")), max_size=2
+    ).map(tuple),
+    progress=maybe(st.just("43%")),
+    rate_per_minute=maybe(st.floats(0, 1e6)),
+    eta=maybe(INSTANTS),
+    cost=maybe(COSTS),
+    projected_cost=maybe(COSTS),
     finished_at=maybe(INSTANTS),
 )
 
@@ -259,4 +353,5 @@ METADATA = build(ObjectMeta, name=NAMES)
 FLOWS = build(Flow, metadata=METADATA, spec=flow_specs(), status=maybe(FLOW_STATUSES))
 DEPLOYMENTS = build(Deployment, metadata=METADATA, spec=DEPLOYMENT_SPECS, status=maybe(DEPLOYMENT_STATUSES))
 FLOW_RUNS = build(FlowRun, metadata=METADATA, spec=FLOW_RUN_SPECS, status=maybe(FLOW_RUN_STATUSES))
-OBJECTS = st.one_of(FLOWS, DEPLOYMENTS, FLOW_RUNS)
+BACKFILLS = build(Backfill, metadata=METADATA, spec=BACKFILL_SPECS, status=maybe(BACKFILL_STATUSES))
+OBJECTS = st.one_of(FLOWS, DEPLOYMENTS, FLOW_RUNS, BACKFILLS)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from headrace.api.conditions import Phase
 from headrace.api.flowrun import FlowRunStatus
+from headrace.api.money import Cost
 from headrace_operator.decide.snapshot import Attempt, ConditionView, RunStatus
 from headrace_operator.manifests.patches import status_changes
 from headrace_operator.manifests.run_status import render_condition, render_status, status_patch
@@ -33,6 +34,7 @@ def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.none() | strategy
 
 
+COSTS = st.builds(Cost, amount=st.sampled_from(["0.000000", "1.500000"]), currency=st.sampled_from(["USD", "EUR"]))
 CONDITIONS = st.builds(
     ConditionView,
     type=WORDS,
@@ -53,6 +55,7 @@ ATTEMPTS = st.builds(
     started_at=maybe(SECONDS),
     finished_at=maybe(SECONDS),
     pool=maybe(WORDS),
+    cost=maybe(COSTS),
 )
 STATUSES = st.builds(
     RunStatus,
@@ -68,6 +71,7 @@ STATUSES = st.builds(
     tasks=maybe(st.dictionaries(st.sampled_from(["total", "failed"]), st.integers(0, 9))),
     result=maybe(JSON.map(lambda value: {"value": value})),
     usage=maybe(st.dictionaries(st.sampled_from(["cpuSeconds"]), st.floats(0, 9))),
+    cost=maybe(COSTS),
     queued_at=maybe(SECONDS),
     started_at=maybe(SECONDS),
     finished_at=maybe(SECONDS),
@@ -140,7 +144,10 @@ def test_what_a_patch_consists_of(
 
 def test_a_status_is_one_that_the_model_knows() -> None:
     """What is written passes the schema that the definitions are made from."""
-    rendered = render_status(a_running_status(parameters={"a": None}, result={"value": 1}, tasks={"total": 1}))
+    cost = Cost(amount="0.045000", currency="USD")
+    rendered = render_status(
+        a_running_status(parameters={"a": None}, result={"value": 1}, tasks={"total": 1}, cost=cost)
+    )
     FlowRunStatus.model_validate(copy.deepcopy(rendered))
     assert set(rendered) <= {field.alias for field in FlowRunStatus.model_fields.values()}
 
