@@ -33,6 +33,7 @@ from headrace_operator.kube.resources import (
 )
 from headrace_operator.observe.intake import Door
 from headrace_operator.observe.workkeys import Kind, WorkKey
+from headrace_operator.telemetry.logging import AT_WORK
 from headrace_operator.workqueue import WorkQueue
 
 log = structlog.get_logger()
@@ -64,13 +65,12 @@ async def work(queue: WorkQueue[WorkKey], context: Context) -> None:
     """Reconcile one key after another, for ever."""
     while True:
         item = await queue.get()
-        with structlog.contextvars.bound_contextvars(
-            kind=item.kind.value, namespace=item.key.namespace, name=item.key.name
-        ):
-            try:
-                await _reconcile(queue, context, item)
-            finally:
-                queue.done(item)
+        AT_WORK.set((item.kind.value, *item.key))
+        try:
+            await _reconcile(queue, context, item)
+        finally:
+            queue.done(item)
+            AT_WORK.set(None)
 
 
 async def _reconcile(queue: WorkQueue[WorkKey], context: Context, item: WorkKey) -> None:
