@@ -46,6 +46,10 @@ class Way(Protocol):
         """The answer, as it arrives. Raises: ApiError, TimeoutError."""
         ...
 
+    def begins(self, version: int) -> int:
+        """The version that a watch really begins at, which may be an earlier one."""
+        ...
+
     def opened(self, watch: Watch) -> None:
         """A watch was opened by way of this."""
         ...
@@ -61,6 +65,10 @@ class Direct:
     async def travel(self, sent: Sent, answer: Answer) -> bytes:
         """At once."""
         return answer(sent)
+
+    def begins(self, version: int) -> int:
+        """The one that was asked for."""
+        return version
 
     def opened(self, watch: Watch) -> None:
         """Nothing befalls it."""
@@ -129,6 +137,8 @@ class SimulatedClient(KubeClient):
         query = params or {}
         try:
             await self._sent(Sent("GET", path, query, agent=self._agent))
+            if "resourceVersion" in query:
+                query = {**query, "resourceVersion": str(self._way.begins(int(query["resourceVersion"])))}
             watch = self._api.watch(path, query)
         except Gone as error:
             yield _error_line(error)

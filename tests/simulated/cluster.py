@@ -48,12 +48,9 @@ class Cluster:
         """One that nothing befalls."""
         return SimulatedClient(self.api, agent=agent)
 
-    async def create(
-        self, kind: str, name: str, namespace: str = "", labels: Mapping[str, str] | None = None, **spec: Any
-    ) -> dict[str, Any]:
-        """A new object; `spec` as in a manifest."""
-        body = {"metadata": {"name": name, "labels": dict(labels or {})}, "spec": spec}
-        return await self.client().create(path(kind, namespace), body)
+    async def make(self, kind: str, name: str, namespace: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+        """A new object."""
+        return await self.client().create(path(kind, namespace), {"metadata": {"name": name}, "spec": spec})
 
     def statuses(self, kind: str) -> dict[tuple[str, str], dict[str, Any]]:
         """The status of every object of a kind, by namespace and name."""

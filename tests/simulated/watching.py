@@ -22,6 +22,7 @@ class Watch:
     Attributes:
         lines: What was not read yet; the last one may be cut off.
         is_silent: Whether nothing arrives any more, without an error.
+        repeats: How often a line is told.
     """
 
     def __init__(self, kind: Kind, namespace: str, picks: Picks | None) -> None:
@@ -30,6 +31,7 @@ class Watch:
         self.lines: deque[bytes] = deque()
         self.is_closed = False
         self.is_silent = False
+        self.repeats = 1
         self._picks = picks
         self._reader: asyncio.Future[None] | None = None
 
@@ -47,7 +49,11 @@ class Watch:
 
     def tell(self, event: str, data: bytes) -> None:
         """One line more."""
-        self.lines.append(b'{"type":"%s","object":%s}\n' % (event.encode(), data))
+        self.say(b'{"type":"%s","object":%s}\n' % (event.encode(), data))
+
+    def say(self, line: bytes) -> None:
+        """As it is."""
+        self.lines.extend([line] * self.repeats)
         self._wake()
 
     def bookmark(self, version: int) -> None:

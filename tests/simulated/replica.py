@@ -1,0 +1,141 @@
+"""One operator process after another, in a loop where time is skipped: killed and stopped as processes are."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from contextvars import copy_context
+from datetime import datetime, timedelta
+
+from headrace_operator.errors import LeadershipLostError
+from headrace_operator.wiring import Operator
+from tests.simulated.cluster import Cluster, an_operator, loop_clock, loop_time
+from tests.simulated.faults import CALM, BadWay, Faults
+from tests.simulated.timeless import WHOSE, the_loop
+
+STARTS_ANEW_IN_S = 1.0
+
+
+class Replica:
+    """
+    Args:
+        identity: The same for each of its processes: one that starts anew need not wait for the lease of the last.
+        mutation: Breaks each of its operators.
+
+    Attributes:
+        skew_s: By how much its clock is wrong.
+        stopped_at_s: What its monotonic clock shows, if that stands still.
+        problems: What an operator ended by, other than the loss of its lease.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        identity: str,
+        faults: Faults,
+        dice: random.Random,
+        *,
+        mutation: Callable[[Operator], None] | None = None,
+    ) -> None:
+        self.identity = identity
+        self.skew_s = 0.0
+        self.stopped_at_s: float | None = None
+        self.problems: list[str] = []
+        self.operator: Operator | None = None
+        self.blows = 0
+        self._cluster = cluster
+        self._faults = faults
+        self._dice = dice
+        self._mutation = mutation
+        self._part = ""
+        self._ways: list[BadWay] = []
+        self._tasks: list[asyncio.Task[None]] = []
+        self._dead: list[str] = []
+
+    @property
+    def faults(self) -> int:
+        """How many befell it."""
+        return self.blows + sum(way.count for way in self._ways)
+
+    @property
+    def leads(self) -> bool:
+        """Whether it may write."""
+        return self.operator is not None and self.operator.leadership.leads
+
+    def start(self) -> None:
+        """A new process."""
+        self._part = f"{self.identity}-{len(self._tasks)}"
+        way = BadWay(self._faults, self._dice, self.kill)
+        self._ways.append(way)
+        context = copy_context()
+        context.run(WHOSE.set, self._part)
+        self._tasks.append(the_loop().create_task(self._live(way), context=context))
+
+    def kill(self) -> None:
+        """It does nothing more from now on; the next one starts soon."""
+        if self._part in self._dead:
+            return
+        self.blows += 1
+        self._ways[-1].is_dead = True
+        self._dead.append(self._part)
+        the_loop().stop_part(self._part)
+        context = copy_context()
+        context.run(WHOSE.set, "")
+        the_loop().call_later(STARTS_ANEW_IN_S, self.start, context=context)
+
+    def stop(self) -> None:
+        """As SIGSTOP does."""
+        self.blows += 1
+        the_loop().stop_part(self._part)
+
+    def go_on(self) -> None:
+        """As SIGCONT does."""
+        the_loop().go_on(self._part)
+
+    def calm(self) -> None:
+        """Nothing befalls it any more."""
+        self._faults = CALM
+        for way in self._ways:
+            way.faults = CALM
+        self.skew_s, self.stopped_at_s = 0.0, None
+        if self._part not in self._dead:
+            self.go_on()
+
+    async def end(self) -> None:
+        """All of its processes are over."""
+        for way in self._ways:
+            way.is_dead = True
+        for task in self._tasks:
+            task.cancel()
+        for part in self._dead:
+            the_loop().go_on(part)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _live(self, way: BadWay) -> None:
+        while not way.is_dead:
+            operator = an_operator(
+                self._cluster,
+                way=way,
+                outside={"clock": self._clock, "monotonic": self.monotonic},
+                identity=self.identity,
+            )
+            self.operator = operator
+            if self._mutation is not None:
+                self._mutation(operator)
+            try:
+                await operator.run()
+            except BaseExceptionGroup as group:
+                others = group.split(LeadershipLostError)[1]
+                if others is not None and not way.is_dead:
+                    self.problems.append(repr(others))
+            finally:
+                operator.queue.close()
+            await asyncio.sleep(STARTS_ANEW_IN_S)
+
+    def _clock(self) -> datetime:
+        return loop_clock() + timedelta(seconds=self.skew_s)
+
+    def monotonic(self) -> float:
+        """What its monotonic clock shows."""
+        return loop_time() if self.stopped_at_s is None else self.stopped_at_s
