@@ -12,7 +12,20 @@ from collections.abc import Callable
 
 import typer
 
-from headrace.cli import approve, artifacts, circuit, dev, failures, migrate, render, rerun, result, results, start
+from headrace.cli import (
+    approve,
+    artifacts,
+    circuit,
+    dev,
+    failures,
+    history,
+    migrate,
+    render,
+    rerun,
+    result,
+    results,
+    start,
+)
 from headrace.cli import run as run_command
 from headrace.devcluster.errors import ClusterError
 from headrace.errors import HeadraceError
@@ -30,6 +43,7 @@ COMMANDS: tuple[Callable[[typer.Typer], None], ...] = (
     failures.register,
     rerun.register,
     circuit.register,
+    history.register,
     dev.register,
 )
 """In the order of `headrace --help`."""
