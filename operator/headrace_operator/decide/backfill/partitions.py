@@ -88,8 +88,8 @@ class Partitions:
             raise InvalidBackfill(
                 "spec.partitions", f"has {source.total:,} partitions; expected {MOST:,} at most: make several Backfills"
             )
-        seed = spec.partitions.model_dump_json(by_alias=True)
-        return cls(source, ordering_of(spec.order, source.total, seed), dict(spec.parameters or {}))
+        # Nothing but the number goes into the seed: whatever else a later version reads, the order stays.
+        return cls(source, ordering_of(spec.order, source.total, str(source.total)), dict(spec.parameters or {}))
 
     @property
     def total(self) -> int:
