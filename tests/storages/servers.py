@@ -51,6 +51,44 @@ class Served:
 @contextmanager
 def postgresql() -> Iterator[Served]:
     """With one user who must give a password."""
+    with a_postgresql() as found, found.running():
+        yield found.served
+
+
+@dataclass(frozen=True)
+class PostgreSQL:
+    """The files of one server, which runs when a test wants it to."""
+
+    program: str
+    data: Path
+    port: int
+
+    @property
+    def served(self) -> Served:
+        """Where it is, when it runs."""
+        url = f"postgresql://flows@127.0.0.1:{self.port}/postgres"
+        return Served(url, {"HEADRACE_RESULTS_PASSWORD": PASSWORD, "HEADRACE_HISTORY_PASSWORD": PASSWORD})
+
+    @contextmanager
+    def running(self) -> Iterator[subprocess.Popen[bytes]]:
+        """Until the block ends; what was committed is there when it runs again."""
+        settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "shared_buffers=32MB")
+        options = [part for each in settings for part in ("-c", each)]
+        with _child(self.program, "-D", self.data, "-p", str(self.port), *options) as process:
+            where: dict[str, Any] = {
+                "host": "127.0.0.1",
+                "port": self.port,
+                "user": "flows",
+                "password": PASSWORD,
+                "dbname": "postgres",
+            }
+            _until(process, lambda: psycopg.connect(**where, connect_timeout=2).close(), psycopg.Error)
+            yield process
+
+
+@contextmanager
+def a_postgresql() -> Iterator[PostgreSQL]:
+    """Made, and not started yet."""
     initdb, postgres = installed.postgres_program("initdb"), installed.postgres_program("postgres")
     if not initdb or not postgres:
         raise Missing("no PostgreSQL; make setup installs it on Debian as root, else install its server")
@@ -58,21 +96,9 @@ def postgresql() -> Iterator[Served]:
         secret = folder / "password"
         secret.write_text(PASSWORD)
         _given_away(folder)
-        data, port = folder / "data", free_port()
-        made = (initdb, "-D", data, "-U", "flows", "-E", "UTF8", "--locale=C", "--no-sync", "-A", "scram-sha-256")
-        _run(*made, f"--pwfile={secret}")
-        settings = ("listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off", "shared_buffers=32MB")
-        options = [part for each in settings for part in ("-c", each)]
-        with _child(postgres, "-D", data, "-p", str(port), *options) as process:
-            where: dict[str, Any] = {
-                "host": "127.0.0.1",
-                "port": port,
-                "user": "flows",
-                "password": PASSWORD,
-                "dbname": "postgres",
-            }
-            _until(process, lambda: psycopg.connect(**where, connect_timeout=2).close(), psycopg.Error)
-            yield Served(f"postgresql://flows@127.0.0.1:{port}/postgres", {"HEADRACE_RESULTS_PASSWORD": PASSWORD})
+        made = (initdb, "-D", folder / "data", "-U", "flows", "-E", "UTF8", "--locale=C", "--no-sync")
+        _run(*made, "-A", "scram-sha-256", f"--pwfile={secret}")
+        yield PostgreSQL(str(postgres), folder / "data", free_port())
 
 
 @contextmanager
@@ -274,4 +300,4 @@ def _until(process: subprocess.Popen[bytes], answers: Callable[[], object], refu
             return
 
 
-__all__: Sequence[str] = ("DATABASES", "PASSWORD", "SERVERS", "Missing", "Served")
+__all__: Sequence[str] = ("DATABASES", "PASSWORD", "SERVERS", "Missing", "PostgreSQL", "Served", "a_postgresql")

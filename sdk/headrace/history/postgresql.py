@@ -36,7 +36,8 @@ class PostgreSQL:
 
     error: type[Exception] = psycopg.Error
     types: Mapping[str, str] = {"time": "timestamptz", "json": "jsonb", "now": "now()"}
-    has_table = "select 1 where to_regclass(%s) is not null"
+    # Not to_regclass(): it may answer from a cache of the session, which knows nothing of a table that was made while it waited.
+    has_table = "select 1 from pg_tables where tablename = %s and schemaname = any(current_schemas(false))"
     lock: str | None = f"select pg_advisory_xact_lock({MIGRATION_LOCK})"
 
     def __init__(self, url: str, *, is_reader: bool) -> None:
