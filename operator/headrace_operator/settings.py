@@ -108,6 +108,11 @@ class Settings(BaseModel):
             raise ValueError(message)
         return shards
 
+    @property
+    def lost_write_s(self) -> float:
+        """Seconds after which a write that had no answer takes effect no more: it is given up after a third of the lease."""
+        return self.leader_lease_s / 2
+
 
 def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
     """

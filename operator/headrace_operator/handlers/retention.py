@@ -43,7 +43,7 @@ async def reconcile_backfill(context: Context, key: ObjectKey) -> float | None:
         runs,
         Keep(None, None, None, uncounted=uncounted | unnoted, unrecorded=history.unrecorded),
         keep_failed=record.spec.keep_failed,
-        name_held_s=context.settings.leader_lease_s,
+        name_held_s=context.settings.lost_write_s,
         now=now,
     )
     return await _delete(context, retirement, now)

@@ -17,7 +17,7 @@ from tests.cluster.support.waiting import eventually
 LOG_TAIL = 6000
 """Characters of the operator's log that a failed test shows."""
 FINISHED = {"Succeeded", "Failed", "Crashed", "Cancelled", "Skipped"}
-PLURALS = {"Flow": "flows", "Deployment": "deployments", "FlowRun": "flowruns"}
+PLURALS = {"Flow": "flows", "Deployment": "deployments", "FlowRun": "flowruns", "Backfill": "backfills"}
 
 
 class World:

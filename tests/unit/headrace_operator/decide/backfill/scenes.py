@@ -23,7 +23,9 @@ def a_spec(total: int = 10, **spec: Any) -> BackfillSpec:
     return BackfillSpec.model_validate({"deploymentRef": {"name": "daily"}, "partitions": listed, **spec})
 
 
-def seen(total: int = 10, status: BackfillStatus | None = None, *, spec: Any = None, **changes: Any) -> BackfillSnapshot:
+def seen(
+    total: int = 10, status: BackfillStatus | None = None, *, spec: Any = None, **changes: Any
+) -> BackfillSnapshot:
     """A Backfill that nothing has been done for, unless `status` says so."""
     known = status or BackfillStatus()
     fields: dict[str, Any] = {

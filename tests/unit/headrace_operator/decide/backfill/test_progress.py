@@ -199,7 +199,9 @@ def test_a_second_rerun_waits_for_the_runs_of_the_first() -> None:
     first = decide_backfill(seen(2, status, spec={"rerunFailed": 1}), NOW).status
     assert first is not None
     under_way = decide_backfill(
-        seen(2, first, spec={"rerunFailed": 2}, active=active(0, number=101), ended=(ended(1, Phase.FAILED, number=101),)),
+        seen(
+            2, first, spec={"rerunFailed": 2}, active=active(0, number=101), ended=(ended(1, Phase.FAILED, number=101),)
+        ),
         NOW,
     )
     assert under_way.create == ()
