@@ -133,6 +133,12 @@ class History:
         if not runs:
             self._by_owner.pop(owner, None)
 
+    def forget(self, run: ObjectKey, uid: str) -> None:
+        """This very run was found to be deleted, if it had finished."""
+        if self.has_finished(run, uid):
+            for record in [runs[run] for runs in self._by_owner.values() if run in runs]:
+                self.drop(record)
+
     def of(self, owner: Owner) -> list[FinishedRun]:
         """Every finished run of this owner."""
         return list(self._by_owner.get(owner, {}).values())

@@ -181,6 +181,7 @@ class Intake:
         left = self.history.departures.settle(run.key)
         if left is not None and left.uid != run.uid:  # another run has the name: that one is gone
             self.claims.drop(left.uid)
+            self.history.forget(run.key, left.uid)
             self.backfills.run_deleted(run.key, left.uid)
         self.claims.put(run)
         owner = self.history.put(run, obj)
@@ -225,6 +226,7 @@ class Intake:
     def run_deleted(self, key: ObjectKey, uid: str) -> None:
         """A run that had left the stream, or had finished, is confirmed to be gone."""
         self.claims.drop(uid)
+        self.history.forget(key, uid)
         self.backfills.run_deleted(key, uid)
         left = self.history.departures.settle(key) if self.history.departures.uid(key) == uid else None
         if left is not None and left.deployment is not None:
@@ -267,7 +269,7 @@ class Intake:
         """The pod, if this is news of one of ours."""
         if is_echo(self.cache.pods, obj):
             return None
-        pod = pod_from(obj)
+        pod = pod_from(obj, self.cache.pods.get(object_key(obj)))
         if pod is None or not self.cache.put_pod(pod):
             return None
         self.gate.run_changed(pod.run)
@@ -281,7 +283,13 @@ class Intake:
         if pod is not None:
             self.gate.run_changed(pod.run)
             self._wake_limits_of_pod(pod)
+            self._may_be_deleted(pod.run, pod.run_uid)
             self._waker.add(WorkKey(Kind.FLOW_RUN, pod.run))
+
+    def _may_be_deleted(self, run: ObjectKey, uid: str | None) -> None:
+        """Finished runs are not watched, and one that somebody deletes takes its pods with it: when the last goes, it is asked for."""
+        if uid is not None and self.history.has_finished(run, uid) and not self.cache.pods_of(run):
+            self.history.departures.add(run, Departure(uid, None))
 
     def limit_seen(self, obj: dict[str, Any]) -> None:
         """A ConcurrencyLimit is there, or has changed."""
