@@ -35,7 +35,7 @@ class Argo:
     """The controller, for one namespace; without its metrics, and with nothing but errors in its log."""
 
     name = f"Argo Workflows {ARGO.version}"
-    agent = "argo-workflows"
+    agent = "workflow-controller"
     lease = ""
 
     def __init__(self, plane: Plane, client: KubeClient, namespace: str) -> None:
