@@ -334,14 +334,19 @@ class PartitionOutcomes(StatusModel):
     that headrace.backfills.outcomes describes.
     """
 
-    succeeded: Positions = Field(default="", description="Positions of partitions that succeeded.")
-    failed: Positions = Field(default="", description="Positions of partitions that failed, retries included, or whose run was skipped or replaced.")
-    cancelled: Positions = Field(default="", description="Positions of partitions whose runs were cancelled.")
-    again: Positions = Field(
-        default="", description="Positions of partitions that failed and are run once more, by spec.rerunFailed."
+    succeeded: Positions | None = Field(
+        default=None, description="Positions of partitions that succeeded. Absent: none did, or `packed` tells."
     )
-    packed: Annotated[str, Field(max_length=1_048_576)] = Field(
-        default="", description="All of that, packed, in place of the other fields."
+    failed: Positions | None = Field(
+        default=None,
+        description="Positions of partitions that failed, retries included, or whose run was skipped or replaced.",
+    )
+    cancelled: Positions | None = Field(default=None, description="Positions of partitions whose runs were cancelled.")
+    again: Positions | None = Field(
+        default=None, description="Positions of partitions that failed and are run once more, by spec.rerunFailed."
+    )
+    packed: Annotated[str, Field(max_length=1_048_576)] | None = Field(
+        default=None, description="All of that, packed, in place of the other fields. Absent: they are readable."
     )
 
 
@@ -381,7 +386,10 @@ class BackfillStatus(StatusModel):
     )
     total: Count | None = Field(default=None, description="Partitions that there are. Absent: not yet counted.")
     succeeded: Count = Field(default_factory=int, description="Partitions that succeeded.")
-    failed: Count = Field(default_factory=int, description="Partitions that failed, retries included, or whose run was skipped or replaced.")
+    failed: Count = Field(
+        default_factory=int,
+        description="Partitions that failed, retries included, or whose run was skipped or replaced.",
+    )
     cancelled: Count = Field(default_factory=int, description="Partitions whose runs were cancelled.")
     active: Count = Field(default_factory=int, description="Partitions whose run has not ended.")
     pending: Count = Field(

@@ -83,7 +83,7 @@ class Outcomes:
         """As the status holds it: as text for people while that is short, else packed."""
         sets = _sets(self)
         if sum(numbers.run_count for numbers in sets) <= READABLE_RUNS:
-            return PartitionOutcomes(**{name: numbers.text for name, numbers in zip(_NAMES, sets, strict=True)})
+            return PartitionOutcomes(**{name: numbers.text or None for name, numbers in zip(_NAMES, sets, strict=True)})
         return PartitionOutcomes(packed=_packed(sets))
 
 
@@ -97,7 +97,7 @@ def decoded(told: PartitionOutcomes | None) -> Outcomes:
         return Outcomes()
     if told.packed:
         return Outcomes(*_unpacked(told.packed))
-    return Outcomes(*_disjoint({name: _parsed(name, getattr(told, name)) for name in _NAMES}))
+    return Outcomes(*_disjoint({name: _parsed(name, getattr(told, name) or "") for name in _NAMES}))
 
 
 _NAMES: Final = tuple(field.name for field in fields(Outcomes))
