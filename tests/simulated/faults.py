@@ -72,11 +72,13 @@ class BadWay:
 
     Attributes:
         count: How many faults there were.
+        departing: Writes that are about to go onto the wire.
     """
 
     def __init__(self, faults: Faults, dice: random.Random, kill: Callable[[], None] | None = None) -> None:
         self.faults = faults
         self.count = 0
+        self.departing = 0
         self.is_dead = False
         self._dice = dice
         self._kill = kill
@@ -85,7 +87,12 @@ class BadWay:
         """Requests wait a little for a connection."""
         if self.is_dead:
             raise Unreachable(0, "Unreachable", "the sender is dead")
-        await asyncio.sleep(self._dice.uniform(0, TRANSIT_S))
+        is_write = sent.body is not None
+        self.departing += is_write
+        try:
+            await asyncio.sleep(self._dice.uniform(0, TRANSIT_S))
+        finally:
+            self.departing -= is_write
 
     async def travel(self, sent: Sent, answer: Answer) -> bytes:
         """What the sender hears in the end."""

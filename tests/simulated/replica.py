@@ -15,6 +15,8 @@ from tests.simulated.faults import CALM, BadWay, Faults
 from tests.simulated.timeless import WHOSE, the_loop
 
 STARTS_ANEW_IN_S = 1.0
+LEASE_S = 4.0
+"""Shorter than the default, so that leaders change often."""
 
 
 class Replica:
@@ -62,6 +64,11 @@ class Replica:
     def leads(self) -> bool:
         """Whether it may write."""
         return self.operator is not None and self.operator.leadership.leads
+
+    @property
+    def is_about_to_write(self) -> bool:
+        """Whether a write of it is about to go onto the wire."""
+        return self._ways[-1].departing > 0
 
     def start(self) -> None:
         """A new process."""
@@ -119,6 +126,7 @@ class Replica:
                 way=way,
                 outside={"clock": self._clock, "monotonic": self.monotonic},
                 identity=self.identity,
+                leader_lease_s=LEASE_S,
             )
             self.operator = operator
             if self._mutation is not None:

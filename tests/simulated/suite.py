@@ -22,7 +22,6 @@ from tests.simulated.judge import Judge, left_behind, never_twice
 from tests.simulated.replica import Replica
 from tests.simulated.workload import Planned, planned, play, prepare, rates_of, slots_of
 
-LEASE_S = 15.0
 BACKLOG = 60
 """Runs that have not ended, at most."""
 NODE_NAMES = ("node-0", "node-1", "node-2")

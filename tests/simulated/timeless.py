@@ -46,7 +46,7 @@ class TimelessLoop(asyncio.SelectorEventLoop):
         return self._skipping.skipped_s
 
     def call_soon(
-        self, callback: Callable[[Unpack[Ts]], object], *args: Unpack[Ts], context: Context | None = None
+        self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """As every loop does it, unless the part is stopped."""
         if self._stopped:

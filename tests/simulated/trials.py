@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping
 
 from tests.simulated.faults import Faults
+from tests.simulated.replica import Replica
 from tests.simulated.suite import Scene, Trial
 
 LOST_PODS = 0.5
@@ -13,7 +14,9 @@ LOST_PODS = 0.5
 NODE_AWAY_S = (2.0, 12.0)
 """Around the time after which the pods of a node that does not answer are deleted, so that both comes about."""
 JUMP_S = 3600.0
-STOPPED_S = (10.0, 40.0)
+LOOK_S = 0.001
+"""Between two looks at who writes."""
+STOPPED_S = (1.0, 9.0)
 """Around the length of a lease."""
 
 
@@ -68,15 +71,22 @@ async def standing_clock(scene: Scene) -> None:
 async def stop_leaders(scene: Scene) -> None:
     """Whoever leads is stopped, for less or more than its lease, and goes on in the middle of what it was about to do."""
     while True:
-        await asyncio.sleep(scene.dice.uniform(1, 3))
-        leader = next((replica for replica in scene.replicas if replica.leads), None)
-        if leader is None:
-            continue
+        await asyncio.sleep(scene.dice.uniform(0.2, 2))
+        leader = await _writing(scene)
         leader.stop()
         try:
             await asyncio.sleep(scene.dice.uniform(*STOPPED_S))
         finally:
             leader.go_on()
+
+
+async def _writing(scene: Scene) -> Replica:
+    """A leader that is about to write."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        for replica in scene.replicas:
+            if replica.leads and replica.is_about_to_write:
+                return replica
 
 
 async def kill_leaders(scene: Scene) -> None:

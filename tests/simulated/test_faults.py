@@ -1,0 +1,42 @@
+"""
+Runs over limits, pools and Deployments under each kind of fault: none is lost, none runs twice, nothing is exceeded.
+
+HEADRACE_FAULT_RUNS sets the number of runs under each; `python -m bench faults` takes 10,000.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from tests.simulated.judge import leaders
+from tests.simulated.suite import tried
+from tests.simulated.trials import TRIALS
+
+RUNS = int(os.environ.get("HEADRACE_FAULT_RUNS", "100"))
+UNSEEN = {"none", "events twice"}
+"""Kinds of faults that are no single occurrences, and are not counted."""
+
+
+@pytest.mark.timeout(120 + 0.5 * RUNS)
+@pytest.mark.parametrize("name", TRIALS)
+def test_all_holds_under(name: str) -> None:
+    """Every run ends as it should, and no state that the store ever had breaks a promise."""
+    verdict = tried(TRIALS[name], RUNS)
+    assert verdict.found == {}
+    assert verdict.faults > 0 or name in UNSEEN
+
+
+def test_another_operator_takes_over_from_one_that_is_stopped() -> None:
+    """The leaders take turns, as a test of what a deposed one does rests on that."""
+    verdict = tried(TRIALS["leaders stopped while they write"], 60)
+    assert set(leaders(verdict.judge.requests)) == {"left", "right"}
+    assert verdict.found == {}
+
+
+def test_the_same_seed_has_the_same_things_happen() -> None:
+    """A fault that was found can be looked at again."""
+    first, again = (tried(TRIALS["all at once"], 30, seed=5) for _ in range(2))
+    assert [request.order for request in first.judge.requests] == [request.order for request in again.judge.requests]
+    assert first.took_s == again.took_s
