@@ -142,6 +142,7 @@ def _judged(requests: Burst, ours: Burst, theirs: Sequence[Burst], limit_times: 
         cpu = min(each.controller_ms for each in theirs) / ours.controller_ms
         print(f"Argo's controller takes {cpu:.1f} times the CPU")
     return tell(
+        Figure(f"of {RUNS:,} runs, not Succeeded", RUNS - ours.runs, "", 0),
         Figure(f"seconds a run, {TIMES_BUDGET} times over Argo's", argo * TIMES_BUDGET / ours.runs_a_second, "", 1.0),
         Figure("operator CPU a run", ours.controller_ms, "ms", CPU_BUDGET_MS),
         Figure("writes a run", requests.writes, "", WRITES_BUDGET),
