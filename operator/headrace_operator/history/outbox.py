@@ -42,6 +42,17 @@ class Room:
         self.max_records = max_records
         self.held = 0
         self.records = 0
+        self.listeners: list[Callable[[], None]] = []
+        """Are told when it is full no more."""
+
+    def leave(self, *, with_record: bool) -> None:
+        """A run waits no more."""
+        was_full = self.is_full
+        self.held -= 1
+        self.records -= with_record
+        if was_full and not self.is_full:
+            for tell in self.listeners:
+                tell()
 
     @property
     def is_full(self) -> bool:
@@ -74,10 +85,11 @@ class Outbox:
         self._monotonic = monotonic
         self._waiting: dict[str, Waiting] = {}
         self._given_up: set[str] = set()
+        self._is_closed = False
 
     def __contains__(self, uid: object) -> bool:
         """Whether this run waits."""
-        return uid in self._waiting
+        return self._is_closed or uid in self._waiting
 
     def __len__(self) -> int:
         """How many runs wait."""
@@ -100,7 +112,7 @@ class Outbox:
 
     def finished(self, run: FinishedRun, obj: Mapping[str, Any] | None) -> None:
         """It has ended; `obj` is the whole of it, if that is at hand."""
-        if run.uid in self._waiting:
+        if run.uid in self:
             return
         if self.room.is_full:
             self._given_up.add(run.uid)
@@ -155,17 +167,16 @@ class Outbox:
             self._forget(run.uid)
         return found
 
-    def clear(self) -> None:
-        """Others look after these runs now."""
+    def close(self) -> None:
+        """Others look after these runs now. Whoever still asks is told that every run waits, so that none is deleted from here."""
+        self._is_closed = True
         for uid in list(self._waiting):
             self._forget(uid)
 
     def _forget(self, uid: str) -> None:
         waiting = self._waiting.pop(uid)
         self._given_up.discard(uid)
-        self.room.held -= 1
-        if waiting.record is not None:
-            self.room.records -= 1
+        self.room.leave(with_record=waiting.record is not None)
         if not self._waiting:
             self.is_waited_for.clear()
 

@@ -83,14 +83,11 @@ class Recorder:
         self._reading = asyncio.Semaphore(READ_AT_ONCE)
 
     async def run(self) -> None:
-        """Writes what waits, until it is cancelled; then others look after it."""
-        try:
-            while True:
-                await self.outbox.is_waited_for.wait()
-                await self._gather()
-                await self._try()
-        finally:
-            self.outbox.clear()
+        """Writes what waits, until it is cancelled."""
+        while True:
+            await self.outbox.is_waited_for.wait()
+            await self._gather()
+            await self._try()
 
     async def known(self, uids: Sequence[str]) -> set[str]:
         """

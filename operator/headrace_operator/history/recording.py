@@ -75,6 +75,7 @@ class Recording:
         cache = intake.cache
         outbox = Outbox(self._room, flow_of=lambda deployment: _flow_of(cache, deployment), monotonic=self._monotonic)
         self._outboxes.append(outbox)
+        self._room.listeners.append(intake.backfills.wake_all)
         intake.history.unrecorded = outbox
 
         async def run(key: ObjectKey) -> Mapping[str, Any]:
@@ -93,7 +94,9 @@ class Recording:
 
     def drop(self, recorder: Recorder) -> None:
         """What it recorded is another replica's from now on."""
-        self._outboxes.remove(recorder.outbox)
+        at = self._outboxes.index(recorder.outbox)
+        del self._outboxes[at], self._room.listeners[at]
+        recorder.outbox.close()
 
     async def keep_clean(self) -> None:
         """Deletes records that are older than the settings say, for ever."""

@@ -245,8 +245,11 @@ class Intake:
 
     def runs_recorded(self, runs: Iterable[FinishedRun]) -> None:
         """The history store has their records: they may be deleted."""
-        for key in {owner_of_run(run).retention for run in runs}:
-            self._waker.add(key)
+        for owner in {owner_of_run(run) for run in runs}:
+            self._waker.add(owner.retention)
+            backfill = self.backfills.held.get(ObjectKey(owner.namespace, owner.backfill or ""))
+            if backfill is not None and backfill.status.finished_at is not None:  # it may wait for that to be deleted
+                self.backfills.wake(backfill.key)
 
     def pod_seen(self, obj: Mapping[str, Any]) -> None:
         """A pod of a run is there, or has changed."""

@@ -62,3 +62,26 @@ async def test_the_lag_is_that_of_the_first_that_waits() -> None:
         world.outbox.put_off("uid-of-a")
         assert [each.run.key.name for each in world.outbox.batch(9)] == ["b", "a"]
         assert world.outbox.oldest_s == 1.0
+
+
+async def test_who_looks_after_the_runs_no_more_deletes_none() -> None:
+    """They wait in another process, which counts them."""
+    async with a_world() as world:
+        world.finish("a")
+        await world.recorder.flush()
+        world.finish("b")
+        world.outbox.close()
+        assert going(world, NOTHING_KEPT) == going(world, EXPIRED) == []
+        world.finish("c")
+        assert (len(world.outbox), world.outbox.room.held, world.outbox.room.records) == (0, 0, 0)
+
+
+async def test_those_who_wait_for_room_are_told_of_it_once() -> None:
+    """Backfills go on then."""
+    async with a_world(max_held=2) as world:
+        told: list[int] = []
+        world.outbox.room.listeners.append(lambda: told.append(world.outbox.room.held))
+        for name in ("a", "b", "c"):
+            world.finish(name)
+        await world.recorder.flush()
+        assert told == [1]
