@@ -68,6 +68,7 @@ def test_every_folder_has_a_manifest_and_a_page():
         == {path.parent.name for path in MANIFESTS}
         == {
             "approval",
+            "backfill",
             "checkpoints",
             "composition",
             "concurrency",
@@ -225,6 +226,30 @@ async def test_a_release_waits_for_its_approval(world, apply, kubectl):
 
     assert status["phase"] == "Succeeded", status["message"]
     assert status["result"] == {"value": "3 x registry.example.org/shop:1.20"}
+
+
+async def test_a_backfill_runs_what_failed_once_more(world, apply):
+    """The broken day alone, with what mends it; the runs of the others are gone."""
+    apply("backfill/backfill.yaml")
+    failed = await backfill_is(world, "first-week", "Failed")
+
+    assert (failed["succeeded"], failed["failed"], failed["progress"]) == (6, 1, "100%")
+    assert failed["outcomes"] == {"succeeded": "0-2,4-6", "failed": "3"}
+
+    await world.patch("Backfill", "first-week", {"parameters": {"lenient": True}, "rerunFailed": 1})
+    mended = await backfill_is(world, "first-week", "Succeeded")
+
+    assert (mended["outcomes"], mended["rerunFailed"]) == ({"succeeded": "0-6"}, 1)
+
+
+async def backfill_is(world: World, name: str, phase: str) -> dict[str, Any]:
+    """The status of the Backfill, once it is in this phase."""
+
+    async def reached() -> dict[str, Any] | None:
+        status = await world.status("Backfill", name)
+        return status if status.get("phase") == phase else None
+
+    return await eventually(reached, within_s=2 * WITHIN_S, what=f"Backfill {name} is {phase}")
 
 
 async def test_a_hungry_run_goes_to_the_larger_pool(world, apply, kubectl):
