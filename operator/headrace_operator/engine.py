@@ -18,7 +18,7 @@ from headrace_operator.observe.flow_run import RunObserver
 from headrace_operator.observe.history import History
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.revisions import Revisions
-from headrace_operator.observe.workkeys import WorkKey
+from headrace_operator.observe.workkeys import WorkKey, line_of
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
 from headrace_operator.workqueue import WorkQueue
@@ -48,7 +48,7 @@ class Engine:
         share: Share = EVERYTHING,
     ) -> None:
         self.share = share
-        self.queue: WorkQueue[WorkKey] = WorkQueue()
+        self.queue: WorkQueue[WorkKey] = WorkQueue(line_of)
         self.intake = Intake(
             Cache(),
             History(),

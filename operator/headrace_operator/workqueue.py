@@ -5,15 +5,16 @@ A level-triggered queue of keys: one key is worked on by one worker at a time.
                     ^                        │ added meanwhile: ready again after done()
     add(key, after) ┘ the earliest of several instants wins
 
-Which event added a key is not kept: whoever takes it looks at everything anew.
+Which event added a key is not kept: whoever takes it looks at everything anew. Ready keys stand in lines that take turns (`lines.py`).
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
+
+from headrace_operator.lines import Lines
 
 K = TypeVar("K", bound=Hashable)
 
@@ -22,11 +23,15 @@ LAST_BACKOFF_S = 60.0
 
 
 class WorkQueue(Generic[K]):
-    """Belongs to one event loop."""
+    """
+    Belongs to one event loop.
 
-    def __init__(self) -> None:
-        self._ready: deque[K] = deque()
-        self._queued: set[K] = set()
+    Args:
+        line_of: The line that a key stands in while it is ready; None: all stand in one.
+    """
+
+    def __init__(self, line_of: Callable[[K], Hashable] | None = None) -> None:
+        self._ready: Lines[K] = Lines(line_of or _one_line)
         self._working: set[K] = set()
         self._again: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
@@ -48,13 +53,20 @@ class WorkQueue(Generic[K]):
         else:
             self._set_timer(key, after_s)
 
+    def add_behind(self, key: K) -> None:
+        """Have the key worked on in turn with those that are added at once: of many, each delays a new one little."""
+        if key in self._working:
+            self._again.add(key)
+        else:
+            self._ready.put(key, behind=True)
+            self._wakeup.set()
+
     async def get(self) -> K:
         """The next key; pair it with `done`. None comes after `stop`."""
-        while self._stopped or not self._ready:
+        while self._stopped or not len(self._ready):
             self._wakeup.clear()
             await self._wakeup.wait()
-        key = self._ready.popleft()
-        self._queued.discard(key)
+        key = self._ready.take()
         self._working.add(key)
         self._idle.clear()
         return key
@@ -94,9 +106,8 @@ class WorkQueue(Generic[K]):
     def _make_ready(self, key: K) -> None:
         if key in self._working:
             self._again.add(key)
-        elif key not in self._queued:
-            self._queued.add(key)
-            self._ready.append(key)
+        else:
+            self._ready.put(key)
             self._wakeup.set()
 
     def _set_timer(self, key: K, after_s: float) -> None:
@@ -119,3 +130,7 @@ class WorkQueue(Generic[K]):
         timer = self._timers.pop(key, None)
         if timer is not None:
             timer.cancel()
+
+
+def _one_line(_key: Hashable) -> str:
+    return ""

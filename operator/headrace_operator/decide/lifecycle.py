@@ -47,6 +47,11 @@ def decide(seen: Snapshot, now: datetime) -> Decision:
     return Decision(reason="NothingToDo")
 
 
+def decide_turn(seen: Snapshot, now: datetime) -> Decision:
+    """As `decide`, for a run that has asked and been answered: no rule before those about its turn rests on that."""
+    return waits_for_its_turn(seen, now) or starts(seen, now) or Decision(reason="NothingToDo")
+
+
 def being_deleted(seen: Snapshot, _now: datetime) -> Decision | None:
     """Its pods go with it by owner reference; we only stop holding them."""
     if not seen.run.deleting:

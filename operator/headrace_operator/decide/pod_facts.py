@@ -199,7 +199,7 @@ def _instant(stamp: object) -> datetime | None:
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if type(value) is dict or isinstance(value, Mapping) else {}  # the test for an ABC is slow
 
 
 def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:

@@ -17,14 +17,12 @@ GIVEN_BACK: frozenset[str] = frozenset({Reason.OUTRANKED, Reason.PAUSED})
 def accepted(seen: Snapshot, now: datetime) -> RunStatus:
     """The status with what acceptance pins: revision, parameters, the time it began to wait."""
     status = seen.run.status
-    pinned = status
+    revision, parameters = status.flow_revision, status.parameters
     if not isinstance(seen.flow, Unresolved):
-        parameters = effective_parameters(seen.run, seen.flow, seen.deployment)
-        pinned = replace(
-            status,
-            flow_revision=status.flow_revision or seen.flow.revision,
-            parameters=status.parameters if parameters == (seen.run.parameters or {}) else parameters,
-        )
+        revision = revision or seen.flow.revision
+        effective = effective_parameters(seen.run, seen.flow, seen.deployment)
+        if effective != (seen.run.parameters or {}):
+            parameters = effective
     conditions = with_condition(
         status.conditions,
         condition(
@@ -36,7 +34,9 @@ def accepted(seen: Snapshot, now: datetime) -> RunStatus:
         ),
     )
     return replace(
-        pinned,
+        status,
+        flow_revision=revision,
+        parameters=parameters,
         conditions=conditions,
         observed_generation=seen.run.generation,
         queued_at=status.queued_at or seen.run.created,

@@ -8,7 +8,7 @@ import structlog
 
 from headrace_operator.decide.actions import Decision, LaunchPod
 from headrace_operator.decide.demand import wish_of
-from headrace_operator.decide.lifecycle import QUIET_START_S, clear_orphans, decide
+from headrace_operator.decide.lifecycle import QUIET_START_S, clear_orphans, decide, decide_turn
 from headrace_operator.decide.refusal import foreign_pod, pod_refused
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Turn, Unresolved
 from headrace_operator.errors import PodNameTakenError, PodRefusedError, SlotsTakenError
@@ -23,6 +23,13 @@ ASK_AGAIN_S = 0.2
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:
     """Bring one FlowRun one step on. Returns seconds until the next look, None if nothing is due."""
+    try:
+        return await _reconcile(context, key)
+    finally:
+        context.gate.heard(key)
+
+
+async def _reconcile(context: Context, key: ObjectKey) -> float | None:
     seen = await context.runs.observe(key)
     if seen is None:
         return None
@@ -57,7 +64,8 @@ def _decided(context: Context, seen: Snapshot) -> Decision:
     around = context.gate.around(seen.run)
     requests = context.applier.requests(seen, seen.flow) if around.pools else ()
     wish = wish_of(seen, seen.flow, around, priority=context.intake.cache.priority_of(seen.run), requests=requests)
-    return decide(replace(seen, turn=context.gate.ask(wish, now)), now)
+    turn = context.gate.ask(wish, now)
+    return decision if turn is None else decide_turn(replace(seen, turn=turn), now)
 
 
 async def _perform(context: Context, seen: Snapshot, decision: Decision) -> float | None:

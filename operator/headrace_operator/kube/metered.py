@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from headrace.kubeapi.errors import ApiError
@@ -18,7 +19,7 @@ class MeteredCluster:
 
     def __init__(self, cluster: Cluster, metrics: Metrics) -> None:
         self._cluster = cluster
-        self._requests = metrics.api_requests
+        self._requests_of = cache(metrics.api_requests.labels)
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
         return await self._counted("get", resource, self._cluster.get(resource, namespace, name))
@@ -49,4 +50,4 @@ class MeteredCluster:
             code = type(error).__name__
             raise
         finally:
-            self._requests.labels(verb, resource.plural, code).inc()
+            self._requests_of(verb, resource.plural, code).inc()

@@ -74,6 +74,7 @@ class Gate:
         self._asked: dict[ObjectKey, Demand] = {}
         self._told: dict[ObjectKey, Blocked] = {}
         self._outranked: set[ObjectKey] = set()
+        self._unheard: set[ObjectKey] = set()
         self._limits: dict[str, LimitView] = {}
         self._pools: dict[str, Pool] = {}
 
@@ -108,10 +109,17 @@ class Gate:
         pod = _current_pod(seen)
         return None if pod is None else price_of(self.pool(pod.pool), pod.requests)
 
-    def ask(self, wish: Wish, now: datetime) -> Turn | Blocked:
-        """The run's turn, charged to it from now on, or what it waits for. It stays in line until `withdraw`."""
+    def ask(self, wish: Wish, now: datetime) -> Turn | Blocked | None:
+        """
+        The run's turn, charged to it from now on, or what it waits for. It stays in line until `withdraw`.
+
+        None: that is not known yet; the run is woken when it is.
+        """
         demand = wish.demand
         self.board.enrol(demand)
+        if self._unheard:
+            self._enter(demand)
+            return None
         self.run(now, asking=demand.run)
         grant = self.board.grant_of(demand.run)
         if grant is not None:
@@ -121,6 +129,19 @@ class Gate:
         blocked = self.board.explain(demand.run) or IN_LINE
         self._told[demand.run] = blocked
         return blocked
+
+    def hear_first(self, runs: Iterable[ObjectKey]) -> None:
+        """Nobody is given a turn before each of these was looked at: a place that is free at the start is for who stands first in line."""
+        self._unheard = set(runs)
+
+    def heard(self, run: ObjectKey) -> None:
+        """The run was looked at, whatever came of it: it stands in line by now if it is to."""
+        if run in self._unheard:
+            self._unheard.discard(run)
+            if not self._unheard:
+                self._waker.add(ADMISSION)
+                for waiting in self._asked:
+                    self._waker.add_behind(WorkKey(Kind.FLOW_RUN, waiting))
 
     def withdraw(self, run: ObjectKey) -> None:
         """The run asks for nothing any more; a grant that it did not use is given back."""
@@ -140,6 +161,8 @@ class Gate:
             asking: The run that is being looked at; it needs no waking.
         Returns: When time alone may let somebody through.
         """
+        if self._unheard:
+            return None
         found = self.board.admit(now)
         granted = [grant.run for grant in found.grants]
         changed = [run for run, blocked in found.blocked if self._told.get(run, blocked) != blocked]
@@ -172,6 +195,7 @@ class Gate:
         """A run, or one of its pods, came, changed or went."""
         run, before = self._cache.runs.get(key), self.board.holding(key)
         if run is None or run.finished:
+            self.heard(key)
             # One that was deleted uses what it held until its pod is out.
             if run is not None or before is None or not self._lives(key, before.uid):
                 self._forget(key, before)

@@ -381,8 +381,9 @@ class Intake:
         for limit in {*self.cache.limits, *(ObjectKey("", name) for name in self.gate.slots.limits())}:
             self._waker.add(WorkKey(Kind.LIMIT, limit))
         self._wake_pools()
-        self._wake_runs(self._in_order())
-        self._wake_runs(list({pod.run for pod in self.cache.pods.values()}))
+        self._look_at_runs()
+        for run in {pod.run for pod in self.cache.pods.values()} - self.cache.runs.keys():
+            self._waker.add_behind(WorkKey(Kind.FLOW_RUN, run))
 
     @property
     def history_is_complete(self) -> bool:
@@ -405,14 +406,23 @@ class Intake:
             if owner.deployment:
                 self._waker.add(WorkKey(Kind.DEPLOYMENT, ObjectKey(owner.namespace, owner.deployment)))
 
-    def _in_order(self) -> list[ObjectKey]:
-        """Runs that are under way first: they free places. Then those that wait, as they stand in line."""
+    def _look_at_runs(self) -> None:
+        """
+        Those that wait, as they stand in line: nobody is given a place before all of them have asked. Those under way in turn with what comes
+        in now: a new run must not wait until thousands were looked at.
+        """
         cache = self.cache
 
-        def turn(run: Run) -> tuple[bool, int, datetime, ObjectKey]:
-            return not cache.is_admitted(run), -cache.priority_of(run), run.due, run.key
+        def turn(run: Run) -> tuple[int, datetime, ObjectKey]:
+            return -cache.priority_of(run), run.due, run.key
 
-        return [run.key for run in sorted(cache.runs.values(), key=turn)]
+        runs = sorted(cache.runs.values(), key=turn)
+        waiting = [run.key for run in runs if not cache.is_admitted(run)]
+        self.gate.hear_first(waiting)
+        for run in runs:
+            if cache.is_admitted(run):
+                self._waker.add_behind(WorkKey(Kind.FLOW_RUN, run.key))
+        self._wake_runs(waiting)
 
     def _run_changed(self, key: ObjectKey, uid: str) -> None:
         """Its places may be free now; slots that it still holds though it is gone are given back by their limits."""

@@ -164,8 +164,13 @@ def circuit_from(status: Mapping[str, Any]) -> Circuit | None:
         return None
 
 
-def pod_from(obj: Mapping[str, Any]) -> Pod | None:
-    """The slim view of a pod that runs an attempt, None for any other pod."""
+def pod_from(obj: Mapping[str, Any], before: Pod | None = None) -> Pod | None:
+    """
+    The slim view of a pod that runs an attempt, None for any other pod.
+
+    Args:
+        before: What is held of it; what never changes is taken from there.
+    """
     metadata, spec = obj["metadata"], obj.get("spec") or {}
     labels = metadata.get("labels") or {}
     run = labels.get(keys.FLOW_RUN_LABEL)
@@ -180,7 +185,7 @@ def pod_from(obj: Mapping[str, Any]) -> Pod | None:
         run_uid=_owner_uid(metadata),
         attempt=int(attempt),
         revision=labels.get(keys.REVISION_LABEL),
-        parameters=_parameters(spec),
+        parameters=before.parameters if before and before.uid == metadata["uid"] else _parameters(spec),
         node=spec.get("nodeName"),
         deleting=metadata.get("deletionTimestamp") is not None,
         held=keys.POD_FINALIZER in (metadata.get("finalizers") or ()),

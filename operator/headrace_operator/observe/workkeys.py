@@ -37,7 +37,16 @@ ADMISSION: Final = WorkKey(Kind.ADMISSION, ObjectKey("", ""))
 """The one key of its kind: a pass over all that waits."""
 
 
+def line_of(key: WorkKey) -> str:
+    """Whose turn it is when the key is worked on: its namespace's, or that of what belongs to none."""
+    return key.key.namespace
+
+
 class Waker(Protocol):
     """Has a key looked at, now or later; an earlier instant wins."""
 
     def add(self, key: WorkKey, after_s: float = 0.0) -> None: ...
+
+    def add_behind(self, key: WorkKey) -> None:
+        """Have a key looked at beside what comes in now: one of many that are looked at because of no news."""
+        ...

@@ -237,3 +237,35 @@ async def test_a_stopped_queue_hands_out_nothing_and_waits_for_what_is_under_way
     await stopping
     assert not next_key.done()
     next_key.cancel()
+
+
+def test_the_burst_of_one_delays_another_by_one_look() -> None:
+    """Ready keys stand in the line of whom they belong to."""
+
+    async def play() -> None:
+        queue: WorkQueue[str] = WorkQueue(lambda key: key[0])
+        for number in range(1_000):
+            queue.add(f"a{number}")
+        queue.add("b0")
+        assert await queue.get() == "a0"
+        assert await queue.get() == "b0"
+        queue.close()
+
+    asyncio.run(play())
+
+
+def test_what_is_added_behind_is_worked_on_beside_what_comes_in() -> None:
+    """Once, and once more if it is added while it is worked on."""
+
+    async def scenario(queue: WorkQueue[str], loop: TurnedLoop) -> None:
+        for key in ("old", "older", "oldest"):
+            queue.add_behind(key)
+        queue.add("new")
+        first, second = await queue.get(), await queue.get()
+        assert {first, second} == {"old", "new"}
+        queue.add_behind("old")
+        queue.done("new")
+        queue.done("old")
+        assert sorted(await taken(queue)) == ["old", "older", "oldest"]
+
+    played(scenario)

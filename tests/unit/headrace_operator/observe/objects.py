@@ -81,6 +81,9 @@ class Wakes:
     def add(self, key: WorkKey, after_s: float = 0.0) -> None:
         self._told.append((f"{key.kind} {key.key.name}", after_s))
 
+    def add_behind(self, key: WorkKey) -> None:
+        self.add(key)
+
     def told(self) -> set[str]:
         """Kinds and names, those that are woken later with their delay."""
         told = {name if not after_s else f"{name} in {after_s:g} s" for name, after_s in self._told}

@@ -69,7 +69,7 @@ class House:
         around = self.intake.gate.around(held)
         return wish_of(seen, self.flow, around, priority=self.intake.cache.priority_of(held), requests=())
 
-    def ask(self, name: str) -> Turn | Blocked:
+    def ask(self, name: str) -> Turn | Blocked | None:
         return self.intake.gate.ask(self.wish(name), NOW)
 
     def launch(self, name: str) -> Turn:
@@ -327,3 +327,27 @@ def test_a_gate_that_nothing_changed_wakes_nobody(house: House) -> None:
     assert isinstance(house.wakes, Wakes)
     for _ in range(3):
         assert house.told() == set()
+
+
+def test_a_place_that_is_free_at_the_start_is_for_who_stands_first_in_line(house: House) -> None:
+    """Not for who is looked at first: all that wait ask before anybody is given a turn."""
+    gate = house.intake.gate
+    house.intake.wake_everything()
+    house.wakes.told()
+    assert house.ask("r2") is None
+    gate.heard(key("r2"))
+    assert house.told() == set()
+    assert house.ask("r1") is None
+    gate.heard(key("r1"))
+    assert house.told() == {"FlowRun r1", "FlowRun r2"}
+    assert isinstance(house.ask("r2"), Blocked)
+    assert isinstance(house.ask("r1"), Turn)
+
+
+def test_who_goes_before_it_was_heard_is_not_waited_for(house: House) -> None:
+    """It was deleted while the operator started."""
+    house.intake.wake_everything()
+    house.ask("r2")
+    house.intake.gate.heard(key("r2"))
+    house.intake.run_gone(key("r1"), "r1-uid")
+    assert isinstance(house.ask("r2"), Turn)
