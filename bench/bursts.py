@@ -20,6 +20,8 @@ from statistics import median, quantiles
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
+
 from bench import simulated_nodes
 from bench.audited import requests, waits_s
 from bench.contenders import Contender
@@ -85,6 +87,13 @@ class Burst:
         return median(self.waits_s) if percent == 50 else quantiles(self.waits_s, n=100)[percent - 1]
 
 
+class ControllerEnded(Exception):
+    """The process that is measured is gone."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the controller of {name} ended during a burst")
+
+
 class Stage:
     """A plane with simulated nodes where one contender serves."""
 
@@ -129,6 +138,8 @@ class Stage:
     async def _until_all_succeeded(self, began_s: float, within_s: float) -> float:
         while not await self._contender.all_succeeded() and time.perf_counter() - began_s < within_s:  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
+            if not _runs(self._pids[CONTROLLER]):
+                raise ControllerEnded(self._contender.name)
         return time.perf_counter() - began_s
 
     def _cpu_s(self) -> dict[str, float]:
@@ -152,6 +163,13 @@ class Stage:
 
 def _born(thing: Mapping[str, Any]) -> float:
     return datetime.fromisoformat(thing["metadata"]["creationTimestamp"]).timestamp()
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _peak_mib(pid: int) -> float:
