@@ -536,7 +536,7 @@ def _events(at: Situation, new: BackfillStatus) -> tuple[RecordEvent, ...]:
     if new.rerun_failed != old.rerun_failed:
         told = f"{len(at.after.outcomes.again)} partition(s) that failed are run once more (spec.rerunFailed is {new.rerun_failed})"
         found.append(RecordEvent("RerunStarted", told))
-    if (new.phase, new.reason) != (old.phase, old.reason) and new.phase is not None:
+    if (new.phase, new.reason) != (old.phase, old.reason) and new.phase not in {None, BackfillPhase.PENDING}:
         goes_on = new.phase is BackfillPhase.RUNNING and new.reason == Reason.RUNNING
         name = ("Started" if old.started_at is None else "Resumed") if goes_on else str(new.reason)
         is_bad = new.phase in {BackfillPhase.FAILED, BackfillPhase.WAITING} and new.reason != Reason.WINDOW_CLOSED

@@ -13,6 +13,8 @@ from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, Literal
 
+import hypothesis
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -20,8 +22,10 @@ from prometheus_client import CollectorRegistry
 from headrace.api.backfill import BackfillStatus
 from headrace.backfills.outcomes import decoded
 from headrace.kubeapi.errors import ApiError, Unreachable
+from headrace_operator.decide.backfill.noted import Noted
 from headrace_operator.handlers import backfill, retention
 from headrace_operator.kube.resources import BACKFILLS, DEPLOYMENTS, FLOW_RUNS, Resource
+from headrace_operator.observe.backfills import BackfillRecord
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.history import History
 from headrace_operator.observe.intake import Intake
@@ -241,19 +245,14 @@ histories = st.lists(st.tuples(st.sampled_from(STEPS), st.integers(0, 30)), max_
 failures = st.sets(st.tuples(st.integers(0, PARTITIONS - 1), st.integers(1, 3)), max_size=10)
 
 
-@settings(max_examples=150, deadline=None)
-@given(history=histories, fails=failures, limit=st.integers(0, 2))
-def test_each_run_is_created_once_and_each_partition_has_one_outcome(
-    history: list[tuple[str, int]], fails: set[tuple[int, int]], limit: int
-) -> None:
-    """Whatever happens on the way, the end is that of an operator to which nothing happens."""
+def check(history: list[tuple[str, int]], fails: set[tuple[int, int]], limit: int) -> None:
+    """The end is that of an operator to which nothing happens."""
     created, status = asyncio.run(played(Story(fails, limit), history))
     expected_runs, expected_failed = Counter[str](), set()
     for position in range(PARTITIONS):
         tries = next((n for n in range(1, limit + 1) if (position, n) not in fails), limit + 1)
-        expected_runs.update(
-            [f"bf-p{position}" + (f"--{number}" if number > 1 else "") for number in range(1, tries + 1)]
-        )
+        numbers = range(1, tries + 1)
+        expected_runs.update([f"bf-p{position}" + (f"--{number}" if number > 1 else "") for number in numbers])
         if (position, tries) in fails:
             expected_failed.add(position)
     assert created == expected_runs
@@ -261,6 +260,41 @@ def test_each_run_is_created_once_and_each_partition_has_one_outcome(
     assert set(outcomes.failed) == expected_failed
     assert set(outcomes.succeeded) == set(range(PARTITIONS)) - expected_failed
     assert (status.failed, status.succeeded) == (len(expected_failed), PARTITIONS - len(expected_failed))
+
+
+@settings(max_examples=50, deadline=None)
+@given(history=histories, fails=failures, limit=st.integers(0, 2))
+def test_each_run_is_created_once_and_each_partition_has_one_outcome(
+    history: list[tuple[str, int]], fails: set[tuple[int, int]], limit: int
+) -> None:
+    """Whatever happens on the way."""
+    check(history, fails, limit)
+
+
+def retires_what_the_status_does_not_tell(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(BackfillRecord, "tells", lambda _record, _run: True)
+
+
+def counts_an_end_as_often_as_it_is_seen(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Noted, "tells", lambda noted, position, _number: position in noted.over)
+
+
+@pytest.mark.parametrize(
+    "mistake",
+    [retires_what_the_status_does_not_tell, counts_an_end_as_often_as_it_is_seen],
+    ids=lambda mistake: mistake.__name__,
+)
+def test_an_operator_with_a_mistake_is_found_out(monkeypatch: pytest.MonkeyPatch, mistake: Any) -> None:
+    """The histories reach what they are for."""
+    mistake(monkeypatch)
+
+    @settings(max_examples=300, deadline=None, phases=(hypothesis.Phase.generate,), derandomize=True, database=None)
+    @given(history=histories, fails=failures, limit=st.integers(0, 2))
+    def run(history: list[tuple[str, int]], fails: set[tuple[int, int]], limit: int) -> None:
+        check(history, fails, limit)
+
+    with pytest.raises((AssertionError, KeyError)):
+        run()
 
 
 async def played(story: Story, history: list[tuple[str, int]]) -> tuple[Counter[str], BackfillStatus]:
