@@ -136,7 +136,7 @@ class Stage:
         await asyncio.gather(*(add(number) for number in range(runs)))
 
     async def _until_all_succeeded(self, began_s: float, within_s: float) -> float:
-        while not await self._contender.all_succeeded() and time.perf_counter() - began_s < within_s:  # noqa: ASYNC110
+        while not await self._contender.all_succeeded() and time.perf_counter() - began_s < within_s:
             await asyncio.sleep(POLL_S)
             if not _runs(self._pids[CONTROLLER]):
                 raise ControllerEnded(self._contender.name)
