@@ -34,6 +34,9 @@ SIDE_BY_SIDE = 4
 """Scenarios at the same time: most of one is waiting for processes to start."""
 
 
+Outcome = tuple[tuple[str, str, tuple[str, ...]], ...]
+
+
 @dataclass(frozen=True)
 class Scenario:
     """
@@ -45,13 +48,15 @@ class Scenario:
         outcome: What must come out, by the run's place in the order of creation.
         writes: Kinds of writes that the operator must have been killed at.
         only: Kinds at which it is killed; empty for all: those that the story shares with others are done there.
+        ended: The outcome, once it is there; None until then. Absent: that of all runs.
     """
 
     script: Script
     play: Callable[[World], Awaitable[None]]
-    outcome: tuple[tuple[str, str, tuple[str, ...]], ...]
+    outcome: Outcome
     writes: frozenset[str]
     only: frozenset[str] = frozenset()
+    ended: Callable[[World], Awaitable[Outcome | None]] | None = None
 
 
 def attempt_of(pod: dict[str, Any]) -> int:
@@ -133,6 +138,31 @@ async def play_pause(world: World) -> None:
     await world.patch("FlowRun", "etl-1", {"answers": [{"name": "deploy", "decision": "Approve"}]})
 
 
+async def play_backfill(world: World) -> None:
+    """Two partitions, one of which fails and is tried again; no run stays."""
+    await world.a_flow()
+    await world.create("Deployment", "daily", flowRef={"name": "etl"})
+    await world.create(
+        "Backfill",
+        "bf",
+        deploymentRef={"name": "daily"},
+        partitions={"list": [{"name": "p0"}, {"name": "p1"}]},
+        maxActive=1,
+        retries={"limit": 1, "delaySeconds": 1},
+        keepFailed=0,
+    )
+
+
+async def backfill_ended(world: World) -> Outcome | None:
+    """Phase, counts, and the runs that had pods; None as long as a run is left."""
+    status = await world.status("Backfill", "bf")
+    if status.get("phase") not in FINISHED or await world.list("FlowRun"):
+        return None
+    counts = f"{status['succeeded']} succeeded, {status['failed']} failed"
+    runs = {name.rpartition("-")[0] for name in world.puppet.started}
+    return ((status["phase"], counts, tuple(sorted(runs))),)
+
+
 def pausing(pod: dict[str, Any]) -> Ends:
     """Asks in its first attempt, and ends in its second."""
     asks = {"kind": "Approval", "name": "deploy", "message": "deploy?"}
@@ -146,6 +176,7 @@ def a_kind(kind: str) -> dict[str, str]:
 SUCCEEDED = ("Succeeded", "Succeeded", ("Succeeded",))
 
 REVISION = frozenset({"create controllerrevisions", "create configmaps", "patch flows/status"})
+BACKFILL = frozenset({"create flowruns", "patch backfills/status", "delete flowruns"})
 RUN = frozenset({"create pods", "patch flowruns/status", "patch pods"})
 SIDES = ("before", "after")
 
@@ -191,6 +222,16 @@ SCENARIOS = {
         (("Succeeded", "Succeeded", ("Paused", "Succeeded")),),
         frozenset({"patch flowruns/status"}),
         only=frozenset({"patch flowruns/status"}),
+    ),
+    "backfill": Scenario(
+        lambda pod: (
+            Ends(message=report()) if pod["metadata"]["name"] == "bf-p0-1" else Ends(1, message=report("Failed"))
+        ),
+        play_backfill,
+        (("Failed", "1 succeeded, 1 failed", ("bf-p0", "bf-p1", "bf-p1--2")),),
+        BACKFILL,
+        only=BACKFILL,
+        ended=backfill_ended,
     ),
 }
 
@@ -240,13 +281,14 @@ class Stage:
         await self._client.create("/api/v1/namespaces", {"metadata": {"name": world.namespace}})
         await scenario.play(world)
 
-        async def over() -> list[dict[str, Any]] | None:
+        async def over() -> Outcome | None:
+            if scenario.ended is not None:
+                return await scenario.ended(world)
             runs = await world.list("FlowRun")
             done = [run for run in runs if run.get("status", {}).get("phase") in FINISHED]
-            return done if len(done) == len(scenario.outcome) else None
+            return tuple(_told(run["status"]) for run in done) if len(done) == len(scenario.outcome) else None
 
-        runs = await eventually(over, within_s=120, what="every run ends")
-        assert tuple(_told(run["status"]) for run in runs) == scenario.outcome
+        assert await eventually(over, within_s=120, what="every run ends") == scenario.outcome
         await eventually(lambda: _all_let_go(world), within_s=90, what="every pod is let go")
         assert len(world.puppet.started) == len(set(world.puppet.started)), "a pod was made twice"
         assert len(world.puppet.started) == sum(len(attempts) for _, _, attempts in scenario.outcome)
