@@ -57,7 +57,7 @@ cluster: setup ## a local cluster that stays up (headrace dev down ends it)
 	@$(BIN)/headrace dev up
 
 bench: setup ## the benchmarks, beside plain Python, Prefect and Dagster (docs/benchmarks.md)
-	@$(BIN)/python -m bench
+	@$(BIN)/python -m bench --all
 
 clean: ## what the targets made in this folder
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache
