@@ -25,14 +25,18 @@ BENCHMARKS: Mapping[str, str] = {
     "nested-json": "bench.nested_json",
     "operator": "bench.operator",
     "queue": "bench.queue",
+    "history": "bench.history",
     "throughput": "bench.throughput",
     "profile": "bench.event_path",
     "takeover": "bench.takeover",
+    "restart": "bench.restart",
     "soak": "bench.soak",
+    "simulated": "bench.simulated",
+    "faults": "bench.faults",
 }
 """Modules by name; each has a `main` that returns an exit status."""
 
-LONG = frozenset({"throughput"})
+LONG = frozenset({"throughput", "faults"})
 """Left out unless they are named, or `--all` is."""
 ALL = "--all"
 

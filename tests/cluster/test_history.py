@@ -12,8 +12,9 @@ from headrace.history import HistoryError, open_history
 from headrace.history.reading import Question, listed, told
 from headrace.kubeapi.client import KubeClient
 from tests.cluster.support.puppet import Ends, report
+from tests.cluster.support.real_flows import NODE_LABEL
 from tests.cluster.support.waiting import eventually
-from tests.cluster.support.world import World, a_world
+from tests.cluster.support.world import World, a_world, with_real_pods
 
 RUNS = 6
 
@@ -128,7 +129,7 @@ async def test_an_operator_that_is_killed_writes_no_second_record(world: World, 
     names = await runs(world, 0, RUNS)
     before = {row["uid"]: row for row in await all_recorded(store, names)}
     world.operator.kill()
-    (reader := open_history(f"sqlite:///{store}", is_reader=True)).rows("select 1")
+    reader = open_history(f"sqlite:///{store}", is_reader=True)
     at = {row["uid"]: row["recorded_at"] for row in reader.rows("select uid, recorded_at from headrace_runs")}
     world.operator.start()
     more = await runs(world, RUNS, 1)
@@ -138,3 +139,23 @@ async def test_an_operator_that_is_killed_writes_no_second_record(world: World, 
     assert at.items() <= now.items()
     assert before.keys() == at.keys()
     reader.close()
+
+
+async def test_the_end_of_the_log_of_a_failed_run_is_recorded(
+    client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path, store: Path, local_node: Any
+) -> None:
+    """Of its last attempt; a run that succeeds is recorded without."""
+    await local_node("real", labels={NODE_LABEL: namespace})
+    settings = {"history_url": f"sqlite:///{store}", "history_batch_delay_s": 0.1, "history_log_lines": 2}
+    async with with_real_pods(client, kubeconfig, namespace, tmp_path, **settings) as world:
+        script = 'echo one; echo two; echo "three $1"; exit $1'
+        for name, code in (("bad", "3"), ("good", "0")):
+            pod = {"spec": {"nodeSelector": {NODE_LABEL: namespace}}}
+            await world.a_flow(name, image="local", command=["sh", "-c", script, "sh", code], podTemplate=pod)
+            await world.a_run(name, flow=name)
+            await world.finished(name, within_s=90)
+        await all_recorded(store, ["bad", "good"])
+    reader = open_history(f"sqlite:///{store}", is_reader=True)
+    tails = {name: told(reader, namespace, name)[0]["log_tail"] for name in ("bad", "good")}
+    reader.close()
+    assert tails == {"bad": "two\nthree 3\n", "good": None}

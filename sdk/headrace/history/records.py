@@ -16,6 +16,8 @@ GOOD_ENDS: Final = frozenset({Phase.SUCCEEDED, Phase.SKIPPED})
 NUL: Final = "\x00"
 """No text of PostgreSQL can hold it."""
 ESCAPED_NUL: Final = b"\\u0000"
+LEN_SECONDS: Final = len("2026-03-04T12:00:00Z")
+LEN_MICROSECONDS: Final = len("2026-03-04T12:00:00.000000Z")
 BARE: Final = ("uid", "namespace", "name", "flow", "deployment", "phase", "reason", "created_at", "finished_at")
 """What is left of a record that the store refuses as a whole."""
 
@@ -101,10 +103,10 @@ def _ending(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str,
         "phase": status["phase"],
         "reason": status.get("reason"),
         "message": status.get("message"),
-        "created_at": _stamp(_instant(metadata.get("creationTimestamp"))),
-        "queued_at": _stamp(_instant(status.get("queuedAt"))),
-        "started_at": _stamp(started),
-        "finished_at": _stamp(finished) or _stamp(_instant(metadata["creationTimestamp"])),
+        "created_at": _stamp(metadata.get("creationTimestamp")),
+        "queued_at": _stamp(status.get("queuedAt")),
+        "started_at": _stamp(status.get("startedAt")),
+        "finished_at": _stamp(status.get("finishedAt")) or _stamp(metadata["creationTimestamp"]),
         "duration_s": (finished - started).total_seconds() if started and finished else None,
         "attempt_count": len(status.get("attempts") or ()),
         "pool": status.get("pool"),
@@ -118,7 +120,7 @@ def _ending(metadata: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str,
 def _details(spec: Mapping[str, Any], status: Mapping[str, Any]) -> dict[str, Any]:
     effective = status.get("parameters")
     return {
-        "scheduled_for": _stamp(_instant(spec.get("scheduledTime"))),
+        "scheduled_for": _stamp(spec.get("scheduledTime")),
         "parameters": spec.get("parameters") if effective is None else effective,
         "spec": {name: value for name, value in spec.items() if name != "parameters"},
         "attempts": status.get("attempts"),
@@ -147,5 +149,10 @@ def _instant(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
 
 
-def _stamp(instant: datetime | None) -> str | None:
-    return stamp(instant) if instant else None
+def _stamp(text: str | None) -> str | None:
+    """As `stamp`; what the API writes, with whole seconds or microseconds in UTC, needs no parsing."""
+    if not text:
+        return None
+    if text[-1] == "Z" and len(text) in {LEN_SECONDS, LEN_MICROSECONDS}:
+        return f"{text[:19]}.000Z" if len(text) == LEN_SECONDS else f"{text[:23]}Z"
+    return stamp(datetime.fromisoformat(text))

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.api.conditions import Phase
-from headrace_operator.decide.retention import FinishedRun, Keep, Retirement, retire
+from headrace_operator.decide.retention import FinishedRun, Keep, Retirement, is_held, retire
 from headrace_operator.decide.snapshot import ObjectKey
 from tests.builders import NAMESPACE, NOW
 
@@ -138,3 +138,28 @@ def test_many_thousand_runs_are_no_burden() -> None:
     """The operator's one loop waits for this; with a cost that grows with the square it took minutes."""
     runs = [a_finished(age) for age in range(20_000)]
     assert len(retire(runs, keep(ttl_s=10_000), NOW).delete) == 10_000
+
+
+def test_a_run_without_a_record_stays_whatever_the_bounds_say() -> None:
+    """The history store would never have it."""
+    waits = frozenset({SOME[0].uid, SOME[3].uid})
+    assert names(retire(SOME, Keep(0, 0, 0, unrecorded=waits), NOW)) == ["succeeded-10", "succeeded-20", "failed-25"]
+    assert [run.key.name for run in SOME if is_held(run, Keep(0, 0, 0, unrecorded=waits))] == [
+        "succeeded-30",
+        "failed-15",
+    ]
+
+
+def test_one_that_is_given_up_goes_at_the_end_of_its_time_and_not_by_the_counts() -> None:
+    """More wait for the store than may be held back."""
+    all_wait = frozenset(run.uid for run in SOME)
+    given_up = frozenset({SOME[0].uid, SOME[3].uid})
+    assert names(retire(SOME, Keep(0, 0, None, unrecorded=all_wait, given_up=given_up), NOW)) == []
+    assert names(retire(SOME, Keep(0, 0, 20, unrecorded=all_wait, given_up=given_up), NOW)) == ["succeeded-30"]
+
+
+def test_a_run_that_its_schedule_would_create_again_stays_also_if_it_is_given_up() -> None:
+    """Deleting it would run it twice."""
+    run = a_finished(30, schedule="nightly", scheduled_time=NOW)
+    bounds = Keep(0, 0, 0, {"nightly": NOTED}, unrecorded={run.uid}, given_up={run.uid})
+    assert names(retire([run], bounds, NOW)) == []
