@@ -35,8 +35,6 @@ from headrace_operator.decide.waiting import SLOW_START_S, UNANSWERED_S
 Rule = Callable[[Snapshot, datetime], Decision | None]
 
 OUTRANKED = "a run of higher priority needs its place; it starts again when its turn comes"
-QUIET_START_S = 5.0
-"""A pod that runs sooner than this costs no status write of its own while it is pending."""
 
 
 def decide(seen: Snapshot, now: datetime) -> Decision:
@@ -148,7 +146,7 @@ def pod_exists(seen: Snapshot, now: datetime) -> Decision | None:
     if pod is None:
         return None
     waiting = diagnose_wait(pod.raw, now=now)
-    if waiting is not None and not _may_be_over_soon(pod, waiting, now):
+    if waiting is not None and not _may_be_over_soon(seen, pod, waiting, now):
         return _pod_waits(seen, pod, waiting, now)
     if not _runs(pod):
         return _pod_starts(seen, pod, now)
@@ -160,15 +158,18 @@ def pod_exists(seen: Snapshot, now: datetime) -> Decision | None:
     )
 
 
-def _may_be_over_soon(pod: Pod, waiting: Waiting, now: datetime) -> bool:
+def _may_be_over_soon(seen: Snapshot, pod: Pod, waiting: Waiting, now: datetime) -> bool:
     """A pod that found no node at once often finds one in a moment: that is worth no write and no Event."""
-    is_new = now < _created(pod, now) + timedelta(seconds=QUIET_START_S)
-    return waiting.reason is Reason.UNSCHEDULABLE and is_new
+    return waiting.reason is Reason.UNSCHEDULABLE and now < _quiet_until(seen, pod, now)
+
+
+def _quiet_until(seen: Snapshot, pod: Pod, now: datetime) -> datetime:
+    return _created(pod, now) + timedelta(seconds=seen.patience.start_s)
 
 
 def _pod_starts(seen: Snapshot, pod: Pod, now: datetime) -> Decision:
     """Nothing is wrong yet; only a start that takes its time is worth a write."""
-    quiet_until = _created(pod, now) + timedelta(seconds=QUIET_START_S)
+    quiet_until = _quiet_until(seen, pod, now)
     if now < quiet_until:
         return Decision(reason="PodStarting", look_again_at=quiet_until)
     message = f"pod {pod.key.name} is on its way" + (f" on node {pod.node}" if pod.node else "")
@@ -322,6 +323,9 @@ def waits_for_its_turn(seen: Snapshot, now: datetime) -> Decision | None:
     """What it needs is taken, or promised to runs ahead of it."""
     if not isinstance(seen.turn, Blocked):
         return None
+    told_at = seen.run.created + timedelta(seconds=seen.patience.turn_s)
+    if now < told_at and seen.run.status.phase is None:
+        return Decision(reason=seen.turn.reason, look_again_at=told_at)
     # No count of the runs ahead is in the message: it would change, and be written, with each run that ends.
     reason, message = seen.turn.reason, seen.turn.message
     status = replace(

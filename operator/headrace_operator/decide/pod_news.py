@@ -35,10 +35,16 @@ def tells_of(run: Run, pod: Pod) -> bool:
     return bool(attempts) and attempts[-1].number >= pod.attempt
 
 
+def starts(pod: Pod) -> bool:
+    """Whether none of its containers has run yet, as far as it tells."""
+    phase: str = (pod.raw.get("status") or {}).get("phase", "Pending")
+    return phase == "Pending"
+
+
 def starts_quietly(pod: Pod) -> bool:
     """Whether it waits for nothing but its turn at the scheduler and the kubelet."""
     status = pod.raw.get("status") or {}
-    if pod.deleting or not pod.held or status.get("phase", "Pending") != "Pending":
+    if pod.deleting or not pod.held or not starts(pod):
         return False
     if any(not _says_nothing(condition) for condition in status.get("conditions") or ()):
         return False

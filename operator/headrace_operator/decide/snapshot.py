@@ -18,6 +18,7 @@ from headrace.api.deployment import Circuit, ConcurrencySpec, DeploymentSpec
 from headrace.api.flow import FlowSpec, LearntSize
 from headrace.api.flowrun import AnswerDecision, OnParentEnd, OverDecision, ParentRef, PauseKind, RemoteTask, StartedBy
 from headrace.api.money import Cost
+from headrace_operator.decide.patience import Patience
 from headrace_operator.decide.quantities import Amounts
 
 
@@ -337,6 +338,7 @@ class Snapshot:
         learnt: What earlier runs of its Flow used.
         parent_is_over: The run that called it, and whose end ends it, has ended, is gone, or was told to end.
         slots_namespace: Where the Leases of ConcurrencyLimits are. Empty: pods are not told.
+        patience: How long a wait that is nothing unusual is not told.
     """
 
     run: Run
@@ -356,3 +358,4 @@ class Snapshot:
     learnt: LearntSize | None = None
     parent_is_over: bool = False
     slots_namespace: str = ""
+    patience: Patience = field(default_factory=Patience)

@@ -8,7 +8,7 @@ import structlog
 
 from headrace_operator.decide.actions import Decision, LaunchPod
 from headrace_operator.decide.demand import wish_of
-from headrace_operator.decide.lifecycle import QUIET_START_S, clear_orphans, decide, decide_turn
+from headrace_operator.decide.lifecycle import clear_orphans, decide, decide_turn
 from headrace_operator.decide.refusal import foreign_pod, pod_refused
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Turn, Unresolved
 from headrace_operator.errors import PodNameTakenError, PodRefusedError, SlotsTakenError
@@ -88,7 +88,7 @@ async def _launch(context: Context, seen: Snapshot, decision: Decision) -> float
     except PodNameTakenError as error:
         refusal = foreign_pod(seen, error.name, now=context.clock())
     else:
-        return QUIET_START_S  # by then a pod that does not run yet is told of
+        return seen.patience.start_s  # by then a pod that does not run yet is told of
     await _give_up_turn(context, seen)
     return await _perform(context, seen, refusal)
 

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from headrace_operator.decide.pod_news import starts
 from headrace_operator.decide.run_status import is_back_in_line
 from headrace_operator.decide.snapshot import ObjectKey, Place, Pod, Run, Turn
 from headrace_operator.observe.ledger import Ledger, Standing
@@ -64,6 +65,8 @@ class Cache:
         self.pools: dict[ObjectKey, PoolRecord] = {}
         self.namespaces: dict[ObjectKey, NamespaceRecord] = {}
         self.nodes: dict[ObjectKey, NodeRecord] = {}
+        self.starting: set[ObjectKey] = set()
+        """Pods that do not run yet."""
         self._pods_of: dict[ObjectKey, dict[ObjectKey, Pod]] = {}
         self._ledgers: dict[ObjectKey, Ledger] = {}
         self._launching: dict[ObjectKey, Launch] = {}
@@ -113,6 +116,10 @@ class Cache:
         if old is not None and old.run != pod.run:  # somebody changed its label
             self._forget_pod(old)
         self._pods_of.setdefault(pod.run, {})[pod.key] = pod
+        if starts(pod):
+            self.starting.add(pod.key)
+        else:
+            self.starting.discard(pod.key)
         launch = self._launching.get(pod.run)
         if (
             launch is not None and pod.attempt >= launch.attempt
@@ -253,6 +260,7 @@ class Cache:
             self._leave_ledger(ObjectKey(run.key.namespace, run.deployment_ref), run.key)
 
     def _forget_pod(self, pod: Pod) -> None:
+        self.starting.discard(pod.key)
         siblings = self._pods_of.get(pod.run, {})
         siblings.pop(pod.key, None)
         if not siblings:

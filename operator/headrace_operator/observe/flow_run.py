@@ -14,6 +14,7 @@ from headrace.api.conditions import Reason
 from headrace.api.flow import LearntSize
 from headrace.api.flowrun import ParentRef
 from headrace.kubeapi.errors import NotFound
+from headrace_operator.decide.patience import patience
 from headrace_operator.decide.snapshot import DeploymentView, ObjectKey, Pod, ResolvedFlow, Run, Snapshot, Unresolved
 from headrace_operator.kube.cluster import Reader
 from headrace_operator.kube.resources import FLOW_RUNS, PODS
@@ -97,7 +98,10 @@ class RunObserver:
             learnt=self._learnt(current),
             first=first,
             key_is_settled=current.idempotency_key is None or self._intake.history_is_complete,
+            patience=patience(starting=len(self._cache.starting), waiting=gate.waiting),
         )
+        if not any(pod.pool for pod in seen.pods):
+            return seen
         return replace(seen, placement=gate.placement(seen), price=gate.price(seen))
 
     async def _look_for_launched(self, key: ObjectKey) -> None:

@@ -174,6 +174,11 @@ class Gate:
             self._waker.add(ADMISSION, max(0.0, (found.look_again_at - now).total_seconds()))
         return found.look_again_at
 
+    @property
+    def waiting(self) -> int:
+        """How many runs stand in line."""
+        return len(self._asked)
+
     def is_outranked(self, run: ObjectKey) -> bool:
         """Whether a run of higher priority was promised its place."""
         return run in self._outranked

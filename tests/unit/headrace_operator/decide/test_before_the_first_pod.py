@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from headrace.api.conditions import Phase, Reason
 from headrace_operator.decide.actions import Decision, LaunchPod, RecordEvent
 from headrace_operator.decide.lifecycle import decide
+from headrace_operator.decide.patience import Patience, patience
 from headrace_operator.decide.snapshot import Blocked, Place, RunStatus, Turn
 from tests.builders import (
     ACCEPTED,
@@ -145,3 +147,25 @@ def test_a_skipped_run_says_why_and_is_no_event() -> None:
             **skipped,
         ),
     )
+
+
+def test_a_short_wait_is_not_told() -> None:
+    """Most find their turn in a moment; who was told of once is told on at once."""
+    blocked = Blocked(Reason.WAITING_FOR_SLOT, "waits for a slot")
+    seen = replace(a_snapshot(turn=blocked), patience=Patience(turn_s=2.0))
+    told_at = seen.run.created + timedelta(seconds=2)
+    assert decide(seen, seen.run.created) == Decision(reason=Reason.WAITING_FOR_SLOT, look_again_at=told_at)
+    late = decide(seen, told_at)
+    assert late.status is not None
+    other = replace(seen, run=replace(seen.run, status=late.status), turn=Blocked(Reason.WAITING_FOR_POOL, "other"))
+    assert decide(other, seen.run.created).status is not None
+
+
+@pytest.mark.parametrize(
+    ("starting", "waiting", "expected"),
+    [(0, 0, Patience(5.0, 1.0)), (100, 200, Patience(15.0, 5.0)), (10_000, 10_000, Patience(30.0, 30.0))],
+    ids=["a run by itself is told of soon", "in a burst later", "and never later than this"],
+)
+def test_the_more_wait_the_later_it_is_told(starting: int, waiting: int, expected: Patience) -> None:
+    """Waiting is what is to be expected then."""
+    assert patience(starting=starting, waiting=waiting) == expected

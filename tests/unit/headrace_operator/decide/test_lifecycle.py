@@ -11,7 +11,8 @@ import pytest
 from headrace.api.conditions import Phase
 from headrace_operator.decide.actions import Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
 from headrace_operator.decide.diagnosis import diagnose_wait
-from headrace_operator.decide.lifecycle import QUIET_START_S, clear_orphans, decide
+from headrace_operator.decide.lifecycle import clear_orphans, decide
+from headrace_operator.decide.patience import QUIET_START_S
 from headrace_operator.decide.snapshot import Place, Pod, RunStatus, Snapshot
 from headrace_operator.decide.waiting import SLOW_START_S, UNANSWERED_S
 from tests.builders import (
