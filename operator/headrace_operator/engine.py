@@ -18,6 +18,7 @@ from headrace_operator.observe.flow_run import RunObserver
 from headrace_operator.observe.history import History
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.revisions import Revisions
+from headrace_operator.observe.rooms import Rooms
 from headrace_operator.observe.workkeys import WorkKey, line_of
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
@@ -61,6 +62,8 @@ class Engine:
             resource: Feed(resource.kind, door) for resource, door in self.intake.doors.items()
         }
         gate = self.intake.gate
+        if not share.is_alone:
+            gate.rooms = Rooms(share, self.queue)
         revisions = Revisions(cluster)
         self._settings = settings
         self.recorder: Recorder | None = None

@@ -19,6 +19,7 @@ from headrace_operator.handlers import (
     flow,
     flow_run,
     retention,
+    room,
     work_pool,
 )
 from headrace_operator.handlers.context import Context, Reconcile
@@ -45,6 +46,7 @@ RECONCILES: Mapping[Kind, Reconcile] = {
     Kind.RETENTION: retention.reconcile,
     Kind.LIMIT: concurrency_limit.reconcile,
     Kind.POOL: work_pool.reconcile,
+    Kind.ROOM: room.reconcile,
     Kind.ADMISSION: admission.reconcile,
     Kind.AUTOSIZE: autosize.reconcile,
     Kind.BACKFILL: backfill.reconcile,

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import datetime
+from decimal import Decimal
 from typing import TypeVar
 
 from headrace.api.common import Preemption
@@ -24,6 +25,7 @@ from headrace_operator.decide.quantities import amounts_of
 from headrace_operator.decide.queueing.board import Board
 from headrace_operator.decide.queueing.slots import run_holder, run_of
 from headrace_operator.decide.queueing.terms import Demand, Holding, LimitTerms, PoolTerms, Rate
+from headrace_operator.decide.reservations import RUNS, Appetite, Extent
 from headrace_operator.decide.run_status import gives_way
 from headrace_operator.decide.settle import is_live
 from headrace_operator.decide.snapshot import (
@@ -41,6 +43,7 @@ from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.deployment import awaits_history, runs_allowed
 from headrace_operator.observe.history import History
 from headrace_operator.observe.records import LimitRecord, PoolRecord
+from headrace_operator.observe.rooms import Rooms
 from headrace_operator.observe.slots import Slots
 from headrace_operator.observe.workkeys import ADMISSION, Kind, Waker, WorkKey
 
@@ -52,6 +55,8 @@ AWAITS_HISTORY = Blocked(
     Reason.WAITING_FOR_SLOT,
     "waits until the ends of its deployment's earlier runs are read, which its circuit breaker counts",
 )
+ROOM_DELAY_S = 0.02
+"""By how much a booking in a pool follows what asks for it: one write for many launches."""
 NOT_MADE = "slots without a Lease"
 """Holds them on the board."""
 
@@ -77,6 +82,9 @@ class Gate:
         self._unheard: set[ObjectKey] = set()
         self._limits: dict[str, LimitView] = {}
         self._pools: dict[str, Pool] = {}
+        self.rooms: Rooms | None = None
+        """None: nobody else launches into the pools."""
+        self._allowed: dict[str, tuple[Extent, bool]] = {}
 
     # What runs ask
 
@@ -170,6 +178,7 @@ class Gate:
         for run in (*granted, *changed, *found.preempt):
             if run != asking:
                 self._waker.add(WorkKey(Kind.FLOW_RUN, run))
+        self._want_room(found.blocked)
         if found.look_again_at is not None and asking is not None:
             self._waker.add(ADMISSION, max(0.0, (found.look_again_at - now).total_seconds()))
         return found.look_again_at
@@ -276,6 +285,7 @@ class Gate:
             preempts = pool.spec.preemption is Preemption.LOWER_PRIORITY
             terms = PoolTerms(capacity.runs if capacity else None, amounts_of(pool.caps), preempts)
             self.board.set_pool(name, terms)
+        self._tell_allowed(name)
         if self._pools.get(name) != pool:
             self._replace(self._pools, name, pool)
             self.wake_waiting()  # it may fit them, or fit them no more
@@ -360,6 +370,49 @@ class Gate:
         for pool in pools:
             if pool is not None:
                 self._waker.add(WorkKey(Kind.POOL, ObjectKey("", pool)), self._status_delay_s)
+                self._wake_room(pool)
+
+    # What this shard may have of the pools
+
+    def capacity(self, pool: str) -> Extent:
+        """What the WorkPool takes in all; nothing where it has no bound, or is none."""
+        found = self._pools.get(pool)
+        if found is None or found.spec is None:
+            return {}
+        runs = found.spec.capacity.runs if found.spec.capacity else None
+        return dict(amounts_of(found.caps)) | ({} if runs is None else {RUNS: Decimal(runs)})
+
+    def appetite(self, pool: str) -> Appetite:
+        """What this shard's runs use of the pool, and wait for."""
+        return self.board.appetite(pool)
+
+    def allow(self, pool: str, room: Extent, *, may_grow: bool = False) -> None:
+        """So much of the pool is booked for this shard; `may_grow` tells whether it could have more."""
+        if self._allowed.get(pool) != (room, may_grow):
+            self._allowed[pool] = room, may_grow
+            self._tell_allowed(pool)
+            self._pass_soon()
+
+    def _tell_allowed(self, pool: str) -> None:
+        if self.rooms is None:
+            return
+        room, may_grow = self._allowed.get(pool, ({}, False))
+        capacity = self.capacity(pool)
+        elsewhere = {unit: max(Decimal(0), size - room.get(unit, Decimal(0))) for unit, size in capacity.items()}
+        self.board.set_elsewhere(pool, elsewhere, may_grow=may_grow)
+        if capacity or self.rooms.has_heard_of(pool):
+            self.rooms.wake(pool)
+
+    def _wake_room(self, pool: str) -> None:
+        if self.rooms is not None and self.capacity(pool):
+            self.rooms.wake(pool, ROOM_DELAY_S)
+
+    def _want_room(self, blocked: Iterable[tuple[ObjectKey, Blocked]]) -> None:
+        if self.rooms is None:
+            return
+        short = (self._asked.get(run) for run, why in blocked if why.reason is Reason.WAITING_FOR_POOL)
+        for pool in {pool for demand in short if demand is not None for pool in demand.pools or ()}:
+            self._wake_room(pool)
 
     def wake_waiting(self) -> None:
         """Have every waiting run look at what it needs anew."""

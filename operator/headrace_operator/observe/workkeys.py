@@ -11,7 +11,8 @@ from headrace_operator.decide.snapshot import ObjectKey
 class Kind(StrEnum):
     """
     What is reconciled. RETENTION is the finished runs of one Deployment, or of those without one; BACKFILL_RETENTION those
-    of one Backfill; AUTOSIZE what a Flow's runs used; ADMISSION the waiting runs of all.
+    of one Backfill; AUTOSIZE what a Flow's runs used; ADMISSION the waiting runs of all; ROOM what a shard
+    has booked of a WorkPool.
     """
 
     FLOW = "Flow"
@@ -21,6 +22,7 @@ class Kind(StrEnum):
     AUTOSIZE = "Autosize"
     LIMIT = "ConcurrencyLimit"
     POOL = "WorkPool"
+    ROOM = "Room"
     ADMISSION = "Admission"
     BACKFILL = "Backfill"
     BACKFILL_RETENTION = "BackfillRetention"

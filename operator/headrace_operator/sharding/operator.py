@@ -18,6 +18,7 @@ from typing import Final
 import structlog
 from prometheus_client import CollectorRegistry
 
+from headrace.api.keys import OPERATOR_LABEL
 from headrace.kubeapi.config import Connection
 from headrace.kubeapi.errors import ApiError
 from headrace.kubeapi.stream import Stream
@@ -27,9 +28,10 @@ from headrace_operator.engine import Engine
 from headrace_operator.errors import LeadershipLostError
 from headrace_operator.kube.cluster import Cluster
 from headrace_operator.kube.fenced import IN_FORCE
+from headrace_operator.kube.resources import LEASES
 from headrace_operator.settings import Settings
 from headrace_operator.sharding.ring import Ring
-from headrace_operator.sharding.routes import RoutedFeed, Routes
+from headrace_operator.sharding.routes import RoomsFeed, RoutedFeed, Routes
 from headrace_operator.wiring import LEADER_LEASE, OUTSIDE, Outside, Watched, Workshop, all_watched
 
 log = structlog.get_logger()
@@ -182,6 +184,10 @@ class ShardedOperator:
             feed = RoutedFeed(each.resource, self._routes)
             stream = self._shop.stream(each, feed, keep=None if feed.is_for_all else self._routes.keep)
             group.create_task(stream.run(), name=f"stream of {each.resource.plural}")
+        rooms = {"labelSelector": f"{OPERATOR_LABEL}=pool"}
+        path = LEASES.path(self._shop.settings.operator_namespace)
+        stream = Stream(self._shop.lease_client, path, rooms, RoomsFeed(self._routes))
+        group.create_task(stream.run(), name="stream of pools' Leases")
         for engine in engines:
             for each in watched:
                 await engine.feeds[each.resource].is_synced.wait()

@@ -16,6 +16,7 @@ from headrace.kubeapi.errors import ApiError
 from headrace_operator.decide.sharding import shard_of
 from headrace_operator.engine import Engine
 from headrace_operator.kube.resources import CLUSTER_SCOPED, LEASES, Resource
+from headrace_operator.observe.rooms import Rooms
 
 log = structlog.get_logger()
 
@@ -83,6 +84,35 @@ class Routes:
         if verdict is None:
             verdict = self._verdicts[namespace] = self.of(namespace.decode(errors="replace")) is not None
         return verdict
+
+
+class RoomsFeed:
+    """The sink of the stream of pools' Leases: all engines book in them."""
+
+    def __init__(self, routes: Routes) -> None:
+        self._routes = routes
+
+    def seen(self, obj: dict[str, Any]) -> None:
+        """A Lease is there, or has changed."""
+        for rooms in self._rooms():
+            rooms.seen(obj)
+
+    def gone(self, obj: dict[str, Any]) -> None:
+        """A Lease was deleted."""
+        for rooms in self._rooms():
+            rooms.gone(obj)
+
+    def synced(self, uids: set[str], version: int) -> None:
+        """A complete list was read."""
+        for rooms in self._rooms():
+            rooms.synced(uids, version)
+
+    def failed(self, error: ApiError, retry_in_s: float) -> None:
+        """The stream broke; it is taken up again by itself."""
+        log.warning("stream_broken", kind="WorkPool's Lease", error=str(error), retry_in_s=round(retry_in_s, 2))
+
+    def _rooms(self) -> list[Rooms]:
+        return [engine.intake.gate.rooms for engine in self._routes.engines if engine.intake.gate.rooms is not None]
 
 
 class RoutedFeed:

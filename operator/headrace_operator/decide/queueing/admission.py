@@ -273,6 +273,8 @@ class Pass:
         """Name those who must go for the head of the line, unless enough are leaving for one of the pools."""
         if not any(self._may_preempt(line, shortage) for shortage in shortages):
             return
+        if any(shortage.pool in self.books.growing for shortage in shortages):
+            return
         ways = [(shortage, tuple(self.books.occupants(shortage.missing))) for shortage in shortages]
         lacking = [(shortage, still_missing(shortage.missing, occupants), occupants) for shortage, occupants in ways]
         if not all(missing for _, missing, _ in lacking):

@@ -10,13 +10,15 @@ Everything here follows from what the API says: a new board that is told the sam
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
 
+from headrace.api.conditions import Reason
 from headrace_operator.decide.quantities import Amounts
 from headrace_operator.decide.queueing.admission import Pass
 from headrace_operator.decide.queueing.books import Books
-from headrace_operator.decide.queueing.lines import Lines
+from headrace_operator.decide.queueing.lines import Line, Lines
 from headrace_operator.decide.queueing.resources import Resource, deployment_slot, quota_of, runs_in, slots_of
 from headrace_operator.decide.queueing.slots import run_holder, run_of
 from headrace_operator.decide.queueing.terms import (
@@ -29,7 +31,12 @@ from headrace_operator.decide.queueing.terms import (
     PoolTerms,
     Slots,
 )
+from headrace_operator.decide.reservations import RUNS, Appetite
 from headrace_operator.decide.snapshot import Blocked, ObjectKey
+
+
+def _in_pool(pool: str, unit: str) -> Resource:
+    return runs_in(pool) if unit == RUNS else Resource("requests", pool, unit)
 
 
 class Board:
@@ -84,6 +91,37 @@ class Board:
         sizes: dict[str, Decimal | None] = {unit: None for unit, _ in before.resources} | dict(after.resources)
         for unit, size in sizes.items():
             self._books.accounts.resize(Resource("requests", name, unit), size)
+
+    def set_elsewhere(self, pool: str, room: Mapping[str, Decimal], *, may_grow: bool) -> None:
+        """
+        What of a pool is not for the runs that are told of here.
+
+        Args:
+            room: By unit, as reservations count it.
+            may_grow: It could become less: nobody is sent away meanwhile.
+        """
+        needs = tuple((_in_pool(pool, unit), amount) for unit, amount in sorted(room.items()))
+        self._changed |= self._books.keep_elsewhere(pool, needs)
+        before = pool in self._books.growing
+        (self._books.growing.add if may_grow else self._books.growing.discard)(pool)
+        self._changed |= before != may_grow
+
+    def appetite(self, pool: str) -> Appetite:
+        """What active runs use of the pool, and what those ask for that wait for it alone."""
+        runs, requests = self.active_in_pool(pool)
+        wanted: dict[str, Decimal] = {}
+        least: dict[str, Decimal] = {}
+        for line in self._lines:
+            if self._waits_for(line, pool):
+                for unit, amount in ((RUNS, Decimal(1)), *line.common.like.requests):
+                    wanted[unit] = wanted.get(unit, Decimal(0)) + amount * len(line)
+                    least[unit] = max(amount, least.get(unit, Decimal(0)))
+        return Appetite({RUNS: Decimal(runs), **dict(requests)}, wanted, least)
+
+    @staticmethod
+    def _waits_for(line: Line, pool: str) -> bool:
+        is_short = line.blocked is not None and line.blocked.reason is Reason.WAITING_FOR_POOL
+        return is_short and pool in (line.common.like.pools or ())
 
     def set_deployment(self, key: ObjectKey, limit: int | None, *, why: Blocked | None = None) -> None:
         """
@@ -240,8 +278,13 @@ class Board:
 
     def active_in_pool(self, name: str) -> tuple[int, Amounts]:
         """Active runs in this pool, and what they request together."""
-        accounts = self._books.accounts
-        return int(accounts.used(runs_in(name))), accounts.requests_in(name)
+        accounts, elsewhere = self._books.accounts, dict(self._books.elsewhere.get(name, ()))
+        requests = (
+            (unit, amount - elsewhere.get(Resource("requests", name, unit), 0))
+            for unit, amount in accounts.requests_in(name)
+        )
+        runs = accounts.used(runs_in(name)) - elsewhere.get(runs_in(name), 0)
+        return int(runs), tuple((unit, amount) for unit, amount in requests if amount)
 
     def active_in_namespace(self, name: str) -> int:
         """Active runs of this namespace."""

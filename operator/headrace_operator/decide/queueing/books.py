@@ -28,6 +28,9 @@ from headrace_operator.decide.queueing.starts import Starts
 from headrace_operator.decide.queueing.terms import Demand, Grant, Holding, LimitTerms, PoolTerms, Slots
 from headrace_operator.decide.snapshot import Blocked, ObjectKey
 
+ELSEWHERE = ""
+"""In place of a namespace: what other shards may use, and these runs may not."""
+
 
 @dataclass(frozen=True, slots=True)
 class Charge:
@@ -47,6 +50,8 @@ class Books:
         self.pools: dict[str, PoolTerms] = {}
         self.weights: dict[str, float] = {}
         self.stopped: dict[ObjectKey, Blocked] = {}
+        self.elsewhere: dict[str, Needs] = {}
+        self.growing: set[str] = set()
         self.accounts = Accounts()
         self.slots = SlotBook(self.accounts)
         self.starts: dict[str, Starts] = {}
@@ -55,6 +60,18 @@ class Books:
         self._starting: dict[ObjectKey, tuple[str, ...]] = {}  # under which rates the last launch of a run started
         self._sent_away: set[ObjectKey] = set()
         self._occupants: dict[Resource, dict[ObjectKey, None]] = {}
+
+    def keep_elsewhere(self, pool: str, needs: Needs) -> bool:
+        """So much of the pool is not for the runs that are told of here. Returns whether that is news."""
+        before = self.elsewhere.get(pool, ())
+        if before == needs:
+            return False
+        for resource, amount in needs:
+            self.accounts.post(ELSEWHERE, resource, amount)
+        for resource, amount in before:
+            self.accounts.post(ELSEWHERE, resource, -amount)
+        self.elsewhere[pool] = needs
+        return True
 
     def hold(self, run: ObjectKey, holding: Holding) -> bool:
         """
