@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 
+from headrace.api.backfill import PartitionOutcomes
 from headrace.api.crd import KINDS, custom_resource_definitions
+from headrace.backfills.outcomes import Outcomes, decoded
+from headrace.backfills.ranges import Ranges
 from headrace.kubeapi.client import APPLY_PATCH
 from headrace.kubeapi.errors import Invalid
 from tests.unit.headrace.api.strategies import OBJECTS
@@ -46,6 +50,7 @@ async def test_short_names_and_category_reach_every_kind(client):
         "flowruns": ["fr"],
         "workpools": ["wp"],
         "concurrencylimits": ["cl"],
+        "backfills": ["bf"],
     }
     assert all(found["categories"] == ["headrace"] for name, found in served.items() if "/" not in name)
     assert {name for name in served if "/" in name} == {f"{plural}/status" for plural in served if "/" not in plural}
@@ -103,6 +108,66 @@ async def test_the_api_server_fills_in_the_defaults_of_a_run(client, namespace):
     run = await client.create(path(namespace, "flowruns"), an_object("FlowRun", "etl-1", flowRef={"name": "etl"}))
 
     assert run["spec"] == {"flowRef": {"name": "etl"}, "cancel": False, "suspend": False}
+
+
+async def test_the_api_server_fills_in_the_defaults_of_a_backfill(client, namespace):
+    partitions = {"range": {"from": "2026-01-01T00:00:00Z", "to": "2026-04-01T00:00:00Z", "cron": "@daily"}}
+    spec = {"deploymentRef": {"name": "etl"}, "partitions": partitions}
+
+    backfill = await client.create(path(namespace, "backfills"), an_object("Backfill", "q1", **spec))
+
+    names = {"timeZone": "Etc/UTC", "parameterNames": {"start": "start", "end": "end"}}
+    assert backfill["spec"] == {
+        "deploymentRef": {"name": "etl"},
+        "partitions": {"range": {**partitions["range"], **names}},
+        "order": "Oldest",
+        "maxActive": 10,
+        "retries": {"limit": 0, "delaySeconds": 60},
+        "suspend": False,
+        "cancel": False,
+        "rerunFailed": 0,
+        "keepFailed": 20,
+    }
+
+
+async def test_a_backfill_with_300_000_outcomes_at_random_is_stored_and_read_back(client, namespace):
+    """Whole, in what the API server takes for a status."""
+    draw = random.Random(7)
+    failed = Ranges.of(number for number in range(300_000) if draw.random() < 0.5)
+    known = Outcomes(Ranges.span(0, 300_000) - failed, failed)
+    spec = {"deploymentRef": {"name": "etl"}, "partitions": {"list": [{"name": "a"}]}}
+    await client.create(path(namespace, "backfills"), an_object("Backfill", "q1", **spec))
+    status = {"status": {"outcomes": known.encoded().to_api()}}
+    await client.patch(path(namespace, "backfills", "q1", "status"), status)
+
+    stored = await client.get(path(namespace, "backfills", "q1"))
+
+    assert len(json.dumps(stored["status"])) < 64 * 1024
+    assert decoded(PartitionOutcomes.model_validate(stored["status"]["outcomes"])) == known
+
+
+async def test_kubectl_shows_how_a_backfill_comes_on(client, kubectl, namespace):
+    spec = {"deploymentRef": {"name": "etl"}, "partitions": {"list": [{"name": "a"}]}}
+    await client.create(path(namespace, "backfills"), an_object("Backfill", "q1", **spec))
+    status = {
+        "phase": "Running",
+        "progress": "43%",
+        "succeeded": 927,
+        "failed": 2,
+        "active": 50,
+        "ratePerMinute": 118.4,
+        "eta": "2026-04-02T01:40:09Z",
+        "cost": {"amount": "41.207000", "currency": "USD"},
+        "projectedCost": {"amount": "95.723186", "currency": "USD"},
+    }
+    await client.patch(path(namespace, "backfills", "q1", "status"), {"status": status})
+
+    header, line = kubectl("get", "bf", "--namespace", namespace).stdout.splitlines()
+
+    shown = ["Phase", "Progress", "Succeeded", "Failed", "Active", "Rate", "ETA", "Cost", "Projected", "Age"]
+    assert header.split() == ["NAME", *map(str.upper, shown)]
+    values = ["q1", "Running", "43%", "927", "2", "50", "118.4", "2026-04-02T01:40:09Z", "41.207000", "95.723186"]
+    assert line.split()[:-1] == values
 
 
 async def test_code_moves_from_the_image_into_the_manifest_by_an_ordinary_apply(kubectl, namespace):
