@@ -25,6 +25,7 @@ BENCHMARKS: Mapping[str, str] = {
     "nested-json": "bench.nested_json",
     "operator": "bench.operator",
     "queue": "bench.queue",
+    "backfill": "bench.backfill",
     "history": "bench.history",
     "throughput": "bench.throughput",
     "profile": "bench.event_path",
@@ -36,7 +37,7 @@ BENCHMARKS: Mapping[str, str] = {
 }
 """Modules by name; each has a `main` that returns an exit status."""
 
-LONG = frozenset({"throughput", "faults"})
+LONG = frozenset({"backfill", "throughput", "faults"})
 """Left out unless they are named, or `--all` is."""
 ALL = "--all"
 

@@ -32,7 +32,7 @@ from headrace.slots import LIMIT_LABEL, holder_of
 from tests.cluster.support import violations
 from tests.cluster.support.audit import Request, read
 from tests.cluster.support.background import meanwhile
-from tests.cluster.support.faulty_proxy import Fault, Faults, ProxyProcess
+from tests.cluster.support.faulty_proxy import Faults, ProxyProcess
 from tests.cluster.support.puppet import NODE_PATH, Ends, Pod, Puppet, report
 from tests.cluster.support.replicas import Replicas, Turmoil
 from tests.cluster.support.waiting import eventually
@@ -197,7 +197,7 @@ async def test_nothing_is_exceeded_doubled_or_lost_in_a_storm(
     assert outcomes == {(run.team, run.name): run.outcome for run in runs}
     assert pods_per_run(requests) == {(run.team, run.name): run.attempts for run in runs}
     assert all_violations(requests, turmoil.wakings) == {}
-    assert set(counts) == set(Fault)
+    assert set(counts) == FAULTS.kinds
     assert turmoil.blows.total()
     assert turmoil.blows["leader killed"] or RUNS < 2000  # fewer are through before a leader falls for certain
 

@@ -4,7 +4,7 @@ A Cluster whose writes slow down together when the API server has enough.
     429, or 503 with Retry-After ──> no write begins for that long ──> half as many at once as before ──> one more after each round
 
 Without it each key would wait by itself, and the next keys would go on asking: the queues of API Priority and Fairness stay full,
-and those who share them with us suffer. Reads pass: they are few, and a decision waits for each.
+and those who share them with us suffer. Reads pass: they are few, and a decision waits for each. What they are answered counts too.
 """
 
 from __future__ import annotations
@@ -72,12 +72,17 @@ class Brake:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._under_way -= 1
-        if isinstance(error, ApiError) and self._asks_for_a_pause(error):
-            self._pull(PAUSE_S if error.retry_after_s is None else error.retry_after_s)
+        if isinstance(error, ApiError):
+            self.heard(error)
         elif error is None and self._allowed < self._most:
             self._allowed = min(float(self._most), self._allowed + 1 / self._allowed)
         if self._waiting:
             self._let_in()
+
+    def heard(self, error: ApiError) -> None:
+        """A request was refused: no write begins for a while if the API server has enough."""
+        if self._asks_for_a_pause(error):
+            self._pull(PAUSE_S if error.retry_after_s is None else error.retry_after_s)
 
     def close(self) -> None:
         """Drops its timer."""
@@ -123,10 +128,18 @@ class BrakedCluster:
         self._brake = brake
 
     async def get(self, resource: Resource, namespace: str, name: str) -> dict[str, Any]:
-        return await self._cluster.get(resource, namespace, name)
+        try:
+            return await self._cluster.get(resource, namespace, name)
+        except ApiError as error:
+            self._brake.heard(error)
+            raise
 
     async def list(self, resource: Resource, namespace: str, *, labels: str = "") -> list[dict[str, Any]]:
-        return await self._cluster.list(resource, namespace, labels=labels)
+        try:
+            return await self._cluster.list(resource, namespace, labels=labels)
+        except ApiError as error:
+            self._brake.heard(error)
+            raise
 
     async def create(self, resource: Resource, namespace: str, body: Mapping[str, Any]) -> dict[str, Any]:
         async with self._brake:

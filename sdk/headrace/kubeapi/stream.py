@@ -27,7 +27,8 @@ SILENCE_S = 90.0
 ECHO_S = 10.0
 """What we wrote ourselves comes back within milliseconds. A watch without it stands still, whatever the connection says."""
 FIRST_BACKOFF_S = 0.1
-LAST_BACKOFF_S = 15.0
+LAST_BACKOFF_S = 5.0
+"""A stream that is not heard makes the operator blind; a dozen requests in this time burden nobody."""
 SPREAD = 0.25
 """By which share of a time that a server named the next attempt may be later: it named the same to everybody."""
 

@@ -1,5 +1,5 @@
 """
-A bad network in front of the API server: an HTTP proxy that delays, loses, refuses and cuts off a share of what passes.
+A bad network in front of the API server: an HTTP proxy that delays, loses, refuses, doubles and cuts off a share of what passes.
 
     python -m tests.cluster.support.faulty_proxy KUBECONFIG WRITTEN FAULTS
 
@@ -18,8 +18,9 @@ import json
 import random
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -31,6 +32,7 @@ from aiohttp import web
 from yarl import URL
 
 from headrace.kubeapi.config import Connection, load_connection
+from headrace_operator.wiring import LEADER_LEASE
 from tests.cluster.support.waiting import eventually
 
 ROOT = Path(__file__).parents[3]
@@ -38,6 +40,9 @@ COUNTS_PATH = "/faults"
 PASSED_ON = ("User-Agent", "Accept", "Accept-Encoding", "Content-Type")
 PASSED_BACK = ("Content-Type", "Content-Encoding", "Retry-After", "Warning")
 LARGEST_REQUEST = 16 * 2**20
+ON_THE_WAY_S = 0.5
+"""For what was sent before an answer came to be here."""
+HALF = 0.5
 ANSWERS = {
     500: ("InternalError", "the server is out of sorts"),
     503: ("ServiceUnavailable", "the server is away"),
@@ -66,6 +71,22 @@ class Fault(StrEnum):
     """A watch or the next page of a list: 410, its history is lost."""
     CUT = "cut"
     """A watch that is cut off within an event."""
+    TRUNCATED = "truncated"
+    """Carried out, and answered with the first half of the answer, as if that were all."""
+    REPEATED = "repeated"
+    """Carried out twice, as by a middlebox that tries again; the second answer is told."""
+    CONTRADICTED = "contradicted"
+    """A write that is not passed on, and answered with a 409 that is not true."""
+    THROTTLED = "throttled"
+    """Not passed on, answered with 429 and a time to wait."""
+    HASTY = "hasty"
+    """Not a fault of ours: a write that came before that time was over."""
+    CLOSED = "closed"
+    """A watch that ends in order before its first event."""
+    SILENT = "silent"
+    """A watch that stays open and tells nothing any more."""
+    DOUBLED = "doubled"
+    """An event that comes twice, at once or after the next one."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +98,11 @@ class Faults:
         gone: Share of watches and of further pages.
         slow_s: Longest delay of a slow request.
         stalled_s: Length of a stall, unless the sender hangs up before.
+        closed: Share of watches.
+        doubled: Share of events.
         watch_life_s: Mean life of a watch until it is cut off; 0 leaves watches alone.
+        watch_talk_s: Mean time until a watch falls silent; 0 for never.
+        throttled_s: What is asked for with 429.
     """
 
     seed: int = 1
@@ -88,23 +113,39 @@ class Faults:
     refused: float = 0.0
     disowned: float = 0.0
     gone: float = 0.0
+    truncated: float = 0.0
+    repeated: float = 0.0
+    contradicted: float = 0.0
+    throttled: float = 0.0
+    closed: float = 0.0
+    doubled: float = 0.0
     slow_s: float = 0.4
     stalled_s: float = 8.0
+    throttled_s: int = 2
     watch_life_s: float = 0.0
+    watch_talk_s: float = 0.0
 
-    def choose(self, dice: random.Random, *, is_watch: bool, is_page: bool) -> Fault:
-        """What befalls the next request."""
+    @property
+    def kinds(self) -> set[Fault]:
+        """Those that can happen."""
+        named = {fault for fault in Fault if getattr(self, fault.value, 0.0)}
+        cut = {Fault.CUT} if self.watch_life_s else set()
+        silent = {Fault.SILENT} if self.watch_talk_s else set()
+        return named | cut | silent | {Fault.NONE}
+
+    def choose(self, dice: random.Random, *, is_watch: bool, is_page: bool, is_write: bool) -> Fault:
+        """What befalls the next request. A watch is carried out by being answered, so less can befall it."""
         if (is_watch or is_page) and dice.random() < self.gone:
             return Fault.GONE
-        if is_watch:  # its carrying out is its answer: it can be cut off, refused, or lost
-            return dice.choices((Fault.REFUSED, Fault.LOST, Fault.CUT), self._weights(self.refused, self.lost))[0]
+        if is_watch:
+            return self._one_of(dice, Fault.REFUSED, Fault.LOST, Fault.CLOSED)
         kinds = (Fault.SLOW, Fault.STALLED, Fault.LOST, Fault.UNANSWERED, Fault.REFUSED, Fault.DISOWNED)
-        shares = (self.slow, self.stalled, self.lost, self.unanswered, self.refused, self.disowned)
-        return dice.choices((*kinds, Fault.NONE), self._weights(*shares))[0]
+        more = (Fault.TRUNCATED, Fault.REPEATED, Fault.THROTTLED, *((Fault.CONTRADICTED,) if is_write else ()))
+        return self._one_of(dice, *kinds, *more)
 
-    @staticmethod
-    def _weights(*shares: float) -> list[float]:
-        return [*shares, max(0.0, 1.0 - sum(shares))]
+    def _one_of(self, dice: random.Random, *kinds: Fault) -> Fault:
+        shares = [getattr(self, fault.value) for fault in kinds]
+        return dice.choices((*kinds, Fault.NONE), [*shares, max(0.0, 1.0 - sum(shares))])[0]
 
 
 class FaultyProxy:
@@ -120,6 +161,7 @@ class FaultyProxy:
         self._server = connection.server
         self._faults = faults
         self._dice = random.Random(faults.seed)
+        self._throttled_until_s = 0.0
         self._under_way: set[asyncio.Task[web.Response]] = set()
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(ssl=connection.ssl, limit=0, keepalive_timeout=60),
@@ -143,18 +185,44 @@ class FaultyProxy:
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         is_watch = request.query.get("watch") == "true"
-        fault = self._faults.choose(self._dice, is_watch=is_watch, is_page="continue" in request.query)
-        if fault is not Fault.CUT:  # counted when it is done
+        is_write = request.method != "GET"
+        if is_write and time.monotonic() < self._throttled_until_s and LEADER_LEASE not in request.path:
+            print(f"hasty: {request.method} {request.path}", flush=True)
+            self.counts[Fault.HASTY] += 1
+        fault = self._faults.choose(
+            self._dice, is_watch=is_watch, is_page="continue" in request.query, is_write=is_write
+        )
+        if not is_watch or fault is not Fault.NONE:  # what befalls a watch later is counted when it is done
             self.counts[fault] += 1
+        early = self._instead(request, fault)
+        if early is not None:
+            return early
+        if fault is Fault.CLOSED:
+            return web.Response(content_type="application/json")
+        return await (self._stream(request) if is_watch else self._exchange(request, fault))
+
+    def _instead(self, request: web.Request, fault: Fault) -> web.Response | None:
+        """The answer to a request that the API server does not see."""
+        is_watch = request.query.get("watch") == "true"
         if fault is Fault.LOST:
             return _hang_up(request)
         if fault is Fault.REFUSED:
             return _problem(self._dice.choice(tuple(ANSWERS)))
         if fault is Fault.GONE:
             return _gone(is_watch=is_watch)
-        if is_watch:
-            return await self._stream(request)
-        return await self._exchange(request, fault)
+        if fault is Fault.CONTRADICTED:
+            reason = self._dice.choice(("AlreadyExists", "Conflict")) if request.method == "POST" else "Conflict"
+            return web.json_response(_status(409, reason, "it is not so"), status=409)
+        if fault is Fault.THROTTLED:
+            for_s = self._faults.throttled_s
+            if request.method != "GET" and LEADER_LEASE not in request.path:  # renewals hold nobody else up
+                # What is on its way already cannot know: it comes within a moment, and does not count.
+                asyncio.get_running_loop().call_later(ON_THE_WAY_S, self._throttle, time.monotonic() + for_s)
+            return _problem(429, for_s)
+        return None
+
+    def _throttle(self, until_s: float) -> None:
+        self._throttled_until_s = max(self._throttled_until_s, until_s)
 
     async def _exchange(self, request: web.Request, fault: Fault) -> web.StreamResponse:
         body = await request.read()
@@ -163,34 +231,62 @@ class FaultyProxy:
         if fault is Fault.STALLED:
             await asyncio.sleep(self._faults.stalled_s)
             return _hang_up(request)
-        carrying_out = asyncio.create_task(self._carry_out(request, body))
+        carrying_out = asyncio.create_task(self._carry_out(request, body, times=2 if fault is Fault.REPEATED else 1))
         self._under_way.add(carrying_out)
         carrying_out.add_done_callback(self._under_way.discard)
         answer = await asyncio.shield(carrying_out)
         if fault is Fault.UNANSWERED:
             return _hang_up(request)
+        if fault is Fault.TRUNCATED and isinstance(answer.body, bytes):
+            answer.body = answer.body[: len(answer.body) // 2]
         return _problem(self._dice.choice((500, 504))) if fault is Fault.DISOWNED else answer
 
-    async def _carry_out(self, request: web.Request, body: bytes) -> web.Response:
-        async with self._send(request, body) as answer:
-            payload = await answer.read()
+    async def _carry_out(self, request: web.Request, body: bytes, *, times: int) -> web.Response:
+        for _ in range(times):
+            async with self._send(request, body) as answer:
+                payload = await answer.read()
         return web.Response(status=answer.status, body=payload, headers=_chosen(answer.headers, PASSED_BACK))
 
     async def _stream(self, request: web.Request) -> web.StreamResponse:
-        life_s = self._dice.expovariate(1 / self._faults.watch_life_s) if self._faults.watch_life_s else None
+        self.counts[Fault.NONE] += 1
         async with self._send(request, None) as answer:
             response = web.StreamResponse(status=answer.status, headers=_chosen(answer.headers, PASSED_BACK))
             await response.prepare(request)
             try:
-                async with asyncio.timeout(life_s):
-                    async for chunk in answer.content.iter_any():
-                        await response.write(chunk)
+                async with asyncio.timeout(self._span_s(self._faults.watch_life_s)):
+                    await self._pass_on(answer, response)
             except TimeoutError:
                 self.counts[Fault.CUT] += 1
                 await response.write(b'{"type":"MODIFIED","obj')
                 return _hang_up(request)
         await response.write_eof()
         return response
+
+    async def _pass_on(self, answer: aiohttp.ClientResponse, response: web.StreamResponse) -> None:
+        """Until it ends, or falls silent; then until the sender hangs up."""
+        try:
+            async with asyncio.timeout(self._span_s(self._faults.watch_talk_s)):
+                async for chunk in self._doubled(answer) if self._faults.doubled else answer.content.iter_any():
+                    await response.write(chunk)
+        except TimeoutError:
+            self.counts[Fault.SILENT] += 1
+            await asyncio.Event().wait()
+
+    def _span_s(self, mean_s: float) -> float | None:
+        return self._dice.expovariate(1 / mean_s) if mean_s else None
+
+    async def _doubled(self, answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        """A line at a time, some twice."""
+        late = b""
+        async for line in _lines(answer):
+            yield line + late
+            late = b""
+            if self._dice.random() < self._faults.doubled:
+                self.counts[Fault.DOUBLED] += 1
+                if self._dice.random() < HALF:
+                    yield line
+                else:
+                    late = line
 
     def _send(self, request: web.Request, body: bytes | None) -> aiohttp.client._RequestContextManager:
         url = URL(self._server + request.raw_path, encoded=True)
@@ -209,10 +305,18 @@ def _hang_up(request: web.Request) -> web.Response:
     return web.Response(status=500)
 
 
-def _problem(code: int) -> web.Response:
-    return web.json_response(
-        _status(code, *ANSWERS[code]), status=code, headers={"Retry-After": "1"} if code == 429 else None
-    )
+async def _lines(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+    """Of any length, each with its line feed."""
+    rest = b""
+    async for chunk in answer.content.iter_any():
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+
+
+def _problem(code: int, retry_after_s: int = 1) -> web.Response:
+    headers = {"Retry-After": str(retry_after_s)} if code == 429 else None
+    return web.json_response(_status(code, *ANSWERS[code]), status=code, headers=headers)
 
 
 def _gone(*, is_watch: bool) -> web.Response:
