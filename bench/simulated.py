@@ -1,0 +1,203 @@
+"""
+One operator process against an API simulated in memory: `python -m bench simulated`.
+
+    all features    runs of Deployments with a limit on concurrency, through a ConcurrencyLimit, into a WorkPool with a
+                    capacity, in four namespaces
+    limits          runs through a limit of 100 slots beside runs without one, with so many waiting all the time
+
+Operator, API and nodes share one thread, whose CPU time is told apart by who used it: runs per second are those of the
+operator alone, as of a process whose API server is on other cores. Waiting takes no time (tests/simulated/timeless.py), so
+the figures are of work, whatever else the machine does; the work of sending bytes over a network is not in them, which is
+what `python -m bench throughput` measures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass, replace
+from time import thread_time
+from typing import Any
+
+from bench.figures import Figure, tell
+from headrace_operator.settings import Settings
+from headrace_operator.telemetry.logging import configure_logging
+from tests.cluster.support.puppet import Ends
+from tests.simulated import timeless
+from tests.simulated.cluster import INLINE, PLURALS, Cluster, a_cluster, an_operator, at_work, path
+from tests.simulated.nodes import WELL
+from tests.simulated.store import Change
+
+RUNS = int(os.environ.get("HEADRACE_SIMULATED_RUNS", "3000"))
+QUEUED_RUNS = 1000
+TEAMS = ("team-a", "team-b", "team-c", "team-d")
+FINISHED = frozenset({"Succeeded", "Failed", "Crashed", "Cancelled", "Skipped"})
+CPU_BUDGET_MS = 2.0
+"""500 runs per second."""
+RATIO_BUDGET = 1.3
+SLOTS = 100
+WAITING = (0, 1_000, 10_000)
+WARM_RUNS = 100
+STEADY_S = 5.0
+"""All that was created has been looked at."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What one run took."""
+
+    operator_ms: float
+    simulator_ms: float
+    requests: float
+
+    def __str__(self) -> str:
+        return (
+            f"operator {self.operator_ms:.3f} ms of CPU a run, simulated API and nodes {self.simulator_ms:.3f} ms, "
+            f"{self.requests:.2f} requests"
+        )
+
+
+class Steady:
+    """
+    Keeps a number of unfinished runs: for each that ends, another one is created.
+
+    Args:
+        spec_of: The spec of the run of this number.
+    """
+
+    def __init__(self, cluster: Cluster, spec_of: Any) -> None:
+        self.ended = 0
+        self._cluster = cluster
+        self._spec_of = spec_of
+        self._created = 0
+        self._kind = PLURALS["FlowRun"]
+        self._wanted: asyncio.Queue[None] = asyncio.Queue()
+        self._news = asyncio.Event()
+        self.creating_s = 0.0
+        cluster.store.observers.append(self._observe)
+
+    def _observe(self, change: Change) -> None:
+        if change.kind is not self._kind or change.after is None or change.before is None:
+            return
+        phases = [(each.obj.get("status") or {}).get("phase") for each in (change.before, change.after)]
+        if phases[1] in FINISHED and phases[0] not in FINISHED:
+            self.ended += 1
+            self._wanted.put_nowait(None)
+            self._news.set()
+
+    async def create(self) -> None:
+        """One run more."""
+        number = self._created
+        self._created += 1
+        body = {"metadata": {"name": f"run-{number}"}, "spec": self._spec_of(number)}
+        await self._cluster.client().create(path("FlowRun", TEAMS[number % len(TEAMS)]), body)
+
+    async def replace(self) -> None:
+        """For ever."""
+        while True:
+            await self._wanted.get()
+            await self.create()
+
+    async def has_ended(self, count: int) -> None:
+        """Returns once so many runs have ended."""
+        while self.ended < count:
+            self._news.clear()
+            await self._news.wait()
+
+
+async def measure(spec_of: Any, *, unfinished: int, runs: int, lasts_s: float) -> Cost:
+    """
+    The cost of a run while so many are unfinished all the time.
+
+    Args:
+        lasts_s: How long a pod runs; 0 for one that ends with its beginning.
+    """
+    ending: Ends = replace(WELL, after_s=lasts_s)
+    cluster = a_cluster(lambda _: ending, begins_in_s=(lambda: 0.0) if lasts_s else None)
+    await _prepare(cluster)
+    steady = Steady(cluster, spec_of)
+    async with at_work(an_operator(cluster)) as operator:
+        await asyncio.sleep(STEADY_S)
+        replacing = asyncio.create_task(steady.replace())
+        for _ in range(unfinished):
+            await steady.create()
+        if lasts_s:
+            await asyncio.sleep(STEADY_S)
+        await steady.has_ended(steady.ended + WARM_RUNS)
+        before, ended = _read(cluster), steady.ended
+        await steady.has_ended(ended + runs)
+        cpu_s, simulated_s, requests = (now - then for now, then in zip(_read(cluster), before, strict=True))
+        count = steady.ended - ended
+        replacing.cancel()
+        if operator.done():
+            operator.result()
+    return Cost((cpu_s - simulated_s) / count * 1e3, simulated_s / count * 1e3, requests / count - 1)
+
+
+def _read(cluster: Cluster) -> tuple[float, float, int]:
+    return thread_time(), cluster.api.cpu_s + cluster.nodes.cpu_s, cluster.api.requests
+
+
+async def _prepare(cluster: Cluster) -> None:
+    limits = [{"name": "db", "slots": 1}]
+    for team in TEAMS:
+        cluster.store.create(PLURALS["Namespace"], "", {"metadata": {"name": team}}, agent="bench")
+        await cluster.make("Flow", "plain", team, INLINE)
+        await cluster.make("Flow", "load", team, {**INLINE, "limits": limits})
+        nightly = {"flowRef": {"name": "load"}, "concurrency": {"limit": 40}}
+        await cluster.make("Deployment", "nightly", team, nightly)
+    await cluster.make("ConcurrencyLimit", "db", "", {"slots": SLOTS})
+
+
+def plain(_: int) -> dict[str, Any]:
+    """Held to nothing."""
+    return {"flowRef": {"name": "plain"}}
+
+
+def limited(_: int) -> dict[str, Any]:
+    """Through the limit."""
+    return {"flowRef": {"name": "load"}}
+
+
+def deployed(number: int) -> dict[str, Any]:
+    """Of a Deployment and through the limit, every other one."""
+    return {"deploymentRef": {"name": "nightly"}} if number // len(TEAMS) % 2 else plain(number)
+
+
+async def _all_features() -> Cost:
+    return await measure(deployed, unfinished=SLOTS, runs=RUNS, lasts_s=0.0)
+
+
+def throughput() -> int:
+    """Runs per second; 1 if there are too few."""
+    bare = timeless.run(measure(plain, unfinished=SLOTS, runs=RUNS, lasts_s=0.0))
+    print(f"nothing but runs:  {bare}; {1000 / bare.operator_ms:,.0f} runs/s")
+    full = timeless.run(_all_features())
+    print(f"all features:      {full}; {1000 / full.operator_ms:,.0f} runs/s")
+    return tell(Figure("operator CPU of a run, all features, API simulated", full.operator_ms, "ms", CPU_BUDGET_MS))
+
+
+def limits() -> int:
+    """What a limit costs; 1 if it is too much."""
+    free = timeless.run(measure(plain, unfinished=SLOTS, runs=QUEUED_RUNS, lasts_s=1.0))
+    print(f"no limit:                        {free}")
+    figures = []
+    for waiting in WAITING:
+        held = timeless.run(measure(limited, unfinished=SLOTS + waiting, runs=QUEUED_RUNS, lasts_s=1.0))
+        ratio = held.operator_ms / free.operator_ms
+        print(f"a limit of {SLOTS}, {waiting:>6,} waiting: {held}; {ratio:.2f} times")
+        figures.append(
+            Figure(f"CPU of a run through a limit, {waiting:,} waiting, to one without", ratio, "times", RATIO_BUDGET)
+        )
+    return tell(*figures)
+
+
+def main() -> int:
+    """Prints the figures. Returns 1 if a budget is exceeded."""
+    configure_logging(Settings(log_level="error"))
+    return max(throughput(), limits())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
