@@ -453,7 +453,8 @@ class Intake:
     def _wake_owner(self, owner: Owner, run: Run) -> None:
         """A run of the owner has ended: what is kept of it, and, where that may turn a circuit, the count at once."""
         # A Backfill's run keeps its name for a while, and they end by the thousand: several are looked at at once.
-        self._waker.add(owner.retention, 0.0 if owner.backfill is None else self._status_delay_s)
+        gathering_s = 0.0 if owner.backfill is None else self._status_delay_s
+        self._waker.add(owner.retention, max(gathering_s, self.history.look_after_s(owner)))
         flow = sized_flow(run, self.cache)
         if flow is not None:
             self._waker.add(WorkKey(Kind.AUTOSIZE, flow), self._autosize_delay_s)

@@ -78,3 +78,14 @@ def test_dropping_the_old_run_of_a_name_keeps_the_new_one() -> None:
     history.drop(old)
     assert [run.uid for run in history.of(DAILY)] == ["new"]
     assert key("r1") in history
+
+
+def test_the_longer_a_history_is_the_later_it_is_looked_at() -> None:
+    """A short one at once, so that the counts are kept to; one of a thousand runs after a tenth of a second."""
+    history = History()
+    for number in range(99):
+        history.put(a_finished(f"r{number}", uid=f"u{number}"))
+    assert history.look_after_s(DAILY) == 0.0
+    for number in range(99, 1000):
+        history.put(a_finished(f"r{number}", uid=f"u{number}"))
+    assert history.look_after_s(DAILY) == 0.1
