@@ -11,7 +11,7 @@ import asyncio
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,9 +42,6 @@ REST_SHARE, REST_WITHIN_S = 0.2, 30
 """Of a core: an API server that uses less has done with what it does after its start."""
 CONTROLLER, BENCHMARK = "the controller", "this benchmark"
 WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
-
-Enters = Callable[[plane.Plane, KubeClient, str], Contender]
-"""Makes a contender for a namespace of a plane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,24 +183,39 @@ async def _rests(pid: int) -> None:
 
 
 @asynccontextmanager
-async def a_stage(enters: Enters, *, slots: int, audit: bool = False) -> AsyncIterator[Stage]:
+async def a_stage(enters: type[Contender], *, slots: int, audit: bool = False) -> AsyncIterator[Stage]:
     """A fresh plane where the contender has done a first run; all of it is gone after the block."""
-    binaries = provide_binaries(os.environ, Silent())
     with TemporaryDirectory() as name:
-        folder = Path(name)
-        guard = plane.tie(folder)
+        guard = plane.tie(Path(name))
         try:
-            running = plane.start(folder, binaries, audit=audit)
-            async with KubeClient(load_connection(str(running.kubeconfig)), user_agent="headrace-bench") as client:
+            running = await _plane_for(enters, Path(name), audit=audit)
+            async with _client(running) as client:
                 await client.create("/api/v1/namespaces", {"metadata": {"name": NAMESPACE}})
                 await simulated_nodes.start(running, client)
                 contender = enters(running, client, NAMESPACE)
                 try:
-                    pid = await contender.start(slots)
-                    plane_pids = {name: each.pid for name, each in Processes(folder).alive().items() if each.pid != pid}
-                    await _rests(plane_pids["apiserver"])
-                    yield Stage(running, client, contender, {CONTROLLER: pid, **plane_pids, BENCHMARK: os.getpid()})
+                    yield await _opened(running, client, contender, slots)
                 finally:
                     contender.stop()
         finally:
             guard.communicate()
+
+
+async def _plane_for(enters: type[Contender], folder: Path, *, audit: bool) -> plane.Plane:
+    """A plane that was started when it knew the contender's kinds: for half a minute its controllers would ask for each owner of a pod."""
+    binaries = provide_binaries(os.environ, Silent())
+    async with _client(plane.start(folder, binaries, audit=audit)) as client:
+        await enters.define(client)
+    plane.stop(folder)
+    return plane.start(folder, binaries, audit=audit)
+
+
+def _client(running: plane.Plane) -> KubeClient:
+    return KubeClient(load_connection(str(running.kubeconfig)), user_agent="headrace-bench")
+
+
+async def _opened(running: plane.Plane, client: KubeClient, contender: Contender, slots: int) -> Stage:
+    pid = await contender.start(slots)
+    others = {name: each.pid for name, each in Processes(running.directory).alive().items() if each.pid != pid}
+    await _rests(others["apiserver"])
+    return Stage(running, client, contender, {CONTROLLER: pid, **others, BENCHMARK: os.getpid()})

@@ -36,9 +36,16 @@ class Contender(Protocol):
     agent: str
     lease: str
 
+    def __init__(self, plane: Plane, client: KubeClient, namespace: str) -> None:
+        """For one namespace of a plane that knows its kinds."""
+
     @property
     def runs(self) -> str:
         """As above."""
+
+    @staticmethod
+    async def define(client: KubeClient) -> None:
+        """Has the plane know its kinds."""
 
     async def start(self, slots: int) -> int:
         """Its process id, when it has done a first run; a limit that it knows has so many slots."""
@@ -86,6 +93,11 @@ class Headrace:
             plane.kubeconfig, namespace, plane.directory, log_level="warning", leader_lease_s=LEASE_S
         )
 
+    @staticmethod
+    async def define(client: KubeClient) -> None:
+        """Installs our definitions."""
+        await install_definitions(client)
+
     @property
     def runs(self) -> str:
         """The collection of FlowRuns."""
@@ -93,7 +105,6 @@ class Headrace:
 
     async def start(self, slots: int) -> int:
         """The process id, when a first run has succeeded; `slots` are those of a ConcurrencyLimit."""
-        await install_definitions(self._client)
         limit = {"apiVersion": API_VERSION, "kind": "ConcurrencyLimit", "metadata": {"name": LIMIT}}
         await self._client.create(f"/apis/{API_VERSION}/concurrencylimits", limit | {"spec": {"slots": slots}})
         await self._create("Flow", FREE, **CODE)

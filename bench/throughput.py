@@ -17,8 +17,8 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.bursts import BENCHMARK, CONTROLLER, Burst, Enters, a_stage
-from bench.contenders import Headrace
+from bench.bursts import BENCHMARK, CONTROLLER, Burst, a_stage
+from bench.contenders import Contender, Headrace
 from bench.figures import Figure, shown, tell
 from bench.gotools import ARGO, KWOK, provide
 from bench.peers.argo_controller import Argo
@@ -60,7 +60,7 @@ class Terminal:
 
 async def measure(peer: type[Argo] | None) -> int:
     """Prints the figures. Returns 1 if a budget is exceeded."""
-    contenders: list[Enters] = [Headrace, *([peer] if peer else [])]
+    contenders: list[type[Contender]] = [Headrace, *([peer] if peer else [])]
     requests = [await _one(each, "requests", AUDITED_RUNS, audit=True) for each in contenders]
     show_requests(requests)
     before = [await _one(peer, "throughput", ARGO_RUNS)] if peer else []
@@ -75,23 +75,19 @@ async def measure(peer: type[Argo] | None) -> int:
     return _judged(requests[0].burst, ours.burst, [each.burst for each in theirs], _times(limits))
 
 
-async def _one(enters: Enters, what: str, runs: int, *, audit: bool = False) -> Measured:
-    print(f"{what}: {_name(enters)}, {runs:,} runs", file=sys.stderr, flush=True)
+async def _one(enters: type[Contender], what: str, runs: int, *, audit: bool = False) -> Measured:
+    print(f"{what}: {enters.name}, {runs:,} runs", file=sys.stderr, flush=True)
     async with a_stage(enters, slots=1, audit=audit) as stage:
-        return Measured(_name(enters), what, await stage.burst(runs))
+        return Measured(enters.name, what, await stage.burst(runs))
 
 
-async def _limits(enters: Enters, runs: int, slots: int, *, patience_s: float = 300) -> list[Measured]:
+async def _limits(enters: type[Contender], runs: int, slots: int, *, patience_s: float = 300) -> list[Measured]:
     """Without the limit, then through it."""
-    print(f"limits: {_name(enters)}, {runs:,} runs without a limit, and through one of {slots}", file=sys.stderr)
+    print(f"limits: {enters.name}, {runs:,} runs without a limit, and through one of {slots}", file=sys.stderr)
     async with a_stage(enters, slots=slots) as stage:
         free = await stage.burst(runs)
         limited = await stage.burst(runs, limited=True, within_s=patience_s)
-    return [Measured(_name(enters), "no limit", free), Measured(_name(enters), f"limit of {slots}", limited)]
-
-
-def _name(enters: Enters) -> str:
-    return str(getattr(enters, "name", enters))
+    return [Measured(enters.name, "no limit", free), Measured(enters.name, f"limit of {slots}", limited)]
 
 
 def _times(limits: Sequence[Measured]) -> float:

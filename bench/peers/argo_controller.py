@@ -20,7 +20,7 @@ from headrace.devcluster.crds import COLLECTION as DEFINITIONS
 from headrace.devcluster.plane import Plane
 from headrace.devcluster.processes import Processes
 from headrace.kubeapi.client import KubeClient
-from headrace.kubeapi.errors import NotFound
+from headrace.kubeapi.errors import NotFound, TooManyRequests
 from tests.cluster.support.waiting import eventually
 
 API = "/apis/argoproj.io/v1alpha1"
@@ -43,10 +43,14 @@ class Argo:
         self._client = client
         self._namespace = namespace
 
+    @staticmethod
+    async def define(client: KubeClient) -> None:
+        """Installs its definitions."""
+        files = [path.read_text() for path in ARGO.kept.glob("argoproj.io_*.yaml")]
+        await asyncio.gather(*(_define(client, yaml.safe_load(each)) for each in files))
+
     async def start(self, slots: int) -> int:
         """The process id, when the controller serves; `slots` are those of its semaphore."""
-        files = [path.read_text() for path in ARGO.kept.glob("argoproj.io_*.yaml")]
-        await asyncio.gather(*(self._define(yaml.safe_load(each)) for each in files))
         await self._config_map("workflow-controller-configmap", metricsConfig="enabled: false\n")
         await self._config_map("semaphores", slots=str(slots))
         command: list[str | Path] = [
@@ -101,19 +105,20 @@ class Argo:
     def stop(self) -> None:
         """The end of the plane, to which it is bound, is its end."""
 
-    async def _define(self, definition: dict[str, Any]) -> None:
-        await self._client.create(DEFINITIONS, definition)
-
-        async def served() -> bool | None:
-            try:
-                await self._client.get(f"{API}/{definition['spec']['names']['plural']}", {"limit": "1"})
-            except NotFound:
-                return False
-            return True
-
-        _: bool = await eventually(served, what=f"{definition['metadata']['name']} is served")
-
     async def _config_map(self, name: str, **data: str) -> None:
         await self._client.create(
             f"/api/v1/namespaces/{self._namespace}/configmaps", {"metadata": {"name": name}, "data": data}
         )
+
+
+async def _define(client: KubeClient, definition: dict[str, Any]) -> None:
+    await client.create(DEFINITIONS, definition)
+
+    async def served() -> bool | None:
+        try:
+            await client.get(f"{API}/{definition['spec']['names']['plural']}", {"limit": "1"})
+        except (NotFound, TooManyRequests):  # not yet known, or not yet read
+            return None
+        return True
+
+    _: bool = await eventually(served, what=f"{definition['metadata']['name']} is served")
