@@ -19,7 +19,8 @@ from headrace_operator.observe.history import History
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.revisions import Revisions
 from headrace_operator.observe.rooms import Rooms
-from headrace_operator.observe.workkeys import WorkKey, line_of
+from headrace_operator.observe.tallies import tally
+from headrace_operator.observe.workkeys import Kind, WorkKey, line_of
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
 from headrace_operator.workqueue import WorkQueue
@@ -94,6 +95,20 @@ class Engine:
             group.create_task(self.recorder.run(), name="recorder")
         for number in range(self._settings.workers):
             group.create_task(work(self.queue, self.context), name=f"worker {number}")
+
+    def tally(self) -> str:
+        """What it counts of pools and limits, for the first shard."""
+        cache = self.intake.cache
+        return tally(self.context.board, [key.name for key in cache.pools], [key.name for key in cache.limits])
+
+    def hear(self, counts: Mapping[int, str]) -> None:
+        """What the other shards count: statuses that tell of all follow."""
+        news = [shard for shard, text in counts.items() if self.context.tallies.tell(shard, text)]
+        if news:
+            for pool in self.intake.cache.pools:
+                self.queue.add(WorkKey(Kind.POOL, pool))
+            for limit in self.intake.cache.limits:
+                self.queue.add(WorkKey(Kind.LIMIT, limit))
 
     def close(self) -> None:
         """Drops every timer."""

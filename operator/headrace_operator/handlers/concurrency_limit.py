@@ -54,7 +54,7 @@ def _observe(context: Context, key: ObjectKey, over: frozenset[str]) -> LimitSna
         conditions=record.conditions if record else (),
         slots=context.slots.of(key.name),
         rate=context.slots.rate_of(key.name),
-        waiting=context.board.waiting_for_limit(key.name),
+        waiting=context.board.waiting_for_limit(key.name) + context.tallies.waiting_for_limit(key.name),
         over=over,
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from headrace_operator.apply.flow_run import RunApplier
@@ -16,6 +16,7 @@ from headrace_operator.observe.gate import Gate
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.revisions import Revisions
 from headrace_operator.observe.slots import Slots
+from headrace_operator.observe.tallies import Tallies
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
 
@@ -37,6 +38,8 @@ class Context:
     applier: RunApplier
     metrics: Metrics
     share: Share = EVERYTHING
+    tallies: Tallies = field(default_factory=Tallies)
+    """What other shards count; the first shard tells of all."""
 
     @property
     def gate(self) -> Gate:

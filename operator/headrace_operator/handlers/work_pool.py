@@ -9,6 +9,7 @@ from headrace_operator.kube.resources import WORK_POOLS
 from headrace_operator.manifests.patches import status_changes
 from headrace_operator.observe.nodes import nodes_of
 from headrace_operator.observe.records import PoolRecord
+from headrace_operator.observe.tallies import PoolTally
 
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:
@@ -32,14 +33,16 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
 def _observe(context: Context, record: PoolRecord) -> PoolSnapshot:
     name = record.key.name
     active, requested = context.board.active_in_pool(name)
+    counted = PoolTally(active, context.board.waiting_for_pool(name), dict(requested))
+    counted = counted.and_of(context.tallies.pool(name))
     return PoolSnapshot(
         name=name,
         generation=record.generation,
         spec=record.spec,
         problem=record.problem,
         conditions=record.conditions,
-        active=active,
-        requested=requested,
-        queued=context.board.waiting_for_pool(name),
+        active=counted.active,
+        requested=counted.amounts,
+        queued=counted.queued,
         nodes=nodes_of(record.spec.node_selector if record.spec else {}, context.intake.cache.nodes.values()),
     )

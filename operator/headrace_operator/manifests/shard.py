@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final
 
-from headrace.api.keys import MANAGED_BY, MANAGED_BY_LABEL, OPERATOR_LABEL
+from headrace.api.keys import COUNTS_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, OPERATOR_LABEL
 from headrace_operator.manifests.times import microseconds
 
 SHARD: Final = "headrace-operator-shard-"
@@ -62,6 +62,25 @@ def held_by(lease: Mapping[str, Any], holder: str, *, lease_s: float, now: datet
 def vacated(lease: Mapping[str, Any]) -> dict[str, Any]:
     """The Lease, held by nobody; refused if it is not the version that was read any more."""
     return {**lease, "spec": {**(lease.get("spec") or {}), "holderIdentity": ""}}
+
+
+def telling(holder: str, counts: str, *, is_first: bool) -> list[dict[str, Any]]:
+    """
+    The patch that tells what a shard counts, refused if another one holds it.
+
+    Args:
+        is_first: The Lease has no annotations yet.
+    """
+    path = "/metadata/annotations/" + COUNTS_ANNOTATION.replace("~", "~0").replace("/", "~1")
+    value: dict[str, Any] = {"op": "add", "path": path, "value": counts}
+    if is_first:
+        value = {"op": "add", "path": "/metadata/annotations", "value": {COUNTS_ANNOTATION: counts}}
+    return [{"op": "test", "path": "/spec/holderIdentity", "value": holder}, value]
+
+
+def counts_of(lease: Mapping[str, Any]) -> str:
+    """What a shard's holder told last; "" for nothing."""
+    return str((lease["metadata"].get("annotations") or {}).get(COUNTS_ANNOTATION) or "")
 
 
 def giving_up(holder: str) -> list[dict[str, Any]]:

@@ -36,6 +36,8 @@ from headrace_operator.wiring import LEADER_LEASE, OUTSIDE, Outside, Watched, Wo
 
 log = structlog.get_logger()
 
+COUNTS_EVERY_S: Final = 5.0
+"""Statuses that count over all shards are behind by this much, and each shard writes no oftener."""
 RETRY_S: Final = 0.5
 """After a fault of the API, until Leases are moved or lists are read again."""
 
@@ -86,6 +88,7 @@ class ShardedOperator:
             self.is_ready.set()
             if self._shop.recording is not None:
                 group.create_task(self._shop.recording.keep_clean(), name="old records")
+            group.create_task(self._tell_counts(), name="counts")
             self._sharing = group.create_task(self._share(group), name="sharing")
 
     async def rest(self) -> None:
@@ -119,6 +122,20 @@ class ShardedOperator:
                 continue
             if not has_moved:
                 await self.ring.seen.news(self.ring.next_change_s())
+
+    async def _tell_counts(self) -> None:
+        """Each shard's counts go into its Lease when they have changed; the holder of the first adds them up."""
+        while True:
+            await asyncio.sleep(COUNTS_EVERY_S)
+            try:
+                for engine in self._routes.engines:
+                    if not engine.share.keeps_cluster and engine.share.index in self._works:
+                        await self.ring.tell(engine.share.index, engine.tally())
+            except ApiError as error:
+                log.warning("counts_not_told", error=str(error))
+            first = self._routes.of_shard(0)
+            if first is not None:
+                first.hear({shard: counts for shard, counts in self.ring.told().items() if shard})
 
     async def _move(self, group: asyncio.TaskGroup) -> bool:
         """One step towards an even spread. Returns whether there was one. Raises: ApiError."""

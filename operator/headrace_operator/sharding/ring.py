@@ -35,6 +35,7 @@ from headrace_operator.kube.resources import LEASES
 from headrace_operator.leadership import RENEWALS, Leadership, Timing
 from headrace_operator.manifests.shard import (
     MEMBER,
+    counts_of,
     giving_up,
     held_by,
     member_labels,
@@ -43,6 +44,7 @@ from headrace_operator.manifests.shard import (
     ring_identity,
     shard_index,
     shard_name,
+    telling,
     vacated,
 )
 from headrace_operator.sightings import Sighting, Sightings
@@ -174,6 +176,25 @@ class Ring:
             log.info("shard_given_back", shard=shard, identity=self._me)
         except (Invalid, NotFound):  # it is another one's, or gone
             await self._look(shard_name(shard))
+
+    def told(self) -> dict[int, str]:
+        """What the holders of all shards count, as far as they told."""
+        leases = {shard: self.seen.held.get(shard_name(shard)) for shard in range(self._count)}
+        return {shard: counts_of(sighting.lease) for shard, sighting in leases.items() if sighting is not None}
+
+    async def tell(self, shard: int, counts: str) -> None:
+        """Tell the others what this shard counts, if that is news. Raises: ApiError."""
+        sighting = self.seen.held.get(shard_name(shard))
+        if sighting is None or shard not in self.held or counts_of(sighting.lease) == counts:
+            return
+        patch = telling(self._me, counts, is_first="annotations" not in sighting.lease["metadata"])
+        path = self._path(shard_name(shard))
+        try:
+            stored = await self._client.patch(path, patch, content_type=JSON_PATCH, timeout_s=self.write_timeout_s)
+        except (Invalid, NotFound):  # it is another one's, or gone
+            await self._look(shard_name(shard))
+        else:
+            self.seen.seen(stored)
 
     async def bury(self) -> bool:
         """Vacate the Leases of replicas that were silent for too long. Returns whether there were any. Raises: ApiError."""
