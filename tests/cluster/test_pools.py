@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.api.keys import API_VERSION
+from headrace.api.money import Cost
 from headrace.kubeapi.client import KubeClient
 from tests.cluster.support.puppet import Ends, Runs, report
 from tests.cluster.support.waiting import eventually
@@ -201,6 +202,24 @@ async def test_a_run_killed_for_want_of_memory_goes_on_in_a_larger_pool(world: W
 
     assert [(a["reason"], a["pool"]) for a in status["attempts"]] == [("OOMKilled", small), ("Succeeded", large)]
     assert memory_of(await world.pod("etl-1-2")) == {"requests": "1536Mi", "limits": "1536Mi"}
+
+
+async def test_a_run_tells_what_it_has_cost_in_each_of_its_pools(world: World, pools: Pools) -> None:
+    """A dollar a second in the small one and two in the large one, from when the node took the pod to its end."""
+    small = await pools.create("small", maxPodResources={"memory": "1Gi"}, pricing={"perHour": 3600})
+    await pools.create("large", maxPodResources={"memory": "1536Mi"}, pricing={"perHour": 7200})
+    world.puppet.script = lambda pod: (
+        Ends(137, reason="OOMKilled", after_s=2) if pool_of(pod) == small else Ends(message=report(), after_s=2)
+    )
+    world.operator.start()
+    await world.a_flow(resources=both("1Gi"), infrastructureRetries={"limit": 1, **QUICK})
+    await world.a_run("etl-1")
+    status = await world.finished("etl-1")
+
+    costs = [Cost.model_validate(attempt["cost"]) for attempt in status["attempts"]]
+    assert {cost.currency for cost in costs} == {"USD"}
+    assert 1 <= costs[0].exact <= costs[1].exact / 2 + 2
+    assert Cost.model_validate(status["cost"]).exact == sum(cost.exact for cost in costs)
 
 
 async def test_a_flow_learns_its_size_from_its_runs(world: World) -> None:

@@ -51,7 +51,8 @@ def settle(seen: Snapshot, pod: Pod, ending: Ending, now: datetime) -> Decision:
         ending = replace(ending, reason=moved, message=seen.run.status.message or ending.message)
         if pod.node is None:  # nothing but our taking it back tells when it ended
             ending = replace(ending, finished_at=now)
-    cost = cost_of(seen.price, since=taken_at(pod.raw) or ending.started_at, until=ending.finished_at or now)
+    began = (at for at in (taken_at(pod.raw), ending.started_at) if at is not None)
+    cost = cost_of(seen.price, since=min(began, default=None), until=ending.finished_at or now)
     status = _with_ending(admitted(seen, pod, now), pod, ending, cost=cost, now=now)
     decision = _what_next(seen, ending, status, now)
     leave: list[Action] = []

@@ -144,3 +144,12 @@ def test_attempts_in_two_currencies_have_costs_and_no_sum():
 
     assert [attempt.cost for attempt in over.attempts] == [usd("0.045000"), Cost(amount="0.060000", currency="EUR")]
     assert over.cost is None
+
+
+def test_a_pod_that_was_said_to_be_taken_after_it_began_costs_from_its_beginning():
+    late = {"startTime": stamp(NOW + timedelta(seconds=60))}
+    seen = a_snapshot(
+        a_run(status=a_running_status(1)), flow=RETRYING, pods=(a_pod({**ended(0), **late}),), price=LARGE
+    )
+
+    assert settled(seen).cost == usd("0.060000")
