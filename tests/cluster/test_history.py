@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, a_world, with_real_pods
 
 RUNS = 6
+KILLS = 5
 
 
 @pytest.fixture
@@ -40,10 +42,17 @@ async def a_deployment(world: World, **history: int) -> None:
 
 
 async def runs(world: World, first: int, count: int) -> list[str]:
-    names = [f"daily-{number}" for number in range(first, first + count)]
-    for name in names:
-        await world.a_run(name, deploymentRef={"name": "daily"}, parameters={"number": name})
-    return names
+    return list(await uids_of_runs(world, first, count))
+
+
+async def uids_of_runs(world: World, first: int, count: int) -> dict[str, str]:
+    """By name, of runs that are made."""
+    uids = {}
+    for number in range(first, first + count):
+        name = f"daily-{number}"
+        made = await world.a_run(name, deploymentRef={"name": "daily"}, parameters={"number": name})
+        uids[name] = made["metadata"]["uid"]
+    return uids
 
 
 def recorded(store: Path) -> list[dict[str, Any]]:
@@ -139,6 +148,21 @@ async def test_an_operator_that_is_killed_writes_no_second_record(world: World, 
     assert at.items() <= now.items()
     assert before.keys() == at.keys()
     reader.close()
+
+
+async def test_killed_again_and_again_every_run_has_one_record_and_none_goes_without(world: World, store: Path) -> None:
+    """Whatever was under way."""
+    await a_deployment(world, succeeded=0, failed=0)
+    uids: dict[str, str] = {}
+    for number in range(KILLS):
+        uids |= await uids_of_runs(world, number * RUNS, RUNS)
+        await asyncio.sleep(0.7 * number)
+        world.operator.restart()
+        missing = set(uids) - await left(world)
+        assert missing <= {row["name"] for row in recorded(store)}, "a run was deleted without a record"
+    rows = await all_recorded(store, list(uids))
+    await gone(world, list(uids))
+    assert sorted(row["uid"] for row in rows) == sorted(uids.values())
 
 
 async def test_the_end_of_the_log_of_a_failed_run_is_recorded(

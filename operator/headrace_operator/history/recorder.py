@@ -89,6 +89,11 @@ class Recorder:
             await self._gather()
             await self._try()
 
+    def close(self) -> None:
+        """Others look after the runs that wait here, and nobody waits for room among them."""
+        self.outbox.close()
+        self._has_moved.set()
+
     async def known(self, uids: Sequence[str]) -> set[str]:
         """
         Those that the store has, as far as it answers: while it cannot be used none are known, and each is asked about later.

@@ -96,7 +96,7 @@ class Recording:
         """What it recorded is another replica's from now on."""
         at = self._outboxes.index(recorder.outbox)
         del self._outboxes[at], self._room.listeners[at]
-        recorder.outbox.close()
+        recorder.close()
 
     async def keep_clean(self) -> None:
         """Deletes records that are older than the settings say, for ever."""

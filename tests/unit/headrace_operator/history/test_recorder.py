@@ -198,6 +198,16 @@ async def test_the_listing_waits_for_room_while_the_store_takes_records() -> Non
         running.cancel()
 
 
+async def test_a_listing_that_waits_for_room_is_not_stuck_when_others_take_over() -> None:
+    """Nobody makes room any more."""
+    async with a_world(max_records=1) as world:
+        world.finish("a")
+        page = asyncio.create_task(world.recorder.known(uids("b")))
+        await asyncio.sleep(0)
+        world.recorder.close()
+        assert await asyncio.wait_for(page, 10) == set()
+
+
 async def test_it_goes_on_by_itself_after_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without being told."""
     monkeypatch.setattr("headrace_operator.history.recorder.FIRST_RETRY_S", 0.001)
