@@ -253,32 +253,43 @@ class Intake:
 
     def pod_seen(self, obj: Mapping[str, Any]) -> None:
         """A pod of a run is there, or has changed."""
-        before = self.cache.pods.get(object_key(obj))
-        pod = self._take_pod(obj)
-        if pod is None or (before is not None and goes_without_saying(self.cache.runs.get(pod.run), before, pod)):
+        pod = self._pod_of(obj)
+        if pod is None:
             return
-        self._waker.add(WorkKey(Kind.FLOW_RUN, pod.run))
+        is_expected = self._is_expected(pod)
+        if self._take_pod(pod) and not is_expected:
+            self._waker.add(WorkKey(Kind.FLOW_RUN, pod.run))
 
     def pod_written(self, obj: Mapping[str, Any]) -> None:
         """The answer to our own write: a pod that just begins, or is let go after its run's end, needs no look."""
-        pod = self._take_pod(obj)
-        if pod is None:
+        pod = self._pod_of(obj)
+        if pod is None or not self._take_pod(pod):
             return
         is_let_go = not pod.held and pod.run not in self.cache.runs
         if not (is_let_go or starts_quietly(pod)):
             self._waker.add(WorkKey(Kind.FLOW_RUN, pod.run))
 
-    def _take_pod(self, obj: Mapping[str, Any]) -> Pod | None:
-        """The pod, if this is news of one of ours."""
+    def _pod_of(self, obj: Mapping[str, Any]) -> Pod | None:
+        """The pod, if it is one of ours, and not an echo."""
         if is_echo(self.cache.pods, obj):
             return None
-        pod = pod_from(obj, self.cache.pods.get(object_key(obj)))
-        if pod is None or not self.cache.put_pod(pod):
-            return None
+        return pod_from(obj, self.cache.pods.get(object_key(obj)))
+
+    def _is_expected(self, pod: Pod) -> bool:
+        """Whether nothing is to be decided for it: the stream may tell of a launch before its answer comes."""
+        before = self.cache.pods.get(pod.key)
+        if before is None:
+            return self.cache.launch_of(pod.run) is not None and starts_quietly(pod)
+        return goes_without_saying(self.cache.runs.get(pod.run), before, pod)
+
+    def _take_pod(self, pod: Pod) -> bool:
+        """Whether this was news."""
+        if not self.cache.put_pod(pod):
+            return False
         self.gate.run_changed(pod.run)
         if not is_live(pod):
             self._wake_limits_of_pod(pod)
-        return pod
+        return True
 
     def pod_gone(self, key: ObjectKey, uid: str) -> None:
         """A pod was deleted."""

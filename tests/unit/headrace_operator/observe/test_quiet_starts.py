@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
+from headrace_operator.decide.snapshot import Turn
 from headrace_operator.observe.intake import Intake
 from tests.builders import a_pod_object, ended, running
-from tests.unit.headrace_operator.observe.objects import Wakes, an_intake, finished, run, under_way
+from tests.unit.headrace_operator.observe.objects import Wakes, an_intake, finished, key, run, under_way
 
 RUN: dict[str, Any] = {"flowRef": {"name": "etl"}}
 BOUND = {"type": "PodScheduled", "status": "True"}
@@ -16,7 +17,7 @@ NO_NODE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
 
 
 def pod(version: int, status: dict[str, Any], **metadata: Any) -> dict[str, Any]:
-    return a_pod_object(status, run="r1", metadata={"resourceVersion": str(version), "uid": "r1-1-uid", **metadata})
+    return a_pod_object(status, run="r1", metadata={"uid": "r1-1-uid", **metadata, "resourceVersion": str(version)})
 
 
 def starting(*conditions: dict[str, str], waits: str | None = None) -> dict[str, Any]:
@@ -125,3 +126,17 @@ def test_an_end_is_over_with_the_answer_that_lets_its_pod_go(world: tuple[Intake
     intake.pod_seen(pod(3, ended(0), finalizers=[]))
     assert runs_of(wakes) == set()
     assert not intake.cache.runs
+
+
+def test_a_launch_that_the_stream_tells_of_first_wakes_nobody() -> None:
+    """Its answer is on the way; a pod that nobody here is launching is looked at."""
+    intake, wakes = an_intake()
+    intake.run_seen(run(uid="run-uid", name="r1", **RUN))
+    intake.gate.charge(key("r1"), 1, Turn())
+    wakes.told()
+    intake.pod_seen(pod(1, starting()))
+    assert runs_of(wakes) == set()
+    intake.pod_gone(key("r1-1"), "r1-1-uid")
+    wakes.told()
+    intake.pod_seen(pod(2, starting(), uid="another"))
+    assert runs_of(wakes) == {"FlowRun r1"}
