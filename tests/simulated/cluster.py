@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry
 
 from headrace.kubeapi.config import Connection
 from headrace_operator.settings import Settings
+from headrace_operator.sharding.operator import ShardedOperator
 from headrace_operator.wiring import Operator, Outside
 from tests.simulated.api import Api
 from tests.simulated.client import NOWHERE, SimulatedClient, Way
@@ -22,6 +23,7 @@ from tests.simulated.store import Store
 
 BEGAN = datetime(2026, 3, 2, 7, 0, tzinfo=UTC)
 HOME = "headrace-system"
+AnyOperator = Operator | ShardedOperator
 PLURALS = {kind.kind: kind for kind in kinds().values()}
 INLINE = {"entrypoint": "etl.py:main", "source": {"inline": {"files": {"etl.py": "def main(): ..."}}}}
 
@@ -82,23 +84,26 @@ def path(kind: str, namespace: str = "", name: str = "") -> str:
 
 def an_operator(
     cluster: Cluster, *, way: Way | None = None, outside: Mapping[str, Any] | None = None, **settings: Any
-) -> Operator:
-    """An operator of the whole cluster, not started. `outside`: as Outside has it; the loop's own time is what it knows."""
+) -> AnyOperator:
+    """
+    An operator of the whole cluster, not started.
+
+    Args:
+        outside: As Outside has it; the loop's own time is what it knows.
+        settings: With more than one of `shards` it is a replica that shares them.
+    """
 
     def connect(_: Connection, *, user_agent: str, check: Callable[[], None] | None = None) -> SimulatedClient:
         return SimulatedClient(cluster.api, agent=user_agent, check=check, way=way)
 
     world = Outside(**{"clock": loop_clock, "monotonic": loop_time, "connect": connect, **(outside or {})})
-    return Operator(
-        Settings(**{"operator_namespace": HOME, "identity": "left", **settings}),
-        NOWHERE,
-        registry=CollectorRegistry(),
-        outside=world,
-    )
+    given = Settings(**{"operator_namespace": HOME, "identity": "left", **settings})
+    kind = ShardedOperator if given.shards > 1 else Operator
+    return kind(given, NOWHERE, registry=CollectorRegistry(), outside=world)
 
 
 @asynccontextmanager
-async def at_work(operator: Operator) -> AsyncIterator[asyncio.Task[None]]:
+async def at_work(operator: AnyOperator) -> AsyncIterator[asyncio.Task[None]]:
     """The operator runs; it is cancelled in the end."""
     task = asyncio.create_task(operator.run())
     try:

@@ -9,8 +9,9 @@ from contextvars import copy_context
 from datetime import datetime, timedelta
 
 from headrace_operator.errors import LeadershipLostError
+from headrace_operator.sharding.operator import ShardedOperator
 from headrace_operator.wiring import Operator
-from tests.simulated.cluster import Cluster, an_operator, loop_clock, loop_time
+from tests.simulated.cluster import AnyOperator, Cluster, an_operator, loop_clock, loop_time
 from tests.simulated.faults import CALM, BadWay, Faults
 from tests.simulated.timeless import WHOSE, the_loop
 
@@ -24,6 +25,7 @@ class Replica:
     Args:
         identity: The same for each of its processes: one that starts anew need not wait for the lease of the last.
         mutation: Breaks each of its operators.
+        shards: How many are shared; 1 for an operator that does all while it leads.
 
     Attributes:
         skew_s: By how much its clock is wrong.
@@ -38,18 +40,20 @@ class Replica:
         faults: Faults,
         dice: random.Random,
         *,
+        shards: int = 1,
         mutation: Callable[[Operator], None] | None = None,
     ) -> None:
         self.identity = identity
         self.skew_s = 0.0
         self.stopped_at_s: float | None = None
         self.problems: list[str] = []
-        self.operator: Operator | None = None
+        self.operator: AnyOperator | None = None
         self.blows = 0
         self._cluster = cluster
         self._faults = faults
         self._dice = dice
         self._mutation = mutation
+        self._shards = shards
         self._part = ""
         self._ways: list[BadWay] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -62,7 +66,9 @@ class Replica:
 
     @property
     def leads(self) -> bool:
-        """Whether it may write."""
+        """Whether it may write, be it for one shard."""
+        if isinstance(self.operator, ShardedOperator):
+            return bool(self.operator.ring.held)
         return self.operator is not None and self.operator.leadership.leads
 
     @property
@@ -127,9 +133,10 @@ class Replica:
                 outside={"clock": self._clock, "monotonic": self.monotonic},
                 identity=self.identity,
                 leader_lease_s=LEASE_S,
+                shards=self._shards,
             )
             self.operator = operator
-            if self._mutation is not None:
+            if self._mutation is not None and isinstance(operator, Operator):
                 self._mutation(operator)
             try:
                 await operator.run()
@@ -138,7 +145,7 @@ class Replica:
                 if others is not None and not way.is_dead:
                     self.problems.append(repr(others))
             finally:
-                operator.queue.close()
+                await operator.close()
             await asyncio.sleep(STARTS_ANEW_IN_S)
 
     def _clock(self) -> datetime:

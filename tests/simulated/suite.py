@@ -15,8 +15,9 @@ from functools import partial
 
 from headrace_operator.wiring import Operator
 from tests.cluster.support import violations
+from tests.cluster.support.sharded import written_for_others
 from tests.simulated import timeless
-from tests.simulated.cluster import PLURALS, Cluster, a_cluster, loop_clock, loop_time, path
+from tests.simulated.cluster import HOME, PLURALS, Cluster, a_cluster, loop_clock, loop_time, path
 from tests.simulated.faults import CALM, Faults
 from tests.simulated.judge import Judge, left_behind, never_twice
 from tests.simulated.replica import Replica
@@ -52,12 +53,14 @@ class Trial:
 
     Attributes:
         replicas: Operators at once.
+        shards: How many they share; 1 where one of them leads.
         is_timed: Whether the operators' clock is right, so that starts are noted for the time at which they are.
     """
 
     faults: Faults = CALM
     havoc: Havoc | None = None
     replicas: int = 1
+    shards: int = 1
     is_timed: bool = True
 
 
@@ -89,7 +92,9 @@ async def _tried(trial: Trial, runs: list[Planned], seed: int, mutation: Mutatio
     cluster.store.observers.append(judge.note)
     await prepare(cluster)
     names = ("left", "right")[: trial.replicas]
-    replicas = tuple(Replica(cluster, name, trial.faults, dice, mutation=mutation) for name in names)
+    replicas = tuple(
+        Replica(cluster, name, trial.faults, dice, shards=trial.shards, mutation=mutation) for name in names
+    )
     late: list[str] = []
     async with _under_way(Scene(cluster, replicas, dice), trial.havoc):
         try:
@@ -152,6 +157,8 @@ def _found(cluster: Cluster, judge: Judge, runs: list[Planned], trial: Trial) ->
         "deployments": violations.too_many_runs_of_deployments(requests, grace_s=0),
         "pools": violations.too_many_runs_in_pools(requests, grace_s=0),
         "starts": violations.too_many_starts(requests, rates_of) if trial.is_timed else [],
-        "deposed": violations.written_while_deposed(requests),
+        "deposed": violations.written_while_deposed(requests)
+        if trial.shards == 1
+        else written_for_others(requests, trial.shards, HOME),
         "left behind": left_behind(store.all(PLURALS["Lease"]), store.all(PLURALS["Pod"]).values()),
     }

@@ -14,6 +14,7 @@ LOST_PODS = 0.5
 NODE_AWAY_S = (2.0, 12.0)
 """Around the time after which the pods of a node that does not answer are deleted, so that both comes about."""
 JUMP_S = 3600.0
+SHARDS = 6
 LOOK_S = 0.001
 """Between two looks at who writes."""
 STOPPED_S = (1.0, 9.0)
@@ -121,6 +122,8 @@ TRIALS: Mapping[str, Trial] = {
     "killed at any request": Trial(Faults(killed=0.01)),
     "leaders killed": Trial(havoc=kill_leaders, replicas=2),
     "leaders stopped while they write": Trial(Faults(slow=0.1), havoc=stop_leaders, replicas=2),
+    "shards, replicas killed": Trial(havoc=kill_leaders, replicas=2, shards=SHARDS),
+    "shards, replicas stopped while they write": Trial(Faults(slow=0.1), havoc=stop_leaders, replicas=2, shards=SHARDS),
     "all at once": Trial(
         Faults(
             slow=0.03,
