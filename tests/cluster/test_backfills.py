@@ -158,12 +158,16 @@ async def test_a_budget_ends_it_before_it_is_exceeded(world: World) -> None:
     pool = {"name": f"of-{world.namespace}"}
     spec = {
         "pricing": {"currency": "USD", "perHour": 3600},
+        "maxPodResources": {"cpu": "1", "memory": "1Gi"},
         "namespaces": {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}},
     }
     body = {"apiVersion": "headrace.dev/v1alpha1", "kind": "WorkPool", "metadata": pool, "spec": spec}
     await world.client.create("/apis/headrace.dev/v1alpha1/workpools", body)
+    await world.create("Deployment", "priced", flowRef={"name": "etl"}, resources={"requests": {"cpu": "1"}})
     world.puppet.script = lambda _pod: Ends(message=report(), after_s=2)
-    await a_backfill(world, 50, budget={"amount": "30", "currency": "USD"}, maxActive=3)
+    await a_backfill(
+        world, 50, deploymentRef={"name": "priced"}, budget={"amount": "30", "currency": "USD"}, maxActive=3
+    )
     status = await backfill_is(world, "Failed", reason="BudgetExceeded", within_s=120)
     await world.client.delete(f"/apis/headrace.dev/v1alpha1/workpools/{pool['name']}")
     assert status.cost is not None

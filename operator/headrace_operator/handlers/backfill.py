@@ -7,8 +7,10 @@ The status comes first: what it does not tell is in runs that stay in the API un
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final
 
 import structlog
@@ -85,23 +87,22 @@ async def _change_runs(context: Context, record: BackfillRecord, runs: Runs, dec
     turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
     problems: list[ApiError] = []
 
-    async def one(change: Any) -> None:
+    async def one(change: Callable[[], Awaitable[None]]) -> None:
         async with turns:
             if problems:  # what is wrong with one is likely to be wrong with the next
-                change.close()
                 return
             try:
-                await change
+                await change()
             except ApiError as error:
                 problems.append(error)
 
     async with asyncio.TaskGroup() as group:
         for active in decision.remove:
-            group.create_task(one(_remove(context, active)))
+            group.create_task(one(partial(_remove, context, active)))
         for active in decision.cancel:
-            group.create_task(one(_cancel(context, active)))
+            group.create_task(one(partial(_cancel, context, active)))
         for planned in decision.create:
-            group.create_task(one(_create(context, record, runs, planned)))
+            group.create_task(one(partial(_create, context, record, runs, planned)))
     if not problems:
         return
     if isinstance(problems[0], Forbidden):

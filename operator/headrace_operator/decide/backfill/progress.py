@@ -215,7 +215,8 @@ def _with_status(at: Situation, verdict: Verdict, decision: BackfillDecision) ->
     """With the status, if it is due, and the end of a Backfill that was kept long enough."""
     seen = at.seen
     status = _status(at, verdict)
-    if status == seen.status:
+    is_same = at.after.outcomes == at.held.outcomes
+    if status == seen.status and is_same:
         expiry = _expiry(at.spec, status)
         is_expired = expiry is not None and expiry <= at.now
         if is_expired and seen.holds_unrecorded:  # the history store's news wake it
@@ -224,6 +225,8 @@ def _with_status(at: Situation, verdict: Verdict, decision: BackfillDecision) ->
     due = _due(seen, status, at.over - len(at.held.over), at.now)
     if due is not None and due > at.now:
         return replace(decision, look_again_at=_earliest(decision.look_again_at, due))
+    if not is_same:  # last, as this may take milliseconds
+        status = status.model_copy(update={"outcomes": at.after.outcomes.encoded()})
     return replace(decision, status=status, events=_events(at, status))
 
 
@@ -468,8 +471,6 @@ def _status(at: Situation, verdict: Verdict) -> BackfillStatus:
         "started_at": old.started_at or at.seen.last_created,
         "finished_at": (old.finished_at or at.now.replace(microsecond=0)) if verdict.phase.finished else None,
     }
-    if outcomes != at.held.outcomes:
-        counts["outcomes"] = outcomes.encoded()
     return old.model_copy(update=counts | _speed(at, verdict))
 
 
