@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -138,3 +139,14 @@ def test_objects_are_named_by_namespace_and_name() -> None:
     assert object_key({"metadata": {"name": "a"}}) == ObjectKey("", "a")
     assert str(ObjectKey("b", "a")) == "b/a"
     assert datetime(1970, 1, 1, tzinfo=UTC) == EPOCH
+
+
+def test_what_many_runs_have_in_common_is_held_once() -> None:
+    """A hundred thousand finished runs name a few Deployments and reasons."""
+    one, other = (
+        run_from(json.loads(json.dumps(objects.run(name=name, status={"phase": "Failed", "reason": "FlowFailed"}))))
+        for name in ("r1", "r2")
+    )
+    assert one.deployment_ref is other.deployment_ref
+    assert one.key.namespace is other.key.namespace
+    assert one.status.reason is other.status.reason
