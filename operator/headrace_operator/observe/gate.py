@@ -285,11 +285,11 @@ class Gate:
             preempts = pool.spec.preemption is Preemption.LOWER_PRIORITY
             terms = PoolTerms(capacity.runs if capacity else None, amounts_of(pool.caps), preempts)
             self.board.set_pool(name, terms)
-        self._tell_allowed(name)
         if self._pools.get(name) != pool:
             self._replace(self._pools, name, pool)
             self.wake_waiting()  # it may fit them, or fit them no more
             self._wake_homeless()
+        self._tell_allowed(name)  # knows the capacity only now
         self._pass_soon()
 
     def slots_changed(self, limit: str) -> None:

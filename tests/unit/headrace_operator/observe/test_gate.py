@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,8 +12,10 @@ from headrace.api.conditions import Reason
 from headrace.slots import LIMIT_LABEL
 from headrace_operator.decide.demand import Wish, wish_of
 from headrace_operator.decide.queueing.slots import run_holder
+from headrace_operator.decide.sharding import Share
 from headrace_operator.decide.snapshot import Blocked, Turn
 from headrace_operator.observe.intake import Intake
+from headrace_operator.observe.rooms import Rooms
 from tests.builders import NAMESPACE, NOW, a_deployment, a_flow, a_pod_object, a_snapshot, ended, running
 from tests.unit.headrace_operator.observe.objects import (
     Wakes,
@@ -351,3 +354,20 @@ def test_who_goes_before_it_was_heard_is_not_waited_for(house: House) -> None:
     house.intake.gate.heard(key("r2"))
     house.intake.run_gone(key("r1"), "r1-uid")
     assert isinstance(house.ask("r2"), Turn)
+
+
+def test_a_shard_starts_nothing_in_a_pool_before_it_has_booked_room_there() -> None:
+    """Not in the moment either in which it hears of the pool for the first time."""
+    house = House()
+    gate = house.intake.gate
+    gate.rooms = Rooms(Share(1, 2), house.wakes)
+    house.intake.pool_seen(cluster_scoped("small", capacity={"runs": 2}))
+    house.limit(slots=2)
+    house.runs("r1", "r2")
+    blocked = house.ask("r1")
+    assert isinstance(blocked, Blocked)
+    assert blocked.reason is Reason.WAITING_FOR_POOL
+    gate.allow("small", {"runs": Decimal(1)})
+    house.told()
+    assert isinstance(house.ask("r1"), Turn)
+    assert isinstance(house.ask("r2"), Blocked)
