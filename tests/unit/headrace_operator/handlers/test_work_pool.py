@@ -11,11 +11,13 @@ from prometheus_client import CollectorRegistry
 from headrace_operator.decide.quantities import amounts_of
 from headrace_operator.decide.queueing.board import Board
 from headrace_operator.decide.queueing.terms import Demand, Holding, PoolTerms
+from headrace_operator.decide.sharding import EVERYTHING
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers import work_pool
 from headrace_operator.handlers.context import Context
 from headrace_operator.kube.resources import WORK_POOLS
 from headrace_operator.observe.nodes import node_record
+from headrace_operator.observe.tallies import Tallies
 from headrace_operator.telemetry.metrics import Metrics
 from tests.builders import NOW
 from tests.fake_cluster import FakeCluster
@@ -38,7 +40,13 @@ class World:
         board.enrol(Demand(key("r2"), "r2-uid", NOW, pools=("cpu",), requests=requests))
         board.admit(NOW)
         parts = SimpleNamespace(
-            cluster=self.cluster, intake=self.intake, clock=lambda: NOW, board=board, metrics=Metrics(self.registry)
+            share=EVERYTHING,
+            tallies=Tallies(),
+            cluster=self.cluster,
+            intake=self.intake,
+            clock=lambda: NOW,
+            board=board,
+            metrics=Metrics(self.registry),
         )
         self.context = cast("Context", parts)
 
