@@ -69,7 +69,11 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
 async def _write_status(context: Context, record: BackfillRecord, runs: Runs, decision: BackfillDecision) -> None:
     if decision.status is None:
         return
-    status = decision.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    status = decision.status.model_dump(
+        mode="json", by_alias=True, exclude_none=True, exclude_unset=record.noted is None
+    )
+    if record.noted is None:  # what cannot be read must not be lost: without it, everything would be run once more
+        status = {**record.stored, **status}
     patch = status_changes(record.stored, status, resource_version=record.version)
     if patch is None:
         return

@@ -250,6 +250,8 @@ def backfill_record(obj: dict[str, Any], before: BackfillRecord | None = None) -
     else:
         spec, partitions, problem = _spec_of(obj)
     status, noted, unreadable = _status_of(stored)
+    if noted is not None and partitions is not None and status.total not in {None, partitions.total}:
+        noted, unreadable = None, _recounted(status, partitions)
     return BackfillRecord(
         key=object_key(obj),
         uid=metadata["uid"],
@@ -282,15 +284,25 @@ def _spec_of(obj: Mapping[str, Any]) -> tuple[BackfillSpec | None, Partitions | 
         return spec, None, (Reason.INVALID_SPEC, str(error))
 
 
+def _recounted(status: BackfillStatus, partitions: Partitions) -> Problem:
+    """What a position stands for rests on the number of partitions: with another one, outcomes would be told of others."""
+    told = (
+        f"status.total is {status.total}, and the spec has {partitions.total} partitions: the data of its time zone have "
+        "changed since, or the status was changed by hand; create a new Backfill of what is left"
+    )
+    return Reason.INVALID_STATUS, told
+
+
 def _status_of(stored: Mapping[str, Any]) -> tuple[BackfillStatus, Noted | None, Problem | None]:
     """A status that cannot be read must not count as empty: everything would run once more."""
+    status = BackfillStatus()
     try:
         status = BackfillStatus.model_validate(stored)
         return status, noted_in(status, decoded(status.outcomes)), None
     except (ValidationError, InvalidOutcomes) as error:
         told = tell(error) if isinstance(error, ValidationError) else str(error)
         problem = f"{told}; nothing is created until the status can be read again"
-        return BackfillStatus(), None, (Reason.INVALID_STATUS, problem)
+        return status, None, (Reason.INVALID_STATUS, problem)
 
 
 def _size(stored: Mapping[str, Any]) -> int:
