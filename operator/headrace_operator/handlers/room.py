@@ -13,7 +13,7 @@ from headrace_operator.observe.rooms import Room, Rooms
 
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:
-    """Bring the booking of one pool to what it should be. Returns 0: another shard was quicker; None: nothing is due."""
+    """Bring the booking of one pool to what it should be. Returns 0: look again, others have booked; None: nothing is due."""
     rooms = context.gate.rooms
     if rooms is None:
         return None
@@ -30,7 +30,7 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
         # Before the write, whose answer may be lost: what is given back is not used from now on.
         context.gate.allow(key.name, _least(mine, wanted))
         room = await _write(context, rooms, room, pool=key.name, ledger=ledger.with_mine(rooms.me, wanted))
-        if room is None:
+        if room is None or room.ledger.is_complete != ledger.is_complete:
             return 0.0
         ledger = room.ledger
     booked = ledger.bookings.get(rooms.me, Booking())
