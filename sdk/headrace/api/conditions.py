@@ -138,7 +138,7 @@ class Reason(Word):
     TOO_MANY_FAILURES = "TooManyFailures", "More partitions failed than spec.maxFailures allows."
     BUDGET_EXCEEDED = "BudgetExceeded", "A further run would cost more than what is left of spec.budget."
     PARTITIONS_FAILED = "PartitionsFailed", "Every partition is over, and some of them failed or were cancelled."
-    INVALID_STATUS = "InvalidStatus", "The status does not say which partitions are over: it was changed by hand."
+    INVALID_STATUS = "InvalidStatus", "The status does not say which partitions are over."
     RUN_DELETED = "RunDeleted", "A run of the Backfill was deleted before its end; its partition counts as cancelled."
     RUN_REFUSED = "RunRefused", "The API server refused a run of the Backfill; its partition counts as failed."
 
