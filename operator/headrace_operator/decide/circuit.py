@@ -172,6 +172,8 @@ class _Tally:
             self.consecutive += 1
             return
         self._last_success = run
+        if not self.consecutive:  # a backfill's thousand ends of one second would be looked at a million times
+            return
         since = [each for each in self._known if each.uid in self._counted and _order(each) > _order(run)]
         self.consecutive = min(self.consecutive, len(since))
 
