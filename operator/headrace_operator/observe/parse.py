@@ -234,7 +234,10 @@ def _json_object(text: str) -> Mapping[str, Any] | None:
 
 
 def _cost(found: Any) -> Cost | None:
-    return None if found is None else Cost.model_validate(found)
+    try:
+        return None if found is None else Cost.model_validate(found)
+    except ValidationError:
+        return None
 
 
 def _attempt(attempt: Mapping[str, Any]) -> Attempt:

@@ -11,6 +11,8 @@ from headrace.api.common import StatusModel
 
 CURRENCY = "^[A-Z]{3}$"
 AMOUNT = r"^[0-9]{1,12}(\.[0-9]{1,6})?$"
+TOTAL = r"^[0-9]{1,20}(\.[0-9]{1,6})?$"
+"""As AMOUNT, for what a million runs cost together."""
 PLACES = 6
 """Digits behind the point: a millionth of a dollar is what a pod of a tenth of a core costs in a second."""
 
@@ -32,10 +34,12 @@ Amount = Annotated[
 class Cost(StatusModel):
     """What something has cost."""
 
-    amount: Annotated[str, Field(max_length=32)] = Field(description='The amount, a decimal text such as "0.014250".')
-    currency: str = Field(max_length=3, description="Currency, as ISO 4217 writes it.")
+    amount: Annotated[str, Field(pattern=TOTAL, max_length=27)] = Field(
+        description='The amount, a decimal text such as "0.014250".'
+    )
+    currency: str = Field(pattern=CURRENCY, description="Currency, as ISO 4217 writes it.")
 
     @property
     def exact(self) -> Decimal:
-        """The amount as a number. Raises: decimal.InvalidOperation: the text is none."""
+        """The amount as a number."""
         return Decimal(self.amount)

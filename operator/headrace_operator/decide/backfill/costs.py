@@ -7,12 +7,12 @@ from decimal import Decimal
 from typing import Final
 
 from headrace.api.backfill import Budget
-from headrace.api.money import PLACES, Cost
+from headrace.api.money import Cost
 from headrace_operator.decide.backfill.noted import EndedRun
+from headrace_operator.decide.cost import money
 
 ANY_NUMBER: Final = 1_000_000
 """Runs that a budget allows that cost nothing: as many as there can be partitions."""
-_STEP = Decimal(1).scaleb(-PLACES)
 
 
 def with_costs(known: Cost | None, budget: Budget | None, ended: Iterable[EndedRun]) -> Cost | None:
@@ -24,14 +24,14 @@ def with_costs(known: Cost | None, budget: Budget | None, ended: Iterable[EndedR
     added = sum((cost.exact for cost in priced if cost.currency == currency), Decimal(0))
     if not known and not any(cost.currency == currency for cost in priced):
         return None
-    return _cost((known.exact if known else Decimal(0)) + added, currency)
+    return money((known.exact if known else Decimal(0)) + added, currency)
 
 
 def projected(known: Cost | None, over: int, total: int) -> Cost | None:
     """What all partitions will cost, at the mean of those that are over. None: nothing is known."""
     if known is None or not over:
         return None
-    return _cost(known.exact * total / over, known.currency)
+    return money(known.exact * total / over, known.currency)
 
 
 def affordable(budget: Budget, known: Cost | None, over: int, *, active: int) -> int:
@@ -52,7 +52,3 @@ def affordable(budget: Budget, known: Cost | None, over: int, *, active: int) ->
 def described(cost: Cost | None) -> str:
     """For a sentence: "12.500000 USD"."""
     return "0" if cost is None else f"{cost.amount} {cost.currency}"
-
-
-def _cost(amount: Decimal, currency: str) -> Cost:
-    return Cost(amount=f"{amount.quantize(_STEP):f}", currency=currency)
