@@ -20,7 +20,6 @@ from pydantic import ValidationError
 from headrace.api.backfill import Backfill, BackfillSpec, BackfillStatus
 from headrace.api.conditions import Phase, Reason
 from headrace.backfills.outcomes import InvalidOutcomes, decoded
-from headrace_operator.decide.backfill.calendar import zone_of_window
 from headrace_operator.decide.backfill.errors import InvalidBackfill
 from headrace_operator.decide.backfill.noted import EndedRun, Noted, noted_in
 from headrace_operator.decide.backfill.pace import Bucket
@@ -277,8 +276,6 @@ def _spec_of(obj: Mapping[str, Any]) -> tuple[BackfillSpec | None, Partitions | 
     except ValidationError as error:
         return None, None, (Reason.INVALID_SPEC, tell(error))
     try:
-        if spec.window is not None:
-            zone_of_window(spec.window)
         return spec, Partitions.of(spec), None
     except InvalidBackfill as error:
         return spec, None, (Reason.INVALID_SPEC, str(error))
