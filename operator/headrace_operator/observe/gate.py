@@ -426,7 +426,7 @@ class Gate:
                 self._waker.add(WorkKey(Kind.FLOW_RUN, pod.run))
 
     def _pass_soon(self) -> None:
-        if self.board.changed:
+        if self._asked and self.board.changed:  # whoever comes next has a pass of its own
             self._waker.add(ADMISSION)
 
     @staticmethod

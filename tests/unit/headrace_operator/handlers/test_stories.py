@@ -47,8 +47,8 @@ class Operator(Worker):
             for obj in self.cluster.all(resource):
                 door.seen(obj)
 
-    async def goes_on(self, seconds: float = 0) -> None:
-        """`seconds` later, with all that was put off done, as often as anything could still come of it."""
+    async def goes_on(self, seconds: float = 2) -> None:
+        """`seconds` later, which is enough for a wait to be told, with all that was put off done, as often as anything could still come of it."""
         self.now += timedelta(seconds=seconds)
         for _ in range(6):
             self.hear()

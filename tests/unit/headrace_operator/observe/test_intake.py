@@ -84,7 +84,7 @@ class TestDeployments:
         """Limit, policy, flow, counts: all may be others."""
         intake.deployment_seen(deployment(2, generation=2, concurrency={"limit": 2}))
         runs = {"FlowRun r1", "FlowRun r2", "FlowRun r3"}
-        assert wakes.told() == {"Deployment daily", "Retention daily", "Admission "} | runs
+        assert wakes.told() == {"Deployment daily", "Retention daily"} | runs
 
     def test_a_changed_status_wakes_the_deployment_alone(self, intake: Intake, wakes: Wakes) -> None:
         """It is our own write, most of the time."""
@@ -100,7 +100,7 @@ class TestDeployments:
     def test_one_that_is_deleted_wakes_its_runs(self, intake: Intake, wakes: Wakes) -> None:
         """Those that do not go with it say that they wait; its limit is gone, and others may pass."""
         intake.deployment_gone(key("daily"), "daily-uid")
-        assert wakes.told() == {"Admission ", "FlowRun r1", "FlowRun r2", "FlowRun r3"}
+        assert wakes.told() == {"FlowRun r1", "FlowRun r2", "FlowRun r3"}
 
     def test_one_that_is_made_anew_wakes_its_runs(self, intake: Intake, wakes: Wakes) -> None:
         """Though its generation is the same."""
@@ -119,12 +119,12 @@ class TestRuns:
     def test_an_end_wakes_whoever_is_next_and_the_history(self, intake: Intake, wakes: Wakes) -> None:
         """A slot is free: a pass over all that waits finds whose turn it is."""
         intake.run_seen(run(2, name="r1", status=finished()))
-        assert wakes.told() == {"FlowRun r1", "Admission ", GATHERED, "Retention daily"}
+        assert wakes.told() == {"FlowRun r1", GATHERED, "Retention daily"}
 
     def test_a_slot_is_free_when_its_run_is_deleted(self, intake: Intake, wakes: Wakes) -> None:
         """Its pod is looked after, and a pass finds whose turn it is."""
         intake.run_gone(key("r1"), "r1-uid")
-        assert wakes.told() == {"FlowRun r1", "Admission ", GATHERED}
+        assert wakes.told() == {"FlowRun r1", GATHERED}
 
     def test_a_run_without_a_deployment_wakes_itself_alone(self, intake: Intake, wakes: Wakes) -> None:
         """It is in nobody's queue; at its end it is in its namespace's history."""
