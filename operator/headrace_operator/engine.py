@@ -111,8 +111,10 @@ class Engine:
                 self.queue.add(WorkKey(Kind.LIMIT, limit))
 
     def close(self) -> None:
-        """Drops every timer."""
+        """Drops every timer; nobody waits any more for what it is to be told."""
         self.queue.close()
+        for feed in self.feeds.values():
+            feed.is_synced.set()
 
     async def known_records(self, uids: list[str]) -> set[str]:
         """Those of these runs that the history store has records of; none where it does not answer."""
