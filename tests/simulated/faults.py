@@ -82,6 +82,7 @@ class BadWay:
         self.is_dead = False
         self._dice = dice
         self._kill = kill
+        self._watches: list[Watch] = []
 
     async def depart(self, sent: Sent) -> None:
         """Requests wait a little for a connection."""
@@ -110,12 +111,21 @@ class BadWay:
         async with asyncio.timeout(sent.timeout_s):
             return await heard
 
+    def die(self) -> None:
+        """The connections of the sender are closed."""
+        self.is_dead = True
+        for watch in self._watches:
+            watch.close()
+        self._watches.clear()
+
     def begins(self, version: int) -> int:
         """Earlier, where what is old is told again."""
         return max(0, version - self._dice.randint(0, self.faults.replayed)) if self.faults.replayed else version
 
     def opened(self, watch: Watch) -> None:
         """Its end is drawn."""
+        self._watches = [each for each in self._watches if not each.is_closed]
+        self._watches.append(watch)
         watch.repeats = self.faults.repeats
         if self.faults.watch_life_s:
             life_s = self._dice.expovariate(1 / self.faults.watch_life_s)

@@ -16,6 +16,7 @@ from tests.simulated.faults import CALM, BadWay, Faults
 from tests.simulated.timeless import WHOSE, the_loop
 
 STARTS_ANEW_IN_S = 1.0
+BURIED_IN_S = 0.5
 LEASE_S = 4.0
 """Shorter than the default, so that leaders change often."""
 
@@ -90,11 +91,12 @@ class Replica:
         if self._part in self._dead:
             return
         self.blows += 1
-        self._ways[-1].is_dead = True
+        self._ways[-1].die()
         self._dead.append(self._part)
         the_loop().stop_part(self._part)
         context = copy_context()
         context.run(WHOSE.set, "")
+        the_loop().call_later(BURIED_IN_S, self._bury, self._part, self._tasks[-1], context=context)
         the_loop().call_later(STARTS_ANEW_IN_S, self.start, context=context)
 
     def stop(self) -> None:
@@ -147,6 +149,11 @@ class Replica:
             finally:
                 await operator.close()
             await asyncio.sleep(STARTS_ANEW_IN_S)
+
+    def _bury(self, part: str, task: asyncio.Task[None]) -> None:
+        """What it holds is let go of. It reaches nobody any more, so it may as well be cancelled."""
+        task.cancel()
+        the_loop().go_on(part)
 
     def _clock(self) -> datetime:
         return loop_clock() + timedelta(seconds=self.skew_s)

@@ -286,8 +286,11 @@ class Store:
 
     def _tell(self, change: Change) -> None:
         self._history[change.kind].note(change, self.window)
-        for watch in self._watches[change.kind]:
+        watches = self._watches[change.kind]
+        for watch in watches:
             watch.take(change)
+        if any(watch.is_closed for watch in watches):  # by who is dead, and reads no more
+            watches[:] = [watch for watch in watches if not watch.is_closed]
         for observe in self.observers:
             observe(change)
 

@@ -93,7 +93,7 @@ async def _writing(scene: Scene) -> Replica:
 async def kill_leaders(scene: Scene) -> None:
     """Whoever leads is killed."""
     while True:
-        await asyncio.sleep(scene.dice.uniform(1, 5))
+        await asyncio.sleep(scene.dice.uniform(0.3, 2))
         leader = next((replica for replica in scene.replicas if replica.leads), None)
         if leader is not None:
             leader.kill()

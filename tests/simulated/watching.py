@@ -37,6 +37,8 @@ class Watch:
 
     def take(self, change: Change) -> None:
         """Tells it, if the object is picked, or was until now."""
+        if self.is_closed:
+            return
         if self.namespace and self.namespace != change.key[0]:
             return
         picks, before, after = self._picks, change.before, change.after
