@@ -47,6 +47,13 @@ def test_a_value_that_cannot_be_used_is_named(name: str, value: str, expected: s
     assert str(refused.value) == f'{variable} is "{value}": {expected} ({Settings.model_fields[name].description})'
 
 
+def test_one_namespace_cannot_be_spread_over_shards() -> None:
+    """It is in one shard, and the others would have nothing."""
+    assert load_settings({"HEADRACE_SHARDS": "8"}).shards == 8
+    with pytest.raises(SettingsError, match="leave HEADRACE_NAMESPACE or HEADRACE_SHARDS out"):
+        load_settings({"HEADRACE_NAMESPACE": "team-a", "HEADRACE_SHARDS": "2"})
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_says_what_it_is_for(name: str) -> None:
     """Its description is what people read in an error."""
