@@ -39,6 +39,9 @@ from headrace_operator.workqueue import WorkQueue
 
 log = structlog.get_logger()
 
+LONGEST_SLEEP_S = 300.0
+"""What is due by the time of day is looked at again by then: the machine's clock may have been set meanwhile. A look costs no request."""
+
 RECONCILES: Mapping[Kind, Reconcile] = {
     Kind.FLOW: flow.reconcile,
     Kind.DEPLOYMENT: deployment.reconcile,
@@ -82,7 +85,7 @@ async def _reconcile(queue: WorkQueue[WorkKey], context: Context, item: WorkKey)
         again_s = await RECONCILES[item.kind](context, item.key)
         queue.succeeded(item)
         if again_s is not None:
-            queue.add(item, again_s)
+            queue.add(item, min(again_s, LONGEST_SLEEP_S))
     except (Conflict, NotFound) as error:
         outcome = "stale"
         await _look_anew(queue, context, item, error)
