@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 
 from headrace.api.conditions import ConditionType, Phase, Reason
+from headrace_operator.decide.changing import changed
 from headrace_operator.decide.conditions import condition, find_condition, shortened, with_condition
 from headrace_operator.decide.parameters import effective_parameters
 from headrace_operator.decide.snapshot import Attempt, Pod, RunStatus, Snapshot, Unresolved
@@ -33,7 +33,7 @@ def accepted(seen: Snapshot, now: datetime) -> RunStatus:
             now=now,
         ),
     )
-    return replace(
+    return changed(
         status,
         flow_revision=revision,
         parameters=parameters,
@@ -48,7 +48,7 @@ def not_accepted(seen: Snapshot, reason: Reason, message: str, now: datetime) ->
         seen.run.status.conditions,
         condition(ConditionType.ACCEPTED, holds=False, reason=reason, message=message, now=now),
     )
-    return replace(
+    return changed(
         seen.run.status,
         phase=Phase.RETRYING if seen.run.status.attempts else Phase.PENDING,
         reason=reason,
@@ -71,7 +71,7 @@ def admitted(seen: Snapshot, pod: Pod, now: datetime) -> RunStatus:
             now=now,
         ),
     )
-    return replace(
+    return changed(
         base,
         conditions=conditions,
         attempts=_with_attempt(base.attempts, pod),
@@ -87,7 +87,7 @@ def _as_launched(status: RunStatus, seen: Snapshot, pod: Pod) -> RunStatus:
     parameters = status.parameters
     if pod.parameters is not None:
         parameters = None if pod.parameters == (seen.run.parameters or {}) else pod.parameters
-    return replace(status, flow_revision=pod.revision or status.flow_revision, parameters=parameters)
+    return changed(status, flow_revision=pod.revision or status.flow_revision, parameters=parameters)
 
 
 def _with_attempt(attempts: tuple[Attempt, ...], pod: Pod) -> tuple[Attempt, ...]:
@@ -108,7 +108,7 @@ def _started(pod: Pod) -> datetime | None:
 def running(seen: Snapshot, pod: Pod, now: datetime) -> RunStatus:
     base = admitted(seen, pod, now)
     started = _started(pod)
-    return replace(
+    return changed(
         base,
         phase=Phase.RUNNING,
         reason=Reason.RUNNING,
@@ -120,7 +120,7 @@ def running(seen: Snapshot, pod: Pod, now: datetime) -> RunStatus:
 def pending(seen: Snapshot, pod: Pod, reason: Reason, message: str, *, now: datetime) -> RunStatus:
     base = admitted(seen, pod, now)
     phase = Phase.RETRYING if pod.attempt > 1 else Phase.PENDING
-    return replace(base, phase=phase, reason=reason, message=shortened(message))
+    return changed(base, phase=phase, reason=reason, message=shortened(message))
 
 
 def not_admitted(status: RunStatus, reason: Reason, message: str, now: datetime) -> RunStatus:
@@ -128,7 +128,7 @@ def not_admitted(status: RunStatus, reason: Reason, message: str, now: datetime)
     if is_back_in_line(status):
         return status
     lacks = condition(ConditionType.ADMITTED, holds=False, reason=reason, message=message, now=now)
-    return replace(status, conditions=with_condition(status.conditions, lacks))
+    return changed(status, conditions=with_condition(status.conditions, lacks))
 
 
 def is_back_in_line(status: RunStatus) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from headrace.api.money import Cost
 from headrace_operator.decide.actions import Action, Decision, DeletePod, RecordEvent, ReleasePod
 from headrace_operator.decide.admission import is_replaced
 from headrace_operator.decide.artifacts import with_artifacts
+from headrace_operator.decide.changing import changed
 from headrace_operator.decide.conditions import condition, shortened, with_condition
 from headrace_operator.decide.cost import cost_of, total_cost
 from headrace_operator.decide.diagnosis import Ending, Fate, Report
@@ -45,12 +46,12 @@ def settle(seen: Snapshot, pod: Pod, ending: Ending, now: datetime) -> Decision:
     """Write the end of this attempt: done, once more, or over. The pod is let go only after that."""
     asked = cancellation(seen)
     if asked is not None and ending.reason is Reason.POD_DELETED:  # by us
-        ending = replace(ending, reason=asked.reason, message=asked.message)
+        ending = changed(ending, reason=asked.reason, message=asked.message)
     moved = _moved(seen, pod, ending)
     if moved is not None:
-        ending = replace(ending, reason=moved, message=seen.run.status.message or ending.message)
+        ending = changed(ending, reason=moved, message=seen.run.status.message or ending.message)
         if pod.node is None:  # nothing but our taking it back tells when it ended
-            ending = replace(ending, finished_at=now)
+            ending = changed(ending, finished_at=now)
     began = (at for at in (taken_at(pod.raw), ending.started_at) if at is not None)
     cost = cost_of(seen.price, since=min(began, default=None), until=ending.finished_at or now)
     status = _with_ending(admitted(seen, pod, now), pod, ending, cost=cost, now=now)
@@ -60,7 +61,7 @@ def settle(seen: Snapshot, pod: Pod, ending: Ending, now: datetime) -> Decision:
         leave.append(DeletePod(pod.key.name, pod.uid))
     if pod.held:
         leave.append(ReleasePod(pod.key.name, pod.uid))
-    return replace(decision, afterwards=(*leave, *decision.afterwards))
+    return changed(decision, afterwards=(*leave, *decision.afterwards))
 
 
 def settle_lost(seen: Snapshot, now: datetime) -> Decision:
@@ -70,8 +71,8 @@ def settle_lost(seen: Snapshot, now: datetime) -> Decision:
         f"pod {last.pod} is gone and left no outcome: somebody removed its finalizer; "
         "see the API server's audit log for who deleted it"
     )
-    ended = replace(last, reason=Reason.POD_LOST, message=message, finished_at=now)
-    status = replace(accepted(seen, now), attempts=(*seen.run.status.attempts[:-1], ended))
+    ended = changed(last, reason=Reason.POD_LOST, message=message, finished_at=now)
+    status = changed(accepted(seen, now), attempts=(*seen.run.status.attempts[:-1], ended))
     ending = Ending(fate=Fate.INFRASTRUCTURE_RETRY, reason=Reason.POD_LOST, message=message, finished_at=now)
     return _what_next(seen, ending, status, now)
 
@@ -97,7 +98,7 @@ def finish(
         message=outcome.message,
         now=now,
     )
-    final = replace(
+    final = changed(
         base,
         phase=outcome.phase,
         reason=outcome.reason,
@@ -172,7 +173,7 @@ def _moved(seen: Snapshot, pod: Pod, ending: Ending) -> Reason | None:
 
 def _goes_elsewhere(seen: Snapshot, ending: Ending, status: RunStatus, now: datetime) -> Decision:
     """The next attempt starts as soon as there is a place for it; nobody's retries are spent on that."""
-    waiting = replace(
+    waiting = changed(
         status,
         phase=Phase.RETRYING,
         reason=ending.reason,
@@ -215,9 +216,9 @@ def _retry_or_finish(seen: Snapshot, ending: Ending, status: RunStatus, now: dat
     )
     if due is None:
         tries = f" (no retry left of {policy.limit})" if policy.limit else ""
-        return finish(seen, now, replace(over, message=f"{ending.message}{tries}"), status=status)
+        return finish(seen, now, changed(over, message=f"{ending.message}{tries}"), status=status)
     told = f"{ending.message}; retry {failures} of {policy.limit} starts at {due:%Y-%m-%dT%H:%M:%SZ}"
-    return _retry_later(seen, ending.reason, told, replace(status, next_attempt_at=due))
+    return _retry_later(seen, ending.reason, told, changed(status, next_attempt_at=due))
 
 
 def _bad_end(ending: Ending) -> Phase:
@@ -230,7 +231,7 @@ def _bad_end(ending: Ending) -> Phase:
 
 
 def _retry_later(seen: Snapshot, reason: Reason, message: str, status: RunStatus) -> Decision:
-    waiting = replace(
+    waiting = changed(
         status,
         phase=Phase.RETRYING,
         reason=reason,
@@ -266,7 +267,7 @@ def _with_ending(status: RunStatus, pod: Pod, ending: Ending, *, cost: Cost | No
     )
     attempts = (*(a for a in status.attempts if a.number != pod.attempt), attempt)
     return _with_report(
-        replace(
+        changed(
             status,
             attempts=attempts,
             cost=total_cost(a.cost for a in attempts),
@@ -279,7 +280,7 @@ def _with_ending(status: RunStatus, pod: Pod, ending: Ending, *, cost: Cost | No
 def _with_report(status: RunStatus, report: Report | None) -> RunStatus:
     if report is None:
         return status
-    return replace(
+    return changed(
         status,
         tasks=report.tasks or status.tasks,
         usage=report.usage or status.usage,

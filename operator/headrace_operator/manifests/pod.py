@@ -117,7 +117,7 @@ def _with_identity(manifest: dict[str, Any], seen: Snapshot, flow: ResolvedFlow,
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if type(value) is dict or isinstance(value, Mapping) else {}  # the test for an ABC is slow
 
 
 def _spec(seen: Snapshot, flow: ResolvedFlow, container: dict[str, Any]) -> dict[str, Any]:

@@ -79,7 +79,7 @@ def _each_with_each(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[di
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
+    return value if type(value) is dict or isinstance(value, Mapping) else {}  # the test for an ABC is slow
 
 
 def _items(value: Any) -> list[Any]:
