@@ -19,7 +19,7 @@ def changed(record: T, **changes: Any) -> T:
     Raises: AttributeError: it has no such field.
     """
     cls: type[Any] = type(record)
-    values, puts = _fields(cls)
+    values, puts = _fields(cls)  # type: ignore[arg-type] # mypy takes classes for unhashable
     copy: T = object.__new__(cls)
     for put, value in zip(puts, values(record), strict=True):
         put(copy, value)
