@@ -123,6 +123,7 @@ async def simulated(partitions: int) -> int:
         if deaths and len(census.made) >= deaths[0]:
             deaths.pop(0)
             replica.kill()
+            _hang_up(cluster)
         status = _status(cluster)
         if status.get("phase") in ENDED:
             break
@@ -137,6 +138,13 @@ async def simulated(partitions: int) -> int:
     print(f"status: {len(orjson.dumps(status)):,} bytes; problems of operators: {replica.problems or 'none'}")
     await replica.end()
     return tell(*verdict(census.made, status, partitions, most_bytes=census.most_bytes))
+
+
+def _hang_up(cluster: Cluster) -> None:
+    """The connections of a dead process are closed: nothing is kept for it any more."""
+    for watches in cluster.store._watches.values():  # noqa: SLF001 - a store has no other owner of watches
+        for watch in list(watches):
+            cluster.store.unwatch(watch)
 
 
 def _status(cluster: Cluster) -> dict[str, Any]:
