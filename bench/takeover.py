@@ -8,6 +8,7 @@ round; at that instant a run is created, and the time counts until its pod is th
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 import time
@@ -59,6 +60,7 @@ async def _takeover(world: World, replicas: Replicas, number: int, sign: signal.
     await asyncio.sleep(LEASE_S / 4)  # the other one has its watch
     name = f"{sign.name.lower()}-{number}"
     began = time.perf_counter()
+    os.kill(replicas[leader].pid, sign)  # before the run exists: or the old leader may be quick enough to launch it
     stopping = asyncio.create_task(
         asyncio.to_thread(replicas[leader].kill if sign is signal.SIGKILL else replicas[leader].stop)
     )
