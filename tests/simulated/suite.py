@@ -82,6 +82,7 @@ class Verdict:
 
 def tried(trial: Trial, runs: int, *, seed: int = 1, mutation: Mutation | None = None) -> Verdict:
     """The verdict on so many runs; the same seed has the same things happen."""
+    random.seed(seed)  # for what spreads its requests by chance
     return timeless.run(_tried(trial, [planned(number) for number in range(runs)], seed, mutation))
 
 

@@ -47,7 +47,7 @@ class Brake:
         self._under_way = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._release: asyncio.TimerHandle | None = None
-        self._jitter = random.Random()  # noqa: S311 - spreads writes, guards nothing
+        self._jitter = random.Random(random.random())  # noqa: S311 - spreads writes, guards nothing
 
     @property
     def at_once(self) -> int:

@@ -77,7 +77,7 @@ class Stream:
         self._awaited: int | None = None
         self._patience: asyncio.Timeout | None = None
         self._backoff_s = FIRST_BACKOFF_S
-        self._jitter = random.Random()  # noqa: S311 - spreads reconnects, guards nothing
+        self._jitter = random.Random(random.random())  # noqa: S311 - spreads reconnects, guards nothing
 
     async def run(self) -> None:
         """Never returns; cancel it."""
