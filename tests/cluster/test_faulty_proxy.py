@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -10,8 +11,8 @@ import pytest
 
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
-from headrace.kubeapi.errors import ApiError, Gone, NotFound, Unreachable
-from tests.cluster.support.faulty_proxy import Fault, Faults, ProxyProcess
+from headrace.kubeapi.errors import ApiError, Gone, NotFound, TooManyRequests, Unreachable
+from tests.cluster.support.faulty_proxy import ON_THE_WAY_S, Fault, Faults, ProxyProcess
 
 Through = Callable[[Faults], AbstractAsyncContextManager[tuple[KubeClient, ProxyProcess]]]
 
@@ -63,10 +64,12 @@ async def test_without_faults_it_passes_everything_on(
         (Faults(stalled=1), False),
         (Faults(unanswered=1), True),
         (Faults(disowned=1), True),
+        (Faults(contradicted=1), False),
+        (Faults(throttled=1), False),
+        (Faults(truncated=1), True),
+        (Faults(repeated=1), True),
     ],
-    ids=lambda value: next(
-        (f for f in ("lost", "refused", "stalled", "unanswered", "disowned") if getattr(value, f, 0)), value
-    ),
+    ids=lambda value: ", ".join(sorted(value.kinds - {Fault.NONE})) if isinstance(value, Faults) else str(value),
 )
 async def test_a_write_fails_and_was_carried_out_or_not(
     through: Through, client: KubeClient, namespace: str, faults: Faults, done: bool
@@ -85,6 +88,46 @@ async def test_a_watch_is_cut_off_within_an_event(through: Through, namespace: s
         with pytest.raises(Unreachable):
             assert all([line.endswith(b"\n") async for line in _watched(proxied, namespace)])
         assert (await proxy.counts())[Fault.CUT] == 1
+
+
+async def test_a_watch_ends_in_order_before_its_first_event(through: Through, namespace: str) -> None:
+    """No line, and no error."""
+    async with through(Faults(closed=1)) as (proxied, _):
+        assert [line async for line in _watched(proxied, namespace)] == []
+
+
+async def test_a_watch_falls_silent_and_stays_open(through: Through, namespace: str) -> None:
+    """Only patience tells."""
+    async with through(Faults(watch_talk_s=0.01)) as (proxied, proxy):
+        path, params = config_maps(namespace), {"watch": "true", "resourceVersion": "0"}
+        with pytest.raises(Unreachable):
+            _ = [line async for line in proxied.raw_lines(path, params, read_timeout_s=1)]
+        assert (await proxy.counts())[Fault.SILENT] == 1
+
+
+async def test_events_come_twice_at_once_or_late(through: Through, namespace: str) -> None:
+    """Each as it was."""
+    async with through(Faults(doubled=1)) as (proxied, proxy):
+        for number in range(4):
+            await proxied.create(config_maps(namespace), {"metadata": {"name": f"m-{number}"}})
+        lines = []
+        async for line in _watched(proxied, namespace):
+            lines.append(line)
+            if len(lines) == 8:
+                break
+        assert len(set(lines)) < 8
+        assert (await proxy.counts())[Fault.DOUBLED] >= 3
+
+
+async def test_who_writes_before_the_time_is_over_is_hasty(through: Through, namespace: str) -> None:
+    """After a moment for what was on its way."""
+    async with through(Faults(throttled=1, throttled_s=30)) as (proxied, proxy):
+        for pause_s in (0.0, ON_THE_WAY_S + 0.3):
+            await asyncio.sleep(pause_s)
+            with pytest.raises(TooManyRequests) as refusal:
+                await proxied.create(config_maps(namespace), {"metadata": {"name": "m"}})
+            assert refusal.value.retry_after_s == 30
+        assert (await proxy.counts())[Fault.HASTY] == 1
 
 
 async def test_history_is_lost(through: Through, namespace: str) -> None:

@@ -187,7 +187,7 @@ class FaultyProxy:
         is_watch = request.query.get("watch") == "true"
         is_write = request.method != "GET"
         if is_write and time.monotonic() < self._throttled_until_s and LEADER_LEASE not in request.path:
-            print(f"hasty: {request.method} {request.path}", flush=True)
+            print(f"hasty: {request.method} {request.path}", flush=True)  # into the log, beside a failure
             self.counts[Fault.HASTY] += 1
         fault = self._faults.choose(
             self._dice, is_watch=is_watch, is_page="continue" in request.query, is_write=is_write
