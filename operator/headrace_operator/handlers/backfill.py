@@ -23,7 +23,8 @@ from headrace_operator.apply.events import record_event
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.backfill.noted import RUNS_OF_ROUND, EndedRun
 from headrace_operator.decide.backfill.partitions import Partition
-from headrace_operator.decide.backfill.progress import ActiveRun, BackfillDecision, PlannedRun, decide_backfill
+from headrace_operator.decide.backfill.progress import BackfillDecision, PlannedRun, decide_backfill
+from headrace_operator.decide.backfill.situation import ActiveRun
 from headrace_operator.decide.snapshot import ObjectKey, PartitionRef
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.resources import BACKFILLS, FLOW_RUNS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from headrace.api.conditions import Reason
-from headrace_operator.decide.backfill.progress import BackfillSnapshot, Problem
+from headrace_operator.decide.backfill.situation import BackfillSnapshot, Problem
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.observe.backfills import BackfillRecord, Runs
 from headrace_operator.observe.cache import Cache

@@ -24,7 +24,7 @@ from headrace_operator.decide.backfill.errors import InvalidBackfill
 from headrace_operator.decide.backfill.noted import EndedRun, Noted, noted_in
 from headrace_operator.decide.backfill.pace import Bucket
 from headrace_operator.decide.backfill.partitions import Partitions
-from headrace_operator.decide.backfill.progress import ActiveRun, Problem
+from headrace_operator.decide.backfill.situation import ActiveRun, Problem
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey, PartitionRef, Run
 from headrace_operator.observe.cache import Gone
 from headrace_operator.observe.parse import EPOCH, conditions_from, instant, object_key, version_of

@@ -10,21 +10,17 @@ what the next one finds: runs in the API, or outcomes in the status, and never n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
 from headrace.api.backfill import BackfillPhase, BackfillSpec, BackfillStatus
 from headrace.api.conditions import ConditionType, Reason
-from headrace.api.money import Cost
 from headrace_operator.decide.actions import RecordEvent
-from headrace_operator.decide.backfill.calendar import is_open, next_change
-from headrace_operator.decide.backfill.costs import affordable, described, projected, with_costs
+from headrace_operator.decide.backfill.costs import affordable, projected, with_costs
 from headrace_operator.decide.backfill.noted import (
     MAX_RETRYING,
-    EndedRun,
-    Noted,
     retry_groups,
     with_ends,
     with_rerun,
@@ -38,8 +34,9 @@ from headrace_operator.decide.backfill.pace import (
     refilled,
     with_mark,
 )
+from headrace_operator.decide.backfill.rules import RULES, Verdict
+from headrace_operator.decide.backfill.situation import ActiveRun, BackfillSnapshot, Situation
 from headrace_operator.decide.conditions import condition, shortened, stored, with_condition
-from headrace_operator.decide.snapshot import ConditionView, ObjectKey
 
 MAX_AT_ONCE: Final = 64
 """Runs that one pass creates; the next pass follows at once."""
@@ -47,65 +44,6 @@ MAX_UNNOTED: Final = 1000
 """With more ends that the status does not tell, nothing is created: the API holds as many runs that cannot go."""
 BYTES_PER_S: Final = 8192
 """A status is written at most so fast: one of 64 KiB every eight seconds."""
-
-Problem = tuple[Reason, str]
-
-
-@dataclass(frozen=True, slots=True)
-class ActiveRun:
-    """A run of the Backfill that is not known to have ended; `cancel`: its end was asked for."""
-
-    key: ObjectKey
-    uid: str
-    position: int
-    number: int
-    cancel: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BackfillSnapshot:
-    """
-    All that a Backfill's decision rests on.
-
-    Args:
-        spec, total, noted: None where they cannot be read; `problem` says why.
-        total: Partitions that there are.
-        status: As the API has it; `noted` is what it tells of partitions, `status_bytes` its size there.
-        deployment_problem: Why no run can be created, None if one can.
-        ended: Runs that the status does not tell; others may be among them.
-        blocked: Positions whose runs cannot be created, and when to try again.
-        unsure_until: Creations had no answer: until then runs may come that are not known.
-        is_complete: The runs that had finished before the start are known.
-        is_store_full: Too many finished runs wait for the history store.
-        last_created: When the latest run was created that is known.
-        bucket: Of the rate, as the last pass left it. None: this is the first pass.
-        written_at: When the status was written last. None: not by this process.
-        status_delay_s: By how much writes of the status are put off, to gather ends; more for a large one.
-        holds_unrecorded: The history store lacks some of its runs, which would go with it.
-    """
-
-    key: ObjectKey
-    uid: str
-    generation: int
-    spec: BackfillSpec | None
-    total: int | None
-    problem: Problem | None
-    status: BackfillStatus
-    noted: Noted | None
-    conditions: tuple[ConditionView, ...] = ()
-    deployment_problem: Problem | None = None
-    active: tuple[ActiveRun, ...] = ()
-    ended: tuple[EndedRun, ...] = ()
-    blocked: Mapping[int, datetime] = field(default_factory=dict)
-    unsure_until: datetime | None = None
-    is_complete: bool = True
-    is_store_full: bool = False
-    last_created: datetime | None = None
-    bucket: Bucket | None = None
-    written_at: datetime | None = None
-    status_delay_s: float = 1.0
-    status_bytes: int = 0
-    holds_unrecorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,49 +77,6 @@ class BackfillDecision:
     expire: bool = False
     bucket: Bucket | None = None
     look_again_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Situation:
-    """The snapshot, and what follows from it: `after` is what the status tells once it is written."""
-
-    seen: BackfillSnapshot
-    spec: BackfillSpec
-    total: int
-    held: Noted
-    after: Noted
-    active: tuple[ActiveRun, ...]
-    cost: Cost | None
-    now: datetime
-
-    @property
-    def over(self) -> int:
-        """Partitions that are over."""
-        return len(self.after.over)
-
-    @property
-    def is_draining(self) -> bool:
-        """Whether a re-run waits for the runs of the one before: their numbers must not be taken for old ones."""
-        wanted = self.spec.rerun_failed > self.held.round and not self.spec.cancel
-        return wanted and (
-            self.seen.unsure_until is not None
-            or not self.seen.is_complete
-            or any(run.position in self.held.outcomes.again for run in self.active)
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """The phase and why; `creates`: further runs may be created."""
-
-    phase: BackfillPhase
-    reason: Reason
-    message: str
-    creates: bool = False
-    look_again_at: datetime | None = None
-
-
-Rule = Callable[[Situation], Verdict | None]
 
 
 def decide_backfill(seen: BackfillSnapshot, now: datetime) -> BackfillDecision:
@@ -250,143 +145,6 @@ def _unusable(seen: BackfillSnapshot, now: datetime) -> BackfillDecision:
     if status == seen.status:
         return BackfillDecision()
     return BackfillDecision(status=status, events=(RecordEvent(reason, message, warning=True),))
-
-
-# The rules, in order: the first one with an answer wins.
-
-
-def cancelled(at: Situation) -> Verdict | None:
-    """spec.cancel ends it once its runs have ended."""
-    if not at.spec.cancel:
-        return None
-    if at.active:
-        told = f"spec.cancel is true; {len(at.active)} run(s) are being ended"
-        return Verdict(BackfillPhase.RUNNING, Reason.CANCEL_REQUESTED, told)
-    return Verdict(BackfillPhase.CANCELLED, Reason.CANCELLED, f"spec.cancel is true; {_tally(at)}")
-
-
-def all_over(at: Situation) -> Verdict | None:
-    """Every partition is over."""
-    if at.over < at.total or at.active:
-        return None
-    outcomes = at.after.outcomes
-    if not outcomes.failed and not outcomes.cancelled:
-        return Verdict(BackfillPhase.SUCCEEDED, Reason.SUCCEEDED, f"all {at.total} partitions succeeded")
-    told = f"{_tally(at)}; raise spec.rerunFailed to run those that failed once more"
-    return Verdict(BackfillPhase.FAILED, Reason.PARTITIONS_FAILED, told)
-
-
-def too_many_failures(at: Situation) -> Verdict | None:
-    """More failed than spec.maxFailures allows."""
-    failed, allowed = len(at.after.outcomes.failed), at.spec.max_failures
-    if allowed is None or failed <= allowed:
-        return None
-    told = (
-        f"{failed} partition(s) failed, spec.maxFailures allows {allowed}; mend the cause, then raise spec.rerunFailed, "
-        "or spec.maxFailures to go on without them"
-    )
-    return _ends_with_active(at, Reason.TOO_MANY_FAILURES, told)
-
-
-def unread(at: Situation) -> Verdict | None:
-    """Which runs had finished before the start is being read: nothing changes until then."""
-    status = at.seen.status
-    if at.seen.is_complete:
-        return None
-    phase = status.phase or BackfillPhase.PENDING
-    reason = Reason(status.reason) if status.reason in set(Reason) else Reason.RUNNING
-    return Verdict(phase, reason, status.message or "reads which of its runs have ended")
-
-
-def budget_spent(at: Situation) -> Verdict | None:
-    """A further run would cost more than is left."""
-    if at.spec.budget is None or at.active or affordable(at.spec.budget, at.cost, at.over, active=0) > 0:
-        return None
-    told = (
-        f"{described(at.cost)} are spent on {at.over} of {at.total} partitions, and one more would exceed spec.budget "
-        f"({at.spec.budget.amount} {at.spec.budget.currency}); raise it to go on"
-    )
-    return Verdict(BackfillPhase.FAILED, Reason.BUDGET_EXCEEDED, told)
-
-
-def suspended(at: Situation) -> Verdict | None:
-    """spec.suspend holds back what has not begun."""
-    if not at.spec.suspend:
-        return None
-    return Verdict(BackfillPhase.PAUSED, Reason.SUSPENDED, "spec.suspend is true; set it to false to go on")
-
-
-def no_deployment(at: Situation) -> Verdict | None:
-    """The Deployment is not there, or cannot be used."""
-    if at.seen.deployment_problem is None:
-        return None
-    return Verdict(BackfillPhase.WAITING, *at.seen.deployment_problem)
-
-
-def window_closed(at: Situation) -> Verdict | None:
-    """Outside its window it starts nothing."""
-    window = at.spec.window
-    if window is None:
-        return None
-    change = next_change(window, at.now)
-    if is_open(window, at.now):
-        return None
-    told = f"spec.window is closed until {change:%Y-%m-%dT%H:%M:%SZ}" if change else "spec.window never opens"
-    return Verdict(BackfillPhase.WAITING, Reason.WINDOW_CLOSED, told, look_again_at=change)
-
-
-def store_full(at: Situation) -> Verdict | None:
-    """Too many finished runs wait for the history store."""
-    if not at.seen.is_store_full:
-        return None
-    told = "too many finished runs wait for the history store; it goes on when they are recorded"
-    return Verdict(BackfillPhase.WAITING, Reason.HISTORY_FULL, told)
-
-
-def draining(at: Situation) -> Verdict | None:
-    """A re-run begins when the runs of the one before have ended."""
-    if not at.is_draining:
-        return None
-    told = "spec.rerunFailed was raised; the failed partitions are run again when those of the last re-run have ended"
-    return Verdict(BackfillPhase.RUNNING, Reason.RUNNING, told, look_again_at=at.seen.unsure_until)
-
-
-def goes_on(at: Situation) -> Verdict | None:
-    """Nothing stands in the way."""
-    if at.spec.budget is not None and at.over and at.cost is None:
-        told = "no run has told its cost yet, so one at a time is started (spec.pricing of WorkPools makes costs known)"
-    else:
-        told = "runs are created as there is room for them"
-    return Verdict(BackfillPhase.RUNNING, Reason.RUNNING, told, creates=True)
-
-
-RULES: tuple[Rule, ...] = (
-    cancelled,
-    all_over,
-    too_many_failures,
-    unread,
-    budget_spent,
-    suspended,
-    no_deployment,
-    window_closed,
-    store_full,
-    draining,
-    goes_on,
-)
-
-
-def _ends_with_active(at: Situation, reason: Reason, told: str) -> Verdict:
-    if at.active:
-        return Verdict(BackfillPhase.RUNNING, reason, f"{told}; waits for {len(at.active)} run(s) to end")
-    return Verdict(BackfillPhase.FAILED, reason, told)
-
-
-def _tally(at: Situation) -> str:
-    outcomes = at.after.outcomes
-    told = f"of {at.total} partitions {len(outcomes.succeeded)} succeeded, {len(outcomes.failed)} failed"
-    told += f", {len(outcomes.cancelled)} were cancelled" if outcomes.cancelled else ""
-    left = at.total - at.over
-    return f"{told}, {left} were not run" if left else told
 
 
 # What is created.

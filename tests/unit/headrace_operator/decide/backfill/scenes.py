@@ -10,7 +10,8 @@ from headrace.api.conditions import Phase
 from headrace.api.money import Cost
 from headrace.backfills.outcomes import decoded
 from headrace_operator.decide.backfill.noted import EndedRun, noted_in
-from headrace_operator.decide.backfill.progress import ActiveRun, BackfillDecision, BackfillSnapshot
+from headrace_operator.decide.backfill.progress import BackfillDecision
+from headrace_operator.decide.backfill.situation import ActiveRun, BackfillSnapshot
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey
 from tests.builders import NAMESPACE, NOW
 

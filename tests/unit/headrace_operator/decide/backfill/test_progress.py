@@ -13,10 +13,10 @@ from headrace.backfills.outcomes import decoded
 from headrace_operator.decide.backfill.progress import (
     MAX_AT_ONCE,
     MAX_UNNOTED,
-    RULES,
     PlannedRun,
     decide_backfill,
 )
+from headrace_operator.decide.backfill.rules import RULES
 from tests.builders import NOW
 from tests.unit.headrace_operator.decide.backfill.scenes import a_spec, active, ended, later, positions, seen, told
 
