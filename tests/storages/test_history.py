@@ -112,6 +112,20 @@ def test_a_record_that_is_refused_keeps_no_other_out(store: HistoryStore, bad: d
     assert store.known(["uid-of-bad", "uid-of-none"]) == {"uid-of-bad"}
 
 
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_that_does_not_speak_unicode_refuses_one_record_at_most(postgres: PostgreSQL, encoding: str) -> None:
+    """And takes the others; the driver must not stumble over what the server would refuse."""
+    name = encoding.lower()
+    with psycopg.connect(postgres.served.url, password=PASSWORD, autocommit=True) as connection:
+        connection.execute(f"create database {name} encoding '{encoding}' locale 'C' template template0")
+    url = postgres.served.url.rpartition("/")[0] + f"/{name}"
+    with closing(open_history(url)) as store:
+        written = store.write([a_record("a"), a_record("odd", message="it rained \u2614"), a_record("b")])
+        assert written.lost == {}
+        assert set(written.bare) <= {"uid-of-odd"}
+        assert names(store) == ["a", "b", "odd"]
+
+
 def test_a_store_of_the_first_version_is_migrated(store: HistoryStore, postgres: PostgreSQL) -> None:
     """By a writer; a reader says who does it."""
     with psycopg.connect(postgres.served.url, password=PASSWORD) as connection:

@@ -20,6 +20,8 @@ PASSWORD_ENV: Final = "HEADRACE_HISTORY_PASSWORD"  # noqa: S105 - where it is, n
 CONNECT_TIMEOUT_S: Final = 5
 SILENCE_MS: Final = 20_000
 """After which a network that takes nothing more counts as gone."""
+ALIVE: Final = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+"""Seconds, seconds, number: a server that has taken a statement and then lost its power is found out after half a minute, not two hours."""
 STATEMENT_TIMEOUT_S: Final = 20
 MIGRATION_LOCK: Final = 4_873_001_155_309_843
 INSERT: Final = (
@@ -56,8 +58,10 @@ class PostgreSQL:
         named = self._url._replace(scheme="postgresql", netloc=f"{who.partition(':')[0]}{at}{host}").geturl()
         # Prepared statements would tie the process to one session, which poolers do not give.
         given: dict[str, Any] = {"prepare_threshold": None, "row_factory": dict_row}
+        # Whatever the database's own encoding, it is the server that finds out what does not go into it: its refusal is of one record.
+        given["client_encoding"] = "utf8"
         usual = {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_user_timeout": SILENCE_MS, "application_name": "headrace"}
-        given.update({name: value for name, value in usual.items() if name not in self._url.query})
+        given.update({name: value for name, value in (usual | ALIVE).items() if name not in self._url.query})
         if password:
             given["password"] = password
         connection = psycopg.connect(named, **given)

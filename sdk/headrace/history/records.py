@@ -75,8 +75,16 @@ def record_of(obj: Mapping[str, Any], *, flow: str | None = None) -> Record:
 
 
 def stamp(instant: datetime) -> str:
-    """As stored where there is no type for instants: of one length, so that texts compare as instants do."""
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """
+    As stored where there is no type for instants: of one length, so that texts compare as instants do.
+
+    One that UTC cannot tell, in the first hours of the year 1 or the last of 9999, is the nearest that it can.
+    """
+    try:
+        universal = instant.astimezone(UTC)
+    except OverflowError:
+        universal = (datetime.min if instant.year == 1 else datetime.max).replace(tzinfo=UTC)
+    return universal.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _identity(obj: Mapping[str, Any], flow: str | None) -> dict[str, Any]:

@@ -45,6 +45,22 @@ def test_parameters_are_the_effective_ones_where_the_status_has_them() -> None:
     assert fields(parameters=None)["parameters"] == {"day": "2026-03-03"}
 
 
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("2026-03-04T12:00:00+05:30", "2026-03-04T06:30:00.000Z"),
+        ("2026-03-04T12:00:00.123456-02:00", "2026-03-04T14:00:00.123Z"),
+        ("0001-01-01T00:00:00+14:00", "0001-01-01T00:00:00.000Z"),
+        ("9999-12-31T23:59:59-14:00", "9999-12-31T23:59:59.999Z"),
+    ],
+)
+def test_a_time_is_kept_in_utc(given: str, kept: str) -> None:
+    """Whatever its zone; one that UTC has no date for is the nearest that it has."""
+    run = a_finished_run()
+    run["spec"]["scheduledTime"] = given
+    assert json.loads(record_of(run).document)["scheduled_for"] == kept
+
+
 def test_a_run_that_never_started_has_no_duration() -> None:
     """Its end is known all the same, at worst by its creation."""
     record = fields(startedAt=None, attempts=None, finishedAt=None)
