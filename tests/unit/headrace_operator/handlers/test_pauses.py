@@ -128,7 +128,7 @@ async def test_time_alone_ends_a_wait(operator: Operator, pause: dict[str, Any],
     operator.runs("a")
     await operator.goes_on()
     await operator.pod_is("a-1", pauses(**pause))
-    await operator.goes_on(359)
+    await operator.goes_on(355)
     assert operator.status(name="a")["phase"] == "Paused"
     await operator.goes_on(1)
     assert operator.status(name="a")["answers"][0]["decision"] == decision

@@ -182,6 +182,7 @@ async def test_two_runs_never_take_one_slot(operator: Operator) -> None:
     operator.apply(DEPLOYMENTS, "daily", {"flowRef": {"name": "etl"}, "concurrency": {"limit": 1}})
     for name in ("r1", "r2"):
         operator.apply(FLOW_RUNS, name, {"deploymentRef": {"name": "daily"}})
+    operator.now += timedelta(seconds=2)  # a shorter wait is not told
     await operator.rests()
     assert operator.pods() == ["r1-1"]
     assert operator.status(name="r2")["reason"] == "WaitingForSlot"
