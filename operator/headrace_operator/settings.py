@@ -80,14 +80,14 @@ class Settings(BaseModel):
         "", repr=False, description="Store of the records of finished runs: sqlite:////path/file.db or postgresql://…."
     )
     history_retention_days: int = Field(
-        365, ge=0, description="Days after which a record is deleted; 0 keeps all of them."
+        365, ge=0, le=36_500, description="Days after which a record is deleted; 0 keeps all of them."
     )
     history_max_held: int = Field(
         20_000, ge=1, description="Finished runs that are held back in the API while the store cannot be used."
     )
     history_batch_size: int = Field(500, ge=1, le=5_000, description="Records that are written at once, at most.")
     history_batch_delay_s: float = Field(
-        1.0, ge=0, description="Seconds by which ends of runs are gathered into one batch."
+        1.0, ge=0, le=60, description="Seconds by which ends of runs are gathered into one batch."
     )
     history_log_tail: Literal["failed", "all", "none"] = Field(
         "failed", description="Of which runs the end of the log is recorded; it costs a request to the API server."

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 import structlog
 
-from headrace.history import HistoryError, HistoryStore, Record
+from headrace.history import HistoryError, HistoryStore, HistoryUnavailable, Record
 from headrace.history.store import Written
 from headrace_operator.telemetry.history import HistoryMetrics
 
@@ -25,19 +25,26 @@ CLEANED_AT_ONCE = 1000
 """Records of one transaction: it must not keep new ones waiting."""
 PAUSE_S = 0.1
 """Between two of them."""
+CALL_TIMEOUT_S = 60.0
+"""A database that hangs does not close its connections. Longer than what it is given for a statement; a long migration is told as an outage."""
 
 T = TypeVar("T")
 
 
 class Archive:
-    """Belongs to one event loop; close it when nobody calls any more."""
+    """
+    Belongs to one event loop; close it when nobody calls any more.
 
-    def __init__(self, store: HistoryStore, metrics: HistoryMetrics) -> None:
+    A call that has no answer in time goes on in its thread, and the next ones wait for that: what it does is harmless when it is done again.
+    """
+
+    def __init__(self, store: HistoryStore, metrics: HistoryMetrics, *, timeout_s: float = CALL_TIMEOUT_S) -> None:
         self.shown = store.shown
         self.is_down = False
         """Whether the last call has failed."""
         self._store = store
         self._metrics = metrics
+        self._timeout_s = timeout_s
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="history")
 
     async def write(self, records: Sequence[Record]) -> Written:
@@ -75,10 +82,18 @@ class Archive:
 
     async def _called(self, call: Callable[[], T]) -> T:
         try:
-            result = await asyncio.get_running_loop().run_in_executor(self._thread, call)
-        except HistoryError:
-            self.is_down = True
-            self._metrics.failures.inc()
+            async with asyncio.timeout(self._timeout_s):
+                result = await asyncio.get_running_loop().run_in_executor(self._thread, call)
+        except TimeoutError as error:
+            self._failed()
+            problem = f"no answer within {self._timeout_s:.0f} s; look whether its server, or its volume, hangs"
+            raise HistoryUnavailable(self.shown, problem) from error
+        except Exception:  # of whatever kind: who waits for the store to take something must be told
+            self._failed()
             raise
         self.is_down = False
         return result
+
+    def _failed(self) -> None:
+        self.is_down = True
+        self._metrics.failures.inc()

@@ -18,6 +18,8 @@ NUL: Final = "\x00"
 ESCAPED_NUL: Final = b"\\u0000"
 LEN_SECONDS: Final = len("2026-03-04T12:00:00Z")
 LEN_MICROSECONDS: Final = len("2026-03-04T12:00:00.000000Z")
+FIRST: Final = datetime.min.replace(tzinfo=UTC)
+LAST: Final = datetime.max.replace(tzinfo=UTC)
 BARE: Final = ("uid", "namespace", "name", "flow", "deployment", "phase", "reason", "created_at", "finished_at")
 """What is left of a record that the store refuses as a whole."""
 
@@ -83,7 +85,7 @@ def stamp(instant: datetime) -> str:
     try:
         universal = instant.astimezone(UTC)
     except OverflowError:
-        universal = (datetime.min if instant.year == 1 else datetime.max).replace(tzinfo=UTC)
+        universal = FIRST if instant.year == 1 else LAST
     return universal.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

@@ -155,7 +155,7 @@ class HistoryStore:
     def _inserted(self, records: Sequence[Record]) -> list[tuple[Record, str]]:
         """Inserts them; those that the store refuses, with its words. A batch is halved until it is known which they are."""
         try:
-            self._done(lambda cursor: self._dialect.insert(cursor, records))
+            self._done(lambda cursor: self._dialect.insert(cursor, records), may_be_refused=True)
         except self._failures as error:
             if not self._dialect.is_refusal(error):
                 raise
@@ -169,8 +169,13 @@ class HistoryStore:
     def _failures(self) -> tuple[type[Exception], ...]:
         return (self._dialect.error, OverflowError, OSError)
 
-    def _done(self, work: Callable[[Any], T]) -> T:
-        """What the work returns, in a transaction of its own. Raises: what the records are at fault for; HistoryUnavailable."""
+    def _done(self, work: Callable[[Any], T], *, may_be_refused: bool = False) -> T:
+        """
+        What the work returns, in a transaction of its own. Raises: HistoryUnavailable.
+
+        Args:
+            may_be_refused: It brings records, and what those are at fault for is raised as the driver raises it.
+        """
         try:
             connection = self._connected()
             cursor = self._dialect.begin(connection)
@@ -180,7 +185,7 @@ class HistoryStore:
             raise
         except self._failures as error:
             self._roll_back()
-            if self._dialect.is_refusal(error):
+            if may_be_refused and self._dialect.is_refusal(error):
                 raise
             self._close()
             raise HistoryUnavailable(self.shown, self._told(error)) from None  # its text may hold the password

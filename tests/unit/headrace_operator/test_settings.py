@@ -35,6 +35,8 @@ def test_each_is_read_from_a_variable_of_its_name() -> None:
         ("liveness_port", "65536", "Input should be less than or equal to 65535"),
         ("metrics_port", "-1", "Input should be greater than or equal to 0"),
         ("leader_lease_s", "1", "Input should be greater than or equal to 2"),
+        ("history_retention_days", "999999999", "Input should be less than or equal to 36500"),
+        ("history_batch_delay_s", "inf", "Input should be less than or equal to 60"),
         ("log_format", "xml", "Input should be 'auto', 'json' or 'console'"),
         ("log_level", "trace", "Input should be 'debug', 'info', 'warning' or 'error'"),
     ],

@@ -108,6 +108,19 @@ def test_old_records_are_deleted_a_few_at_a_time(store: HistoryStore) -> None:
     assert store.delete_finished_before(limit, 2) == 0
 
 
+def test_records_that_may_not_be_deleted_are_an_outage(store: HistoryStore) -> None:
+    """Somebody has tied other tables to them: the operator is told so, and goes on."""
+    store.write([a_record("a")])
+    with closing(sqlite3.connect(store._dialect.path)) as other:  # type: ignore[attr-defined]
+        other.execute(
+            "create trigger keeps before delete on headrace_runs begin select raise(abort, 'we need it'); end"
+        )
+        other.commit()
+    with pytest.raises(HistoryUnavailable, match="we need it"):
+        store.delete_finished_before(datetime(2027, 1, 1, tzinfo=UTC), 10)
+    assert names(store) == ["a"]
+
+
 def test_a_listing_is_bounded_in_time(store: HistoryStore) -> None:
     """From the first instant on, to the last one, which is left out."""
     store.write([a_record(f"at-{hour}", finishedAt=f"2026-03-04T0{hour}:00:00Z") for hour in range(4)])

@@ -77,9 +77,9 @@ class World:
         self.history: History
         self.recorder: Recorder
 
-    def start(self) -> None:
+    def start(self, *, timeout_s: float = 60.0) -> None:
         """An operator that knows nothing yet."""
-        self.archive = Archive(cast("HistoryStore", self.store), self.metrics)
+        self.archive = Archive(cast("HistoryStore", self.store), self.metrics, timeout_s=timeout_s)
         self.outbox = Outbox(Room(*self._bounds), flow_of=lambda _: "etl", monotonic=lambda: self.now_s)
         self.history = History(self.outbox)
         sources = Sources(self._run, self._log)

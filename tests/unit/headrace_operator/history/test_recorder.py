@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from typing import Any
 
 import pytest
 
 from headrace.history import HistoryUnavailable
+from headrace.history.store import Written
 from headrace.kubeapi.errors import ApiError
 from headrace_operator.observe.parse import run_from
 from tests.unit.headrace.history.finished import a_finished_run
@@ -218,6 +220,36 @@ async def test_it_goes_on_by_itself_after_an_outage(monkeypatch: pytest.MonkeyPa
         world.store.is_down = False
         await until(lambda: len(world.outbox) == 0)
         assert list(world.store.records) == uids("a")
+        running.cancel()
+
+
+async def test_a_store_that_hangs_is_an_outage() -> None:
+    """A listing at the start goes on without it, and what waits is written once it answers."""
+    async with a_world() as world:
+        answers = threading.Event()
+        write = world.store.write
+        world.store.write = lambda records: write(records) if answers.wait(10) else Written()  # type: ignore[method-assign]
+        world.start(timeout_s=0.01)
+        world.finish("a")
+        with pytest.raises(HistoryUnavailable, match="no answer within"):
+            await world.recorder.flush()
+        assert await world.recorder.known(uids("b")) == set()
+        answers.set()
+        world.start()
+        world.finish("a")
+        await world.recorder.flush()
+        assert list(world.store.records) == uids("a")
+
+
+async def test_a_fault_of_ours_keeps_no_listing_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For room that nobody makes."""
+    monkeypatch.setattr("headrace_operator.history.recorder.FIRST_RETRY_S", 0.001)
+    async with a_world(max_records=1) as world:
+        world.store.records = None  # type: ignore[assignment]
+        world.finish("a")
+        page = asyncio.create_task(world.recorder.known(uids("b")))
+        running = asyncio.create_task(world.recorder.run())
+        assert await asyncio.wait_for(page, 10) == set()
         running.cancel()
 
 
