@@ -159,10 +159,21 @@ class Workshop:
     def drop(self, engine: Engine) -> None:
         """Its share is another replica's: what only it knew is forgotten."""
         engine.close()
-        for deployment in engine.intake.cache.deployments:
-            self.metrics.circuit(deployment, is_open=None)
+        self._tell_no_more(engine)
         if self.recording is not None and engine.recorder is not None:
             self.recording.drop(engine.recorder)
+
+    def _tell_no_more(self, engine: Engine) -> None:
+        cache = engine.intake.cache
+        for deployment in cache.deployments:
+            self.metrics.circuit(deployment, is_open=None)
+        for backfill in engine.intake.backfills.held:
+            self.metrics.backfills.gone(backfill)
+        if engine.share.keeps_cluster:
+            for pool in cache.pools:
+                self.metrics.pools.gone(pool.name)
+            for limit in cache.limits:
+                self.metrics.limits.gone(limit.name)
 
     def stream(self, watched: Watched, sink: Sink, keep: Callable[[bytes], bool] | None = None) -> Stream:
         """

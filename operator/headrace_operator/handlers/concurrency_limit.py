@@ -24,7 +24,7 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     over = {holder for holder in context.slots.holders(key.name) if await _is_over(context, holder)}
     seen = _observe(context, key, frozenset(over))
     if context.share.keeps_cluster:
-        context.metrics.limit(seen)
+        context.metrics.limits.told(seen)
     if not seen.exists and not seen.slots and seen.rate is None:
         return None
     decision = decide_limit(seen, context.clock(), context.monotonic())

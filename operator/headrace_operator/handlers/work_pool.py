@@ -18,10 +18,10 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
         return None
     record = context.intake.cache.pools.get(key)
     if record is None:
-        context.metrics.pool_gone(key.name)
+        context.metrics.pools.gone(key.name)
         return None
     seen = _observe(context, record)
-    context.metrics.pool(seen)
+    context.metrics.pools.told(seen)
     status = pool_status(seen, context.clock()).model_dump(mode="json", by_alias=True, exclude_none=True)
     patch = status_changes(record.status, status, resource_version=record.version)
     if patch is not None:

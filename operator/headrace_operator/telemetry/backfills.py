@@ -38,7 +38,7 @@ class BackfillMetrics:
             self._cost.labels(*key).set(float(status.cost.exact))
 
     def gone(self, key: ObjectKey) -> None:
-        """It was deleted."""
+        """It was deleted, or is another replica's now."""
         for state in STATES:
             with suppress(KeyError):  # it was never told of
                 self._partitions.remove(*key, state)

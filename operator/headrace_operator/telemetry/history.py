@@ -34,7 +34,7 @@ class HistoryMetrics:
         )
         self._lag = Gauge(
             "headrace_history_lag_seconds",
-            "Since when the first run that waits for its record does.",
+            "Seconds for which the first run that waits for its record has waited; 0 while none waits.",
             registry=registry,
         )
         self._full = Gauge(

@@ -9,11 +9,11 @@ from functools import cache, cached_property
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from headrace_operator.decide.actions import Decision
-from headrace_operator.decide.concurrency_limit import LimitSnapshot
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Unresolved
-from headrace_operator.decide.work_pool import PoolSnapshot
 from headrace_operator.telemetry.backfills import BackfillMetrics
 from headrace_operator.telemetry.history import HistoryMetrics
+from headrace_operator.telemetry.limits import LimitMetrics
+from headrace_operator.telemetry.pools import PoolMetrics
 
 RECONCILES = (
     "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize, ConcurrencyLimit, WorkPool, Admission, "
@@ -29,6 +29,8 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self.history = HistoryMetrics(registry)
         self.backfills = BackfillMetrics(registry)
+        self.limits = LimitMetrics(registry)
+        self.pools = PoolMetrics(registry)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, registry=registry)
@@ -72,18 +74,6 @@ class Metrics:
             "namespace",
             "deployment",
         )
-        self._limit_slots = gauge(
-            "headrace_limit_slots",
-            "Slots that the ConcurrencyLimit has by its spec; absent where it has a rate only.",
-            "limit",
-        )
-        self._limit_held = gauge("headrace_limit_slots_held", "Slots of the ConcurrencyLimit that are held.", "limit")
-        self._limit_waiting = gauge(
-            "headrace_limit_waiting_runs", "Runs that wait for the ConcurrencyLimit's slots or rate.", "limit"
-        )
-        self._pool_runs = gauge("headrace_pool_runs", "Runs whose pods are in the WorkPool.", "pool")
-        self._pool_queued = gauge("headrace_pool_queued_runs", "Runs that wait for the WorkPool.", "pool")
-        self._pool_nodes = gauge("headrace_pool_nodes", "Nodes of the WorkPool. state: total, ready.", "pool", "state")
         self.shards_held = gauge(
             "headrace_shards_held",
             "Shards that this replica holds; without shards, 1 while it leads and 0 while it stands by.",
@@ -112,36 +102,6 @@ class Metrics:
                 self._circuit_open.remove(*deployment)
         else:
             self._circuit_open.labels(*deployment).set(is_open)
-
-    def limit(self, seen: LimitSnapshot) -> None:
-        """How a ConcurrencyLimit is; one that is gone is not told any more."""
-        slots = seen.spec.slots if seen.spec else None
-        gauges: dict[Gauge, int | None] = {
-            self._limit_slots: slots,
-            self._limit_held: sum(bool(slot.holder) for slot in seen.slots) if seen.exists else None,
-            self._limit_waiting: seen.waiting if seen.exists else None,
-        }
-        for gauge, value in gauges.items():
-            if value is not None:
-                gauge.labels(seen.name).set(value)
-            else:
-                with suppress(KeyError):  # it never was told
-                    gauge.remove(seen.name)
-
-    def pool(self, seen: PoolSnapshot) -> None:
-        """Who is in a WorkPool, who waits for it, and its nodes."""
-        self._pool_runs.labels(seen.name).set(seen.active)
-        self._pool_queued.labels(seen.name).set(seen.queued)
-        self._pool_nodes.labels(seen.name, "total").set(seen.nodes.total)
-        self._pool_nodes.labels(seen.name, "ready").set(seen.nodes.ready)
-
-    def pool_gone(self, name: str) -> None:
-        """The WorkPool was deleted: nothing is told of it any more."""
-        with suppress(KeyError):  # it was never told of
-            self._pool_runs.remove(name)
-            self._pool_queued.remove(name)
-            self._pool_nodes.remove(name, "total")
-            self._pool_nodes.remove(name, "ready")
 
     def decided(self, seen: Snapshot, decision: Decision) -> None:
         """Count what a Decision says of the run's end, or of its next attempt."""
