@@ -27,6 +27,11 @@ log = structlog.get_logger()
 FlowOf = Callable[[ObjectKey], str | None]
 """Name of the Flow that a Deployment runs, if that is known."""
 
+MAX_BYTES = 64 << 20
+"""Of records in memory. They have a few KiB each, but parameters and results may have a thousand."""
+BATCH_BYTES = 8 << 20
+"""Of one batch, unless its first record alone has more: the store gets it into its disk in seconds."""
+
 
 class Room:
     """
@@ -34,22 +39,32 @@ class Room:
 
     Args:
         max_held: Runs that are held back in the API.
-        max_records: Records in memory, a few KiB each; of further runs only the names are.
+        max_records: Records in memory; of further runs only the names are.
+        max_bytes: Of these records together; the one that goes beyond it is the last.
     """
 
-    def __init__(self, max_held: int, max_records: int) -> None:
+    def __init__(self, max_held: int, max_records: int, max_bytes: int = MAX_BYTES) -> None:
         self.max_held = max_held
         self.max_records = max_records
+        self.max_bytes = max_bytes
         self.held = 0
         self.records = 0
+        self.bytes = 0
         self.listeners: list[Callable[[], None]] = []
         """Are told when it is full no more."""
 
-    def leave(self, *, with_record: bool) -> None:
-        """A run waits no more."""
+    def keep(self, record: Record, *, instead_of: Record | None = None) -> None:
+        """A run that waits has a record now, or another one."""
+        self.records += instead_of is None
+        self.bytes += len(record.document) - (len(instead_of.document) if instead_of is not None else 0)
+
+    def leave(self, record: Record | None) -> None:
+        """A run waits no more, nor does its record."""
         was_full = self.is_full
         self.held -= 1
-        self.records -= with_record
+        if record is not None:
+            self.records -= 1
+            self.bytes -= len(record.document)
         if was_full and not self.is_full:
             for tell in self.listeners:
                 tell()
@@ -58,6 +73,10 @@ class Room:
     def is_full(self) -> bool:
         """Whether as many runs wait as may be held back."""
         return self.held >= self.max_held
+
+    def takes(self, count: int) -> bool:
+        """Whether so many records more may be in memory."""
+        return self.records + count <= self.max_records and self.bytes < self.max_bytes
 
 
 @dataclass(slots=True)
@@ -71,6 +90,11 @@ class Waiting:
     has_tail: bool = False
     """Whether the end of its log was asked for."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of its record."""
+        return 0 if self.record is None else len(self.record.document)
+
 
 class Outbox:
     """Belongs to one event loop; in the order in which the runs came."""
@@ -79,8 +103,8 @@ class Outbox:
         self.room = room
         self.is_waited_for = asyncio.Event()
         """Set while anything waits."""
-        self.lost = 0
-        """Runs that went without a record."""
+        self.on_lost: Callable[[], None] = lambda: None
+        """Is told of each run that went without a record."""
         self._flow_of = flow_of
         self._monotonic = monotonic
         self._waiting: dict[str, Waiting] = {}
@@ -108,7 +132,8 @@ class Outbox:
     @property
     def oldest_s(self) -> float | None:
         """Since when the first one waits, on the monotonic clock; None if none does."""
-        return min((each.since_s for each in self._waiting.values()), default=None)
+        waiting = list(self._waiting.values())  # metrics are read from another thread, and this takes no turns with it
+        return min((each.since_s for each in waiting), default=None)
 
     def finished(self, run: FinishedRun, obj: Mapping[str, Any] | None) -> None:
         """It has ended; `obj` is the whole of it, if that is at hand."""
@@ -118,7 +143,7 @@ class Outbox:
             self._given_up.add(run.uid)
         self.room.held += 1
         self._waiting[run.uid] = Waiting(run, self._monotonic(), None)
-        if obj is not None and self.room.records < self.room.max_records:
+        if obj is not None and self.room.takes(1):
             self.read(run.uid, obj)
         self.is_waited_for.set()
 
@@ -140,13 +165,20 @@ class Outbox:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             waiting.record = _known_of(run).bare(f"its object cannot be understood: {error!r}")
             log.warning("run_not_understood", namespace=run.key.namespace, name=run.key.name, error=repr(error))
-        self.room.records += 1
+        self.room.keep(waiting.record)
+
+    def add_tail(self, uid: str, text: str) -> None:
+        """The end of its log, for its record."""
+        waiting = self._waiting.get(uid)
+        if waiting is not None and waiting.record is not None:
+            bare, waiting.record = waiting.record, waiting.record.with_log_tail(text)
+            self.room.keep(waiting.record, instead_of=bare)
 
     def gone(self, uid: str) -> None:
         """It has left the API, and nothing is left to make a record of."""
         waiting = self._waiting.get(uid)
         if waiting is not None:
-            self.lost += 1
+            self.on_lost()
             log.warning("run_gone_unrecorded", namespace=waiting.run.key.namespace, name=waiting.run.key.name, uid=uid)
             self._forget(uid)
 
@@ -157,8 +189,15 @@ class Outbox:
             self._waiting[uid] = waiting
 
     def batch(self, size: int) -> list[Waiting]:
-        """The first that wait, at most `size`; they wait on until it is known that they are recorded."""
-        return list(islice(self._waiting.values(), size))
+        """The first that wait, at most `size` or BATCH_BYTES; they wait on until it is known that they are recorded."""
+        chosen: list[Waiting] = []
+        total = 0
+        for waiting in islice(self._waiting.values(), size):
+            total += waiting.size
+            if chosen and total > BATCH_BYTES:
+                break
+            chosen.append(waiting)
+        return chosen
 
     def recorded(self, uids: Iterable[str]) -> list[FinishedRun]:
         """The store has records of them. Returns those that had waited."""
@@ -176,7 +215,7 @@ class Outbox:
     def _forget(self, uid: str) -> None:
         waiting = self._waiting.pop(uid)
         self._given_up.discard(uid)
-        self.room.leave(with_record=waiting.record is not None)
+        self.room.leave(waiting.record)
         if not self._waiting:
             self.is_waited_for.clear()
 

@@ -24,7 +24,7 @@ from headrace.kubeapi.errors import ApiError, NotFound
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.history.archive import Archive
-from headrace_operator.history.outbox import Outbox, Waiting
+from headrace_operator.history.outbox import BATCH_BYTES, Outbox, Waiting
 from headrace_operator.telemetry.history import HistoryMetrics
 
 log = structlog.get_logger()
@@ -78,9 +78,10 @@ class Recorder:
         self._told = told
         self._metrics = metrics
         self._failures = 0
-        self._lost_told = 0
+        self._batch_bytes = 0
         self._has_moved = asyncio.Event()
         self._reading = asyncio.Semaphore(READ_AT_ONCE)
+        outbox.on_lost = lambda: metrics.count(lost=1)
 
     async def run(self) -> None:
         """Writes what waits, until it is cancelled."""
@@ -101,7 +102,7 @@ class Recorder:
         Waits until there is room for the records of as many runs, unless the store cannot be used.
         """
         room = self.outbox.room
-        while not self._archive.is_down and room.records + len(uids) > room.max_records and len(self.outbox):
+        while not self._archive.is_down and not room.takes(len(uids)) and len(self.outbox):
             self._has_moved.clear()
             await self._has_moved.wait()
         if self._archive.is_down:
@@ -114,7 +115,9 @@ class Recorder:
 
     async def flush(self) -> None:
         """Writes one batch. Raises: HistoryError, ApiError: it waits on."""
-        batch = self.outbox.batch(self._manner.batch_size)
+        # Less after each failure: what was too much for the store at once must not be so for ever.
+        batch = self.outbox.batch(max(1, self._manner.batch_size >> min(self._failures, 16)))
+        self._batch_bytes = sum(each.size for each in batch)
         missing = [each for each in batch if each.record is None]
         if missing:
             known = await self._archive.known([each.run.uid for each in missing])
@@ -160,19 +163,12 @@ class Recorder:
         if self._failures:
             log.info("history_available", store=self._archive.shown, failures=self._failures)
         self._failures = 0
-        self._tell_lost()
         self._has_moved.set()
-
-    def _tell_lost(self) -> None:
-        lost = self.outbox.lost
-        self._metrics.count(lost=lost - self._lost_told)
-        self._lost_told = lost
 
     async def _back_off(self, error: Exception) -> None:
         self._failures += 1
         longest_s = min(FIRST_RETRY_S * 2 ** min(self._failures, 16), LAST_RETRY_S)
         delay_s = random.uniform(longest_s / 2, longest_s)  # noqa: S311 - spreads retries, guards nothing
-        self._tell_lost()
         self._has_moved.set()
         log.warning(
             "history_unavailable",
@@ -184,8 +180,14 @@ class Recorder:
         await asyncio.sleep(delay_s)
 
     async def _read(self, waiting: Waiting) -> ApiError | None:
-        """The object of a run of which only the name is known. Returns why it cannot be read; it is asked for again then."""
+        """
+        The object of a run of which only the name is known, unless the batch is large enough without it.
+
+        Returns why it cannot be read; it is asked for again then.
+        """
         async with self._reading:
+            if self._batch_bytes > BATCH_BYTES:
+                return None
             try:
                 obj = await self._sources.run(waiting.run.key)
             except NotFound:
@@ -196,6 +198,7 @@ class Recorder:
                 return error
         if obj["metadata"]["uid"] == waiting.run.uid:
             self.outbox.read(waiting.run.uid, obj)
+            self._batch_bytes += waiting.size
         else:  # another run has its name
             self.outbox.gone(waiting.run.uid)
         return None
@@ -219,4 +222,4 @@ class Recorder:
                 log.info("log_not_read", namespace=record.namespace, pod=record.pod, error=str(error))
                 return
         if text:
-            waiting.record = record.with_log_tail(text)
+            self.outbox.add_tail(record.uid, text)

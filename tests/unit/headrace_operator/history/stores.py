@@ -33,11 +33,13 @@ class MemoryStore:
     is_down: bool = False
     loses_answers: bool = False
     """Whether a batch is kept, and the answer is lost."""
+    takes: int = 1000
+    """Records of one batch; it breaks down over more."""
     written: list[list[str]] = field(default_factory=list)
     asked: list[list[str]] = field(default_factory=list)
 
     def write(self, records: Sequence[Record]) -> Written:
-        self._fail_if(self.is_down)
+        self._fail_if(self.is_down or len(records) > self.takes)
         self.written.append([record.uid for record in records])
         for record in records:
             self.records.setdefault(record.uid, record)
@@ -60,7 +62,15 @@ class MemoryStore:
 class World:
     """One operator after another, as far as it records, with what outlives them: the API and the store."""
 
-    def __init__(self, store: MemoryStore, *, max_held: int = 1000, max_records: int = 1000, **manner: Any) -> None:
+    def __init__(
+        self,
+        store: MemoryStore,
+        *,
+        max_held: int = 1000,
+        max_records: int = 1000,
+        max_bytes: int = 1 << 20,
+        **manner: Any,
+    ) -> None:
         self.store = store
         self.runs: dict[ObjectKey, dict[str, Any]] = {}
         self.logs: dict[tuple[str, str], str] = {}
@@ -69,8 +79,9 @@ class World:
         self.is_api_down = False
         self.now_s = 0.0
         self.told: list[FinishedRun] = []
-        self.metrics = HistoryMetrics(CollectorRegistry())
-        self._bounds = (max_held, max_records)
+        self.registry = CollectorRegistry()
+        self.metrics = HistoryMetrics(self.registry)
+        self._bounds = (max_held, max_records, max_bytes)
         self._manner = Manner(**{"batch_delay_s": 0.0, **manner})
         self.archive: Archive
         self.outbox: Outbox
@@ -93,6 +104,11 @@ class World:
         self.runs[ObjectKey("team-a", name)] = obj
         self.history.put(run_from(obj), obj)
         return obj
+
+    @property
+    def lost(self) -> float:
+        """Runs that are told to have gone without a record."""
+        return self.registry.get_sample_value("headrace_history_records_total", {"outcome": "lost"}) or 0
 
     async def list_all(self) -> None:
         """What an operator does at its start with runs that have finished before."""

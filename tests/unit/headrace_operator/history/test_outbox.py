@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 from headrace_operator.decide.retention import Keep, retire
 from headrace_operator.observe.history import Owner
+from headrace_operator.observe.parse import run_from
 from tests.builders import NOW
+from tests.unit.headrace.history.finished import a_finished_run
 from tests.unit.headrace_operator.history.stores import World, a_world
 
 DAILY = Owner("team-a", "daily")
@@ -47,7 +52,7 @@ async def test_one_that_is_let_go_is_recorded_still_while_its_record_is_in_memor
         for run in world.history.of(DAILY):
             if run.key.name != "a":
                 world.history.drop(run)
-        assert world.outbox.lost == 1
+        assert world.lost == 1
         await world.recorder.flush()
         assert sorted(world.store.records) == ["uid-of-a", "uid-of-b"]
         assert not world.outbox.is_full
@@ -62,6 +67,34 @@ async def test_the_lag_is_that_of_the_first_that_waits() -> None:
         world.outbox.put_off("uid-of-a")
         assert [each.run.key.name for each in world.outbox.batch(9)] == ["b", "a"]
         assert world.outbox.oldest_s == 1.0
+
+
+async def test_the_lag_may_be_read_by_another_thread() -> None:
+    """That of the metrics, while runs come and go."""
+    async with a_world(max_held=100_000, max_records=0) as world:
+        run = run_from(a_finished_run("a"))
+        for number in range(5_000):
+            world.history.put(replace(run, uid=f"before-{number}"))
+        with ThreadPoolExecutor(1) as scraping:
+            scrapes = scraping.submit(lambda: [world.outbox.oldest_s for _ in range(300)])
+            number = 0
+            while not scrapes.done():
+                number += 1
+                world.history.put(replace(run, uid=f"meanwhile-{number}"))
+                world.outbox.recorded([f"meanwhile-{number - 1}"])
+            assert set(scrapes.result()) == {0.0}
+
+
+async def test_memory_is_bounded_by_what_the_records_have() -> None:
+    """Parameters and results of a MB are read again when it is their turn."""
+    async with a_world(max_bytes=3_000) as world:
+        for name in ("a", "b", "c", "d"):
+            world.finish(name, message="x" * 2_000)
+        assert [each.record is not None for each in world.outbox.batch(9)] == [True, True, False, False]
+        await world.recorder.flush()
+        assert sorted(world.store.records) == [f"uid-of-{name}" for name in ("a", "b", "c", "d")]
+        room = world.outbox.room
+        assert (room.held, room.records, room.bytes) == (0, 0, 0)
 
 
 async def test_who_looks_after_the_runs_no_more_deletes_none() -> None:

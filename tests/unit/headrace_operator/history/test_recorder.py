@@ -49,6 +49,34 @@ async def test_a_batch_is_bounded() -> None:
         assert uids("c")[0] in world.outbox
 
 
+@pytest.mark.parametrize("max_records", [0, 9], ids=["read again", "in memory"])
+async def test_a_batch_of_large_records_is_a_small_one(monkeypatch: pytest.MonkeyPatch, max_records: int) -> None:
+    """Wherever they come from; and one goes, however large it is."""
+    for module in ("outbox", "recorder"):
+        monkeypatch.setattr(f"headrace_operator.history.{module}.BATCH_BYTES", 3_000)
+    monkeypatch.setattr("headrace_operator.history.recorder.READ_AT_ONCE", 1)
+    async with a_world(max_records=max_records) as world:
+        for name, size in (("a", 9_000), ("b", 1), ("c", 1), ("d", 2_000)):
+            world.finish(name, message="x" * size)
+        for _ in range(3):
+            await world.recorder.flush()
+        assert world.store.written[0] == uids("a")
+        assert [len(batch) for batch in world.store.written] == ([1, 3] if max_records == 0 else [1, 2, 1])
+        assert len(world.outbox) == 0
+
+
+async def test_a_batch_that_is_too_much_for_the_store_becomes_smaller(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would be tried for ever."""
+    monkeypatch.setattr("headrace_operator.history.recorder.FIRST_RETRY_S", 0.001)
+    async with a_world(MemoryStore(takes=2), batch_size=8) as world:
+        for name in "abcdefgh":
+            world.finish(name)
+        running = asyncio.create_task(world.recorder.run())
+        await until(lambda: len(world.outbox) == 0)
+        assert sorted(world.store.records) == uids(*"abcdefgh")
+        running.cancel()
+
+
 async def test_a_run_that_is_seen_again_is_not_recorded_again() -> None:
     """The answers to later writes tell of its end once more."""
     async with a_world() as world:
@@ -107,7 +135,7 @@ async def test_a_run_that_went_before_it_could_be_read_is_told_as_lost() -> None
         world.runs[replaced] = {"metadata": {"uid": "another"}}
         await world.recorder.flush()
         assert world.store.written == [uids("kept")]
-        assert world.outbox.lost == 2
+        assert world.lost == 2
         assert len(world.outbox) == 0
 
 
