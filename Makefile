@@ -31,7 +31,7 @@ demo: $(STAMP) ## a real flow on a real Kubernetes API, start to end (KEEP=1 lea
 test: lint unit storage-test cluster-test ## everything: checks, unit and contract tests, tests on a real API server
 
 unit: $(STAMP) ## tests without any API
-	@$(BIN)/pytest --numprocesses=auto --dist=loadgroup tests/unit tests/contract
+	@$(BIN)/pytest --numprocesses=auto --dist=loadgroup tests/unit tests/contract tests/simulated
 
 storage-test: setup ## tests of result storages on real servers
 	@$(BIN)/pytest tests/storages
@@ -56,7 +56,7 @@ crds: $(STAMP) ## crds/ and the chart's copies, from the models in sdk/headrace/
 cluster: setup ## a local cluster that stays up (headrace dev down ends it)
 	@$(BIN)/headrace dev up
 
-bench: setup ## the benchmarks, beside plain Python, Prefect and Dagster (docs/benchmarks.md)
+bench: setup ## all benchmarks, beside plain Python, Prefect, Dagster and Argo Workflows; takes hours (docs/benchmarks.md)
 	@$(BIN)/python -m bench --all
 
 clean: ## what the targets made in this folder
