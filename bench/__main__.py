@@ -37,7 +37,7 @@ BENCHMARKS: Mapping[str, str] = {
 }
 """Modules by name; each has a `main` that returns an exit status."""
 
-LONG = frozenset({"backfill", "throughput", "faults"})
+LONG = frozenset({"backfill", "throughput", "soak", "faults"})
 """Left out unless they are named, or `--all` is."""
 ALL = "--all"
 

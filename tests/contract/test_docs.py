@@ -12,7 +12,9 @@ import pytest
 import typer.main
 from prometheus_client import CollectorRegistry
 
+from bench.__main__ import BENCHMARKS
 from headrace.api.conditions import Phase, Reason
+from headrace.api.crd import KINDS
 from headrace.cli.main import application
 from headrace_operator.settings import PREFIX, Settings
 from headrace_operator.telemetry.metrics import Metrics
@@ -28,6 +30,8 @@ PAGES = [
 EVERYTHING = "\n".join(page.read_text() for page in PAGES)
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+TABLES = ("headrace_runs", "headrace_results")
+"""Of databases; all else that is called so is a metric."""
 MAKE = re.compile(r"\bmake ([a-z][a-z-]*)")
 
 
@@ -79,6 +83,37 @@ def test_a_setting_is_in_the_operations_page_with_its_default(name):
 def test_a_metric_is_in_the_operations_page(name):
     """Under the name that /metrics shows."""
     assert f"`{name}`" in OPERATIONS
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_metric_on_a_page_exists(page):
+    """An alert on a name that is told nowhere never fires."""
+    told = set(re.findall(r"`[^`\n]*?\b(headrace_[a-z_]+)", page.read_text()))
+    series = {f"{name}{part}" for name in metric_names() for part in ("", "_bucket", "_count", "_sum")}
+    assert told - {"headrace_operator", *TABLES} <= series
+
+
+def test_log_events_in_the_operations_page_exist():
+    """Those of its table, and those to look for when something is wrong."""
+    section = OPERATIONS.partition("## Logs")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
+    told = {word for row in rows for word in re.findall(r"`([a-z_]+)`", row)}
+    told |= {word for row in re.findall(r"\| log: (.*?) \|", OPERATIONS) for word in re.findall(r"`([a-z_]+)`", row)}
+    code = "".join(path.read_text() for path in (ROOT / "operator").rglob("*.py"))
+    assert len(told) > 20
+    assert {event for event in told if f'("{event}"' not in re.sub(r"\(\s+", "(", code)} == set()
+
+
+@pytest.mark.parametrize("name", BENCHMARKS)
+def test_a_benchmark_has_a_row(name):
+    """That says what it measures, and what it may cost."""
+    assert re.search(rf"^\| `{name}` \| \S", (ROOT / "docs" / "benchmarks.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("kind", [model.resource.kind for model in KINDS])
+def test_a_kind_is_in_the_list_of_pages(kind):
+    """Who reads a manifest finds where it is explained."""
+    assert f"`{kind}`" in (ROOT / "docs" / "README.md").read_text()
 
 
 @pytest.mark.parametrize("word", [*Phase, *Reason])

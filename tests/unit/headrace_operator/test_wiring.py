@@ -28,7 +28,7 @@ POOL = PoolSnapshot(
     problem=None,
     conditions=(),
     active=1,
-    requested={},
+    requested=(),
     queued=1,
     nodes=NodeCount(total=1, ready=1),
 )
