@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -19,6 +19,7 @@ import pytest
 from headrace.history import HistoryStore, HistoryTooNew, HistoryTooOld, HistoryUnavailable, open_history
 from headrace.history.reading import Question, listed, told
 from headrace.history.schema import CURRENT, MIGRATIONS
+from headrace.secrecy.redaction import redacted
 from tests.storages.servers import PASSWORD, Missing, PostgreSQL, a_postgresql
 from tests.unit.headrace.history.finished import a_record
 from tests.unit.headrace.history.test_sqlite import KILLED, LARGER_THAN_A_COLUMN
@@ -194,17 +195,28 @@ def test_what_was_committed_by_a_process_that_is_killed_is_known_to_the_next(
     assert names(store) == ["a", "b"]
 
 
+def test_a_server_is_reached_without_a_host_in_the_url(postgres: PostgreSQL) -> None:
+    """As one does whose socket is a file."""
+    at = urlsplit(postgres.served.url)
+    url = f"postgresql:///{at.path.strip('/')}?host={at.hostname}&port={at.port}&user={at.username}"
+    with closing(open_history(url)) as store:
+        store.write([a_record("a")])
+        assert "a" in names(store)
+
+
 def test_a_wrong_password_is_told_without_it(postgres: PostgreSQL, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Be it in the variable or in the URL."""
+    """Be it in the variable or in the URL, and whoever else tells of it."""
     monkeypatch.setenv("HEADRACE_HISTORY_PASSWORD", "hunter2")
     in_url = postgres.served.url.replace("flows@", f"flows:{quote('hunter3/', safe='')}@")
-    for url in (postgres.served.url, in_url):
+    in_options = f"{postgres.served.url}?password=hunter4"
+    for url in (postgres.served.url, in_url, in_options):
         with (
             closing(open_history(url)) as store,
             pytest.raises(HistoryUnavailable, match="password authentication failed") as told,
         ):
             store.write([a_record()])
         assert "hunter" not in str(told.value)
+    assert redacted("hunter2, hunter3/, hunter4").count("hunter") == 0
 
 
 def test_commits_are_on_the_disk_before_they_are_told(store: HistoryStore, postgres: PostgreSQL) -> None:

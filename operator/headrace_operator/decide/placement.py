@@ -267,10 +267,14 @@ def price_per_hour(pool: Pool, requests: Amounts) -> Decimal | None:
 
 
 def _share(requests: Amounts, largest: Mapping[str, Decimal]) -> Decimal:
-    """The largest part of a node that the pod takes of any resource; 0 where it asks for none of what is named."""
+    """
+    The largest part of a node that the pod takes of any resource; 0 where it asks for none of what is named.
+
+    It takes no more than a node: a pod that asks for more began before the pool was told to take smaller ones only.
+    """
     asked = dict(requests)
     shares = [asked[name] / amount for name, amount in largest.items() if name in asked and amount]
-    return max(shares, default=Decimal(0))
+    return min(max(shares, default=Decimal(0)), Decimal(1))
 
 
 def _list_price(pricing: Pricing) -> Decimal:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import psycopg
 from psycopg.rows import dict_row
@@ -55,7 +55,8 @@ class PostgreSQL:
         if password:
             SECRETS.add(password)
         who, at, host = self._url.netloc.rpartition("@")
-        named = self._url._replace(scheme="postgresql", netloc=f"{who.partition(':')[0]}{at}{host}").geturl()
+        # Not geturl(), which leaves the slashes out where there is no host, as in postgresql:///headrace?host=/run/postgresql.
+        named = f"postgresql://{who.partition(':')[0]}{at}{host}{self._url.path}?{self._url.query}"
         # Prepared statements would tie the process to one session, which poolers do not give.
         given: dict[str, Any] = {"prepare_threshold": None, "row_factory": dict_row}
         # Whatever the database's own encoding, it is the server that finds out what does not go into it: its refusal is of one record.
@@ -115,4 +116,5 @@ class PostgreSQL:
         connection.commit()
 
     def _password(self) -> str:
-        return unquote(password_of(self._url.geturl())) or os.environ.get(PASSWORD_ENV, "")
+        in_options = parse_qs(self._url.query).get("password", [""])[-1]
+        return unquote(password_of(self._url.geturl())) or in_options or os.environ.get(PASSWORD_ENV, "")

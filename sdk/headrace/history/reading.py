@@ -64,6 +64,8 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 def _value(name: str, value: Any) -> Any:
     if isinstance(value, datetime):
         return stamp(value)
-    if isinstance(value, Decimal) or (name == "cost_amount" and value is not None):
+    if name == "cost_amount" and value is not None:
+        return f"{Decimal(str(value)):f}"
+    if isinstance(value, Decimal):
         return str(value)
     return orjson.loads(value) if name in DOCUMENTS and isinstance(value, str) else value

@@ -7,13 +7,13 @@ again is harmless, as the uid of a run is the primary key. A store may be used b
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 from typing import Any, Final, Protocol, TypeVar
-from urllib.parse import urlsplit
 
 from headrace.errors import UsageError
 from headrace.history.errors import HistoryTooNew, HistoryTooOld, HistoryUnavailable
@@ -80,7 +80,7 @@ def open_history(url: str, *, is_reader: bool = False) -> HistoryStore:
         is_reader: It makes and changes nothing.
     Raises: UsageError: no such store can be, or its driver is not installed.
     """
-    scheme = urlsplit(url).scheme
+    scheme = _scheme(url)
     if scheme == "sqlite":
         from headrace.history.sqlite import SQLite  # noqa: PLC0415 - each has a driver of its own
 
@@ -97,6 +97,26 @@ def open_history(url: str, *, is_reader: bool = False) -> HistoryStore:
             f'history URL "{without_password(url)}": the driver {error.name} is missing; install "headrace[sql]"'
         ) from error
     return HistoryStore(PostgreSQL(url, is_reader=is_reader), is_reader=is_reader)
+
+
+def _scheme(url: str) -> str:
+    """
+    Of a URL that has its password where it is looked for.
+
+    Raises: UsageError: a character of the password ends the part of the URL that it is in. It could not be kept out of any text then.
+    """
+    scheme, _, rest = url.partition("://")
+    if scheme == "sqlite":
+        return scheme
+    host = re.split("[/?#]", rest, maxsplit=1)[0]
+    beyond = rest[len(host) :].partition("=")[0]
+    who = host.rpartition("@")[0]
+    if ("@" in beyond and "@" not in host) or "[" in who or "]" in who:
+        raise UsageError(
+            f'history URL "{scheme}://…": its user or password has a character of "/?#[]"; '
+            "write it as %2F, %3F, %23, %5B or %5D, or give the password by HEADRACE_HISTORY_PASSWORD"
+        )
+    return scheme
 
 
 class HistoryStore:

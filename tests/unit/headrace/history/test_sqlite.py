@@ -54,6 +54,12 @@ def test_what_is_written_is_read(store: HistoryStore, reader: HistoryStore) -> N
     assert [row["name"] for row in listed(reader, Question(phase="Failed", deployment="daily"), 10)] == ["b"]
 
 
+def test_the_least_cost_is_told_as_money(store: HistoryStore) -> None:
+    """Not as 1e-06."""
+    store.write([a_record("a", cost={"amount": "0.000001", "currency": "EUR"})])
+    assert [row["cost_amount"] for row in listed(store, Question(), 1)] == ["0.000001"]
+
+
 def test_a_run_has_one_record_however_often_it_is_written(store: HistoryStore) -> None:
     """The first one stays: a batch without an answer is written again, and two operators may write at once."""
     store.write([a_record("a"), a_record("a")])
@@ -247,6 +253,14 @@ def test_commits_are_on_the_disk_before_they_are_told(store: HistoryStore) -> No
     store.write([a_record()])
     assert store._connection.execute("pragma synchronous").fetchone()[0] == 2
     assert store._connection.execute("pragma journal_mode").fetchone()[0] == "wal"
+
+
+@pytest.mark.parametrize("character", ["/", "?", "#", "[", "]"])
+def test_a_password_that_is_not_quoted_is_shown_nowhere(character: str) -> None:
+    """What comes after such a character would count as host or database, and be told with them."""
+    with pytest.raises(UsageError, match="write it as %2F") as refused:
+        open_history(f"postgresql://flows:hunter{character}2@db.internal/headrace")
+    assert "hunter" not in str(refused.value)
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "mysql://host/db", "history.db", "postgresql://host"])

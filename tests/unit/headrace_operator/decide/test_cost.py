@@ -47,6 +47,15 @@ def test_an_hour_costs_what_the_pool_asks_for(pool, expected):
     assert price_of(pool, REQUESTS) == HourlyPrice(Decimal(expected), "USD")
 
 
+@pytest.mark.parametrize("most", ["100m", "1n"])
+def test_a_pod_costs_a_node_at_most(most):
+    """The pool was changed to smaller nodes while it ran; the end of the run is written all the same."""
+    price = price_of(priced(perHour=1e6, largest={"cpu": most}), REQUESTS)
+
+    assert price == HourlyPrice(Decimal(1_000_000), "USD")
+    assert cost_of(price, since=SINCE, until=SINCE + timedelta(days=3650)) == usd("87600000000.000000")
+
+
 @pytest.mark.parametrize("pool", [None, pool_of("cpu", {}, None), pool_of("cpu", {}, WorkPoolSpec())])
 def test_without_a_pool_or_a_price_nothing_is_known(pool):
     assert price_of(pool, REQUESTS) is None
