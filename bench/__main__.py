@@ -12,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 
 from bench.figures import FILE_ENV, row, taken_from
@@ -44,9 +45,11 @@ ALL = "--all"
 
 def main(names: list[str]) -> int:
     """Runs them one after the other. Returns the worst of their exit statuses."""
+    if names in (["--help"], ["-h"]):
+        print(__doc__.strip(), f"The names: {', '.join(BENCHMARKS)}", sep="\n\n")
+        return 0
     if len(names) > 1 and names[0] in BENCHMARKS and names[1].startswith("-"):
-        taken: int = import_module(BENCHMARKS[names[0]]).main(names[1:])
-        return taken
+        return _with_options(names[0], names[1:])
     if names in ([], [ALL]):
         return _several([name for name in BENCHMARKS if names or name not in LONG])
     unknown = set(names) - set(BENCHMARKS)
@@ -57,6 +60,15 @@ def main(names: list[str]) -> int:
         status: int = import_module(BENCHMARKS[names[0]]).main()
         return status
     return _several(names)
+
+
+def _with_options(name: str, options: list[str]) -> int:
+    run = import_module(BENCHMARKS[name]).main
+    if not signature(run).parameters:
+        print(f"{name} takes no options, and was given: {' '.join(options)}")
+        return 2
+    status: int = run(options)
+    return status
 
 
 def _several(names: list[str]) -> int:

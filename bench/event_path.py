@@ -17,7 +17,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -303,16 +303,16 @@ def _judged(costs: Mapping[str, Cost]) -> int:
     return tell(*figures)
 
 
-def main() -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Prints the tables. Returns 1 if a budget is exceeded."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog="python -m bench profile")
     parser.add_argument(
         "--places", action="store_true", help="the functions, too, each with what it calls outside of the stages"
     )
     parser.add_argument("--only", choices=[name for name, _ in KINDS], help="this kind of runs")
-    given, _ = parser.parse_known_args()
+    given = parser.parse_args(arguments)
     return asyncio.run(_measure(places=given.places, only=given.only))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -11,6 +11,7 @@ kwok, which simulates the nodes, is built with Go the first time (bench/kwok), a
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import os
 import sys
@@ -33,7 +34,6 @@ WRITES_BUDGET = 4.0
 REQUESTS_BUDGET = 4.2
 CPU_BUDGET_MS = 2.5
 LIMIT_BUDGET = 1.3
-PEER = "--peer"
 KNOWN_ARGO_A_SECOND = 31.0
 """The most that was measured of Argo Workflows' controller on two cores, with simulated nodes."""
 
@@ -130,7 +130,7 @@ def _judged(requests: Burst, ours: Burst, theirs: Sequence[Burst], limit_times: 
     whose = (
         "measured"
         if theirs
-        else f"not built here ({PEER} builds it), {shown(KNOWN_ARGO_A_SECOND)} a second taken for it"
+        else f"not built here (--peer builds it), {shown(KNOWN_ARGO_A_SECOND)} a second taken for it"
     )
     print(f"\n{ours.runs:,} runs, {ours.runs_a_second:.1f} a second on {os.cpu_count()} cores that all parts share")
     print(f"Argo's controller: {whose}; headrace is {ours.runs_a_second / argo:.2f} times as fast")
@@ -147,10 +147,13 @@ def _judged(requests: Burst, ours: Burst, theirs: Sequence[Burst], limit_times: 
     )
 
 
-def main(options: Sequence[str] = ()) -> int:
+def main(arguments: Sequence[str] = ()) -> int:
     """Prints the figures; with `--peer` Argo is built where it is not. Returns 1 if a budget is exceeded."""
+    parser = argparse.ArgumentParser(prog="python -m bench throughput")
+    parser.add_argument("--peer", action="store_true", help="build Argo's controller where it is not built yet")
+    options = parser.parse_args(arguments)
     provide(KWOK, Terminal())
-    if PEER in options:
+    if options.peer:
         provide(ARGO, Terminal())
     return asyncio.run(measure(Argo if ARGO.is_built else None))
 
