@@ -15,7 +15,7 @@ last renewal was sent, and each is given up, by the API server too, after a thir
 and goes on while the process is stopped, so one that wakes too late finds that it may write no more; as it may have been stopped
 anywhere, the fence is asked again when a request goes onto the wire. Others go by
 their own clocks as well: they take the lease when they have seen it unchanged for all of its duration, whatever
-instants are written in it. They watch it, so that one that is given back is taken at once; what the watch says is asked of
+instants are written in it, or it deleted by hand. They watch it, so that one that is given back is taken at once; what the watch says is asked of
 the API once more before it is acted on.
 
 A renewal counts from when it was sent, and none is sent once no write may begin: a process that slept through its lease, and
@@ -25,6 +25,7 @@ finds it still its own, has lost it all the same.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -95,6 +96,7 @@ class Leadership:
         self._monotonic = timing.monotonic
         self._labels = dict(labels or {})
         self._renewed_at_s: float | None = None
+        self._acquired: Mapping[str, Any] = {}
         self._seen = Sightings(timing.monotonic)
 
     @property
@@ -106,6 +108,11 @@ class Leadership:
     def leads(self) -> bool:
         """Whether a write may begin now."""
         return self._leads_at(self._monotonic())
+
+    @property
+    def term(self) -> int:
+        """How often the Lease has changed hands, when this process acquired it."""
+        return int((self._acquired.get("spec") or {}).get("leaseTransitions") or 0)
 
     def _leads_at(self, now_s: float) -> bool:
         return self._renewed_at_s is not None and now_s < self._renewed_at_s + self._lease_s / 2
@@ -153,7 +160,7 @@ class Leadership:
     async def _until_free(self) -> None:
         """Returns when the lease may be ours for the asking."""
         while True:
-            sighting = self._seen.held.get(self._name)
+            sighting = self._seen.last(self._name)
             if sighting is None or self._is_free(sighting):
                 return
             await self._seen.news(sighting.over_at_s(self._lease_s) - self._monotonic())
@@ -178,7 +185,9 @@ class Leadership:
             return
         self._renewed_at_s = None
         try:
-            await self._patch([self._is_ours(), {"op": "replace", "path": "/spec/holderIdentity", "value": ""}])
+            # A release may come late, when this identity leads anew: it is of one term only.
+            term = {"op": "test", "path": "/spec/acquireTime", "value": self._acquired["spec"]["acquireTime"]}
+            await self._patch([self._is_ours(), term, {"op": "replace", "path": "/spec/holderIdentity", "value": ""}])
             log.info("leadership_released", identity=self._identity)
         except ApiError as error:
             log.warning("leader_lease_not_released", error=str(error))
@@ -188,7 +197,9 @@ class Leadership:
         try:
             lease = await self._client.request("GET", self._path, timeout_s=self.write_timeout_s)
         except NotFound:
-            return await self._create(began_s)
+            self._seen.missed(self._name)
+            deleted = self._seen.last(self._name)
+            return (deleted is None or self._is_free(deleted)) and await self._create(began_s)
         self._seen.seen(lease)
         sighting = self._seen.held[self._name]
         if sighting.version != int(lease["metadata"]["resourceVersion"]) or not self._is_free(sighting):
@@ -198,19 +209,19 @@ class Leadership:
         body = {**lease, "spec": self._spec(transitions + moved)}  # with the resourceVersion that was read
         began_s = self._monotonic()
         try:
-            await self._client.request("PUT", self._path, body=body, timeout_s=self.write_timeout_s)
+            stored = await self._client.request("PUT", self._path, body=body, timeout_s=self.write_timeout_s)
         except Conflict:
             return False
-        self._renewed_at_s = began_s
+        self._acquired, self._renewed_at_s = stored, began_s
         return True
 
     async def _create(self, began_s: float) -> bool:
         body = {"metadata": {"name": self._name, "labels": self._labels}, "spec": self._spec(0)}
         try:
-            await self._client.create(LEASES.path(self._namespace), body, timeout_s=self.write_timeout_s)
+            stored = await self._client.create(LEASES.path(self._namespace), body, timeout_s=self.write_timeout_s)
         except AlreadyExists:
             return False
-        self._renewed_at_s = began_s
+        self._acquired, self._renewed_at_s = stored, began_s
         return True
 
     async def _renew(self) -> bool:
@@ -240,7 +251,7 @@ class Leadership:
         now = microseconds(self._now())
         return {
             "holderIdentity": self._identity,
-            "leaseDurationSeconds": max(1, round(self._lease_s)),
+            "leaseDurationSeconds": math.ceil(self._lease_s),
             "acquireTime": now,
             "renewTime": now,
             "leaseTransitions": transitions,

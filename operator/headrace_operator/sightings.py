@@ -2,7 +2,8 @@
 Leases as a watch tells of them, and since when each is unchanged by our own clock.
 
 What is written in a Lease by others' clocks says nothing; that it was not written for a while does. A watch that is broken makes a
-Lease look unchanged that is not: whoever acts on it must rest the write on the version that was seen.
+Lease look unchanged that is not: whoever acts on it must rest the write on the version that was seen. One that somebody deletes by hand
+may be believed in by its holder for a while, so it is remembered.
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class Sightings:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self.held: dict[str, Sighting] = {}
         self.is_synced = asyncio.Event()
+        self._deleted: dict[str, Sighting] = {}
         self._monotonic = monotonic
         self._news = asyncio.Event()
 
@@ -67,6 +69,7 @@ class Sightings:
         old = self.held.get(sighting.name)
         if old is None or old.version < sighting.version:
             self.held[sighting.name] = sighting
+            self._deleted.pop(sighting.name, None)
             self._news.set()
 
     def gone(self, obj: Mapping[str, Any]) -> None:
@@ -74,7 +77,18 @@ class Sightings:
         old = self.held.get(obj["metadata"]["name"])
         if old is not None and old.lease["metadata"]["uid"] == obj["metadata"]["uid"]:
             del self.held[old.name]
+            self._deleted[old.name] = Sighting(old.lease, self._monotonic())
             self._news.set()
+
+    def missed(self, name: str) -> None:
+        """The API has no Lease of this name."""
+        sighting = self.held.get(name)
+        if sighting is not None:
+            self.gone(sighting.lease)
+
+    def last(self, name: str) -> Sighting | None:
+        """The Lease of this name; where it was deleted, what it was, and since when it is not there; None: none was seen."""
+        return self.held.get(name) or self._deleted.get(name)
 
     def synced(self, uids: set[str], version: int) -> None:
         """A complete list was read."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -83,10 +84,12 @@ def counts_of(lease: Mapping[str, Any]) -> str:
     return str((lease["metadata"].get("annotations") or {}).get(COUNTS_ANNOTATION) or "")
 
 
-def giving_up(holder: str) -> list[dict[str, Any]]:
-    """The patch that frees a Lease, refused if another one holds it."""
+def giving_up(holder: str, lease: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The patch that frees a Lease, refused if another one holds it, or the same one anew: it may come late."""
+    transitions = (lease.get("spec") or {}).get("leaseTransitions")
     return [
         {"op": "test", "path": "/spec/holderIdentity", "value": holder},
+        *([] if transitions is None else [{"op": "test", "path": "/spec/leaseTransitions", "value": transitions}]),
         {"op": "replace", "path": "/spec/holderIdentity", "value": ""},
     ]
 
@@ -94,7 +97,7 @@ def giving_up(holder: str) -> list[dict[str, Any]]:
 def _spec(holder: str, transitions: int, lease_s: float, now: datetime) -> dict[str, Any]:
     return {
         "holderIdentity": holder,
-        "leaseDurationSeconds": max(1, round(lease_s)),
+        "leaseDurationSeconds": math.ceil(lease_s),
         "acquireTime": microseconds(now),
         "leaseTransitions": transitions,
     }

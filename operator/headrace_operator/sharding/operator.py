@@ -140,7 +140,10 @@ class ShardedOperator:
     async def _move(self, group: asyncio.TaskGroup) -> bool:
         """One step towards an even spread. Returns whether there was one. Raises: ApiError."""
         for shard in self.ring.lost():
-            log.warning("shard_lost", shard=shard, next_step="its Lease was edited; its objects are let go of")
+            log.warning(
+                "shard_lost", shard=shard, next_step="its Lease was edited or deleted; its objects are let go of"
+            )
+            self.ring.held.discard(shard)  # the fence is closed at once: another one may hold it
             await self._retire(shard)
             return True
         if await self.ring.bury():

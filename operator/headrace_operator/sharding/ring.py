@@ -130,14 +130,14 @@ class Ring:
     def spread(self) -> Spread:
         """Who holds what, as it was last seen."""
         members = {self._me, *(sighting.holder for sighting in self._members() if self._lives(sighting))}
-        holders = [self._holder(self.seen.held.get(shard_name(shard)), shard) for shard in range(self._count)]
+        holders = [self._holder(self.seen.last(shard_name(shard)), shard) for shard in range(self._count)]
         self._forget_found(holders)
         return Spread(self._me, holders, members)
 
     def lost(self) -> list[int]:
-        """Shards that are held here, and by another one according to their Leases: somebody edited those."""
+        """Shards that are held here, but not according to their Leases: somebody edited those, or deleted them."""
         leases = {shard: self.seen.held.get(shard_name(shard)) for shard in self.held}
-        return [shard for shard, lease in leases.items() if lease is not None and lease.holder != self._me]
+        return [shard for shard, lease in leases.items() if lease is None or lease.holder != self._me]
 
     def strays(self) -> list[int]:
         """Shards whose Leases name this replica, which has not taken them: an answer was lost, or its predecessor died."""
@@ -169,8 +169,11 @@ class Ring:
         """Give back a shard for which nothing is under way any more. Raises: ApiError."""
         self.held.discard(shard)
         path = LEASES.path(self._home, shard_name(shard))
+        sighting = self.seen.held.get(shard_name(shard))
+        if sighting is None:
+            return
         try:
-            patch = giving_up(self._me)
+            patch = giving_up(self._me, sighting.lease)
             freed = await self._client.patch(path, patch, content_type=JSON_PATCH, timeout_s=self.write_timeout_s)
             self.seen.seen(freed)
             log.info("shard_given_back", shard=shard, identity=self._me)
@@ -225,6 +228,8 @@ class Ring:
         """Seconds until somebody who stays silent is given up."""
         now_s = self._monotonic()
         over = [sighting.over_at_s(self._lease_s) for sighting in self._members() if sighting.holder]
+        deleted = (self.seen.last(shard_name(shard)) for shard in range(self._count))
+        over += [each.over_at_s(self._lease_s) for each in deleted if each is not None and self._holds_on(each)]
         missing = [since_s + self._lease_s for since_s in self._missing_since_s.values()]
         return max(0.0, min([*over, *missing, now_s + self._lease_s]) - now_s)
 
@@ -234,6 +239,10 @@ class Ring:
 
     def _lives(self, sighting: Sighting) -> bool:
         return bool(sighting.holder) and self._monotonic() < sighting.over_at_s(self._lease_s)
+
+    def _holds_on(self, sighting: Sighting) -> bool:
+        """Whether the Lease was deleted so lately that its holder may not know."""
+        return sighting.name not in self.seen.held and self._monotonic() < sighting.over_at_s(self._lease_s)
 
     def _silent_s(self, sighting: Sighting) -> float:
         return self._monotonic() - sighting.since_s
@@ -247,6 +256,8 @@ class Ring:
             return self._me
         if sighting is None or sighting.holder in {NOBODY, self._me}:
             return NOBODY
+        if sighting.name not in self.seen.held:
+            return sighting.holder if self._holds_on(sighting) else NOBODY
         member = self.seen.held.get(member_name(sighting.holder))
         if member is None:
             return NOBODY if self._is_missing(sighting.holder) else sighting.holder
@@ -280,9 +291,7 @@ class Ring:
         try:
             self.seen.seen(await self._client.request("GET", self._path(name), timeout_s=self.write_timeout_s))
         except NotFound:
-            sighting = self.seen.held.get(name)
-            if sighting is not None:
-                self.seen.gone(sighting.lease)
+            self.seen.missed(name)
 
     async def _put(self, name: str, body: Mapping[str, Any]) -> dict[str, Any]:
         return await self._client.request("PUT", self._path(name), body=body, timeout_s=self.write_timeout_s)

@@ -54,6 +54,12 @@ class Api:
             watcher.put_nowait(orjson.dumps({"type": "MODIFIED", "object": self.lease}) + b"\n")
         return copy.deepcopy(self.lease)
 
+    def delete(self) -> None:
+        """As somebody does by hand."""
+        for watcher in self._watchers:
+            watcher.put_nowait(orjson.dumps({"type": "DELETED", "object": self.lease}) + b"\n")
+        self.lease = None
+
     def existing(self) -> dict[str, Any]:
         if self.down:
             raise Unreachable(0, "Unreachable", "no route to host")
@@ -327,5 +333,46 @@ def test_of_two_that_ask_at_the_same_instant_one_leads() -> None:
         assert [one.leads for one in both].count(True) == 1
         for task in tasks:
             task.cancel()
+
+    on_turned_loop(story)
+
+
+def test_a_lease_that_somebody_deletes_is_not_made_anew_while_its_holder_may_believe_in_it() -> None:
+    """Else both would write until the holder renews."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        first, second = candidate(api, loop, "first"), candidate(api, loop, "second")
+        await first.acquire()
+        waiting = asyncio.create_task(second.acquire())
+        await asyncio.sleep(1)
+        api.delete()
+        deleted_s = loop.time()
+        await waiting
+        assert loop.time() - deleted_s >= LEASE_S
+        assert not first.leads
+
+    on_turned_loop(story)
+
+
+def test_a_release_that_comes_late_does_not_end_the_next_term_of_the_same_one() -> None:
+    """A container that was started anew leads already when the word of the one before arrives."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api, late = Api(), []
+        before = candidate(api, loop, "same")
+        await before.acquire()
+
+        async def held_up(_path: str, body: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
+            late.append(body)
+            raise Unreachable(0, "Unreachable", "no answer")
+
+        patch, api.patch = api.patch, held_up  # type: ignore[method-assign]
+        await before.release()
+        await asyncio.sleep(1)
+        await candidate(api, loop, "same").acquire()
+        with pytest.raises(Invalid):
+            await patch("", late[0])
+        assert api.holder == "same"
 
     on_turned_loop(story)

@@ -14,7 +14,7 @@ from headrace.kubeapi.errors import AlreadyExists, ApiError, Conflict, Invalid, 
 from headrace_operator.decide.shard_spread import Give, Take
 from headrace_operator.errors import LeadershipLostError
 from headrace_operator.leadership import Timing
-from headrace_operator.manifests.shard import member_name, shard_index, shard_name
+from headrace_operator.manifests.shard import giving_up, member_name, shard_index, shard_name
 from headrace_operator.sharding.ring import Ring
 from tests.builders import NOW
 
@@ -329,5 +329,59 @@ def test_any_write_may_fail_or_lose_its_answer(at: int, fault: str) -> None:
             play.hears()
             await play.settle()
         assert play.held()["b"] == [0, 1, 2, 3]
+
+    played(story)
+
+
+def test_a_give_back_that_comes_late_frees_no_shard_that_was_taken_anew() -> None:
+    """Its answer never came, the shard was taken again, and only then does it reach the API server."""
+
+    async def story(play: Story) -> None:
+        ring = await play.joins("a")
+        await ring.take(0)
+        late = giving_up("a", play.api.existing(shard_name(0)))
+        await ring.give(0)
+        await ring.take(0)
+        with pytest.raises(Invalid):
+            await play.api.patch(shard_name(0), late)
+        assert play.api.holder(0) == "a"
+
+    played(story)
+
+
+def test_a_shard_whose_lease_was_deleted_is_let_go_of_and_taken_by_others_a_lease_later() -> None:
+    """Its holder may not know yet."""
+
+    async def story(play: Story) -> None:
+        first = await play.joins("a")
+        second = await play.joins("b")
+        await play.settle()
+        shard = min(first.held)
+        del play.api.leases[shard_name(shard)]
+        play.hears()
+        assert first.lost() == [shard]
+        assert second.spread().holders[shard] == "a"
+        assert 0 < second.next_change_s() <= LEASE_S
+        first.held.discard(shard)
+        for _ in range(3):
+            assert second.spread().step() is None
+            play.now_s += LEASE_S / 3
+            await play.renew()
+        assert second.spread().holders[shard] == ""
+        await play.settle()
+        assert sorted(map(len, play.held().values())) == [2, 2]
+
+    played(story)
+
+
+def test_a_shard_whose_lease_is_gone_has_nothing_to_give_back() -> None:
+    async def story(play: Story) -> None:
+        ring = await play.joins("a")
+        await ring.take(1)
+        del play.api.leases[shard_name(1)]
+        play.hears()
+        await ring.give(1)
+        assert ring.held == set()
+        assert shard_name(1) not in play.api.leases
 
     played(story)
