@@ -104,6 +104,21 @@ def test_log_events_in_the_operations_page_exist():
     assert {event for event in told if f'("{event}"' not in re.sub(r"\(\s+", "(", code)} == set()
 
 
+@pytest.mark.parametrize(
+    ("page", "short_name", "header"),
+    [
+        pytest.param(page, short_name, header, id=f"{page.name}, {short_name}")
+        for page in PAGES
+        for short_name, header in re.findall(r"^ *\$ kubectl get (\w+)\n *(NAME .*)$", page.read_text(), re.MULTILINE)
+    ],
+)
+def test_a_table_on_a_page_has_the_columns_that_kubectl_shows(page, short_name, header):
+    """Those that it shows without being asked for more."""
+    (model,) = (model for model in KINDS if model.resource.short_name == short_name)
+    columns = [column.name.upper() for column in model.columns if not column.priority]
+    assert header.split() == ["NAME", *columns], page.name
+
+
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_a_benchmark_has_a_row(name):
     """That says what it measures, and what it may cost."""
