@@ -74,6 +74,10 @@ class Room:
         """Whether as many runs wait as may be held back."""
         return self.held >= self.max_held
 
+    def holds(self, count: int) -> bool:
+        """Whether so many runs more may wait with their records, and none of them be given up."""
+        return self.takes(count) and self.held + count <= self.max_held
+
     def takes(self, count: int) -> bool:
         """Whether so many records more may be in memory."""
         return self.records + count <= self.max_records and self.bytes < self.max_bytes

@@ -102,7 +102,7 @@ class Recorder:
         Waits until there is room for the records of as many runs, unless the store cannot be used.
         """
         room = self.outbox.room
-        while not self._archive.is_down and not room.takes(len(uids)) and len(self.outbox):
+        while not self._archive.is_down and not room.holds(len(uids)) and len(self.outbox):
             self._has_moved.clear()
             await self._has_moved.wait()
         if self._archive.is_down:

@@ -22,6 +22,7 @@ from headrace_operator.decide.snapshot import Attempt, ConditionView, ObjectKey,
 from headrace_operator.observe.pauses import given_answers_from, past_pauses_from, pause_from
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_YEAR = 9999
 _POD_SPEC_KEPT = ("nodeName", "volumes", "schedulingGates", "activeDeadlineSeconds", "restartPolicy")
 _POD_METADATA_KEPT = (
     "name",
@@ -50,12 +51,14 @@ def version_of(obj: Mapping[str, Any]) -> int:
 
 
 def instant(value: Any) -> datetime | None:
-    """An RFC 3339 text as an aware instant, None where it is absent or no such text."""
+    """An RFC 3339 text as an aware instant, None where it is absent or no such text, or some zone has no date for it."""
     if not isinstance(value, str):
         return None
     try:
         parsed = datetime.fromisoformat(value)
     except ValueError:
+        return None
+    if not 1 < parsed.year < LAST_YEAR:
         return None
     return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
@@ -202,7 +205,7 @@ def pod_from(obj: Mapping[str, Any], before: Pod | None = None) -> Pod | None:
             "status": obj.get("status") or {},
         },
         pool=labels.get(keys.POOL_LABEL),
-        requests=requests_of(obj),
+        requests=requests_of(obj) if keys.POOL_LABEL in labels else (),  # counting takes 0.02 ms an event
     )
 
 

@@ -64,7 +64,10 @@ OPAQUE_OBJECT: JsonDict = {"type": "object", "x-kubernetes-preserve-unknown-fiel
 
 
 def _in_utc(value: datetime) -> datetime:
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f'"{value.isoformat()}" is before the year 1 or after 9999 in UTC') from error
 
 
 Instant = Annotated[AwareDatetime, AfterValidator(_in_utc)]

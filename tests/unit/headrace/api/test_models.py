@@ -92,6 +92,13 @@ def test_reads_times_in_utc_and_refuses_times_without_a_zone():
         Schedule.model_validate({**schedule, "anchor": "2026-07-01T09:00:00"})
 
 
+@pytest.mark.parametrize("anchor", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_refuses_a_time_that_utc_has_no_date_for(anchor):
+    """As it refuses others, and not as a fault of its own, which would end an operator."""
+    with pytest.raises(ValidationError, match="before the year 1 or after 9999 in UTC"):
+        Schedule.model_validate({"name": "s", "intervalSeconds": 60, "anchor": anchor})
+
+
 def test_fills_in_the_defaults_of_a_deployment():
     deployment = Deployment.model_validate(
         {

@@ -214,9 +214,10 @@ async def test_a_store_that_does_not_answer_does_not_stop_the_listing() -> None:
         assert world.store.asked == []
 
 
-async def test_the_listing_waits_for_room_while_the_store_takes_records() -> None:
-    """A hundred thousand runs are not in memory at once, nor read twice."""
-    async with a_world(max_records=2) as world:
+@pytest.mark.parametrize("bound", ["max_records", "max_held", "max_bytes"])
+async def test_the_listing_waits_for_room_while_the_store_takes_records(bound: str) -> None:
+    """A hundred thousand runs are not in memory at once, nor read twice, and none of them is given up."""
+    async with a_world(**{bound: 2}) as world:
         world.finish("a")
         world.finish("b")
         page = asyncio.create_task(world.recorder.known(uids("c", "d")))

@@ -21,6 +21,8 @@ from tests.unit.headrace_operator.observe import objects
         pytest.param("2026-03-04T12:00:00.000000Z", NOW, id="with microseconds"),
         pytest.param("2026-03-04T17:30:00+05:30", NOW, id="with an offset"),
         pytest.param("2026-03-04T12:00:00", NOW, id="without a zone it is UTC"),
+        pytest.param("0001-01-01T00:00:00+14:00", None, id="before the first that UTC has"),
+        pytest.param("9999-12-31T23:59:59-14:00", None, id="after the last that UTC has"),
         pytest.param("yesterday", None, id="no instant"),
         pytest.param("", None, id="empty"),
         pytest.param(None, None, id="absent"),
