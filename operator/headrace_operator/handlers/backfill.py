@@ -64,7 +64,8 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     await _write_status(context, record, runs, decision)
     context.metrics.backfills.told(key, decision.status or record.status)
     await _change_runs(context, record, runs, decision)
-    return seconds_until(decision.look_again_at, context.clock())
+    dues = (decision.look_again_at, *runs.blocked.values())
+    return seconds_until(min((due for due in dues if due is not None), default=None), context.clock())
 
 
 async def _write_status(context: Context, record: BackfillRecord, runs: Runs, decision: BackfillDecision) -> None:

@@ -56,8 +56,8 @@ def slug(text: str) -> str:
 
 
 def joined(tokens: Iterable[str]) -> str:
-    """One name of several tokens; different tokens give different names, as long as no token has a '-'."""
-    return "-".join(tokens)
+    """One name of several tokens; different tokens give different names, as long as none is empty or has a '-'."""
+    return "-".join(filter(None, tokens))
 
 
 def token(value: Any) -> str:

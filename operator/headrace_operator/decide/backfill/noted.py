@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import Final
 
-from headrace.api.backfill import BackfillSpec, BackfillStatus, RetryGroup
+from headrace.api.backfill import MAX_RETRY_GROUPS, BackfillSpec, BackfillStatus, RetryGroup
 from headrace.api.conditions import Phase, Reason
 from headrace.api.money import Cost
 from headrace.backfills.outcomes import InvalidOutcomes, Outcomes
@@ -28,6 +28,10 @@ MAX_RETRYING: Final = 1500
 """Partitions that wait for another run; with more of them no further ones are begun, so that the status stays small."""
 RETRY_STEPS: Final = 8
 """Into so many instants a retry's delay is cut: those that are due at about the same time share an entry of the status."""
+
+MAX_INSTANTS: Final = MAX_RETRY_GROUPS // 2
+OF_GROUP: Final = 1000
+"""Positions of one entry: sixteen characters each at most, with the comma, are within what its field holds."""
 
 BAD_ENDS: Final = frozenset({Phase.FAILED, Phase.CRASHED, Phase.SKIPPED})
 
@@ -146,14 +150,36 @@ def with_rerun(noted: Noted, number: int) -> Noted:
 
 
 def retry_groups(retrying: Mapping[int, Retry]) -> tuple[RetryGroup, ...]:
-    """As the status has them: those that are due at the same instant, with the same number, together."""
-    groups: dict[tuple[int, datetime], list[int]] = {}
+    """
+    As the status has them: those that are due at the same instant, with the same number, together.
+
+    Where there are more instants than a status holds, as when a window is closed for hours, the earliest ones wait for the next.
+    """
+    groups: dict[tuple[datetime, int], list[int]] = {}
     for position, retry in retrying.items():
-        groups.setdefault((retry.number, retry.not_before), []).append(position)
+        groups.setdefault((retry.not_before, retry.number), []).append(position)
     return tuple(
-        RetryGroup(attempt=number, not_before=due, positions=Ranges.of(positions).text)
-        for (number, due), positions in sorted(groups.items())
+        RetryGroup(attempt=number, not_before=due, positions=Ranges.of(positions[first : first + OF_GROUP]).text)
+        for number, due, positions in sorted((number, due, sorted(of)) for (due, number), of in _fewer(groups).items())
+        for first in range(0, len(positions), OF_GROUP)
     )
+
+
+def _fewer(groups: dict[tuple[datetime, int], list[int]]) -> dict[tuple[datetime, int], list[int]]:
+    """At most MAX_INSTANTS of them, as far as numbers allow: the earliest are put to the next one of their number."""
+    excess = len(groups) - MAX_INSTANTS
+    if excess <= 0:
+        return groups
+    kept: dict[tuple[datetime, int], list[int]] = {}
+    waiting: dict[int, list[int]] = {}
+    latest = {number: due for due, number in sorted(groups)}
+    for due, number in sorted(groups):
+        positions = waiting.pop(number, []) + groups[due, number]
+        if excess > 0 and due < latest[number]:
+            waiting[number], excess = positions, excess - 1
+        else:
+            kept[due, number] = positions
+    return kept
 
 
 def _due(ended: datetime, delay_s: int) -> datetime:

@@ -86,7 +86,8 @@ class Partitions:
             zone_of_window(spec.window)
         if source.total > MOST:
             raise InvalidBackfill(
-                "spec.partitions", f"has {source.total:,} partitions; expected {MOST:,} at most: make several Backfills"
+                "spec.partitions",
+                f"has at least {source.total:,} partitions; expected {MOST:,} at most: make several Backfills",
             )
         # Nothing but the number goes into the seed: whatever else a later version reads, the order stays.
         return cls(source, ordering_of(spec.order, source.total, str(source.total)), dict(spec.parameters or {}))
@@ -183,7 +184,7 @@ def _steps(spec: PartitionRange, start: datetime, end: datetime, zone: ZoneInfo)
         return interval_steps(start, end, seconds), midnights
     cron = parse(cron=spec.cron, time_zone=spec.time_zone).rule
     assert isinstance(cron, Cron)
-    return cron_steps(cron, start, end), cron.hours == (0,) and cron.minutes == (0,)
+    return cron_steps(cron, start, end, MOST), cron.hours == (0,) and cron.minutes == (0,)
 
 
 def _whole_second(instant: datetime, field: str) -> datetime:

@@ -83,27 +83,36 @@ def decide_backfill(seen: BackfillSnapshot, now: datetime) -> BackfillDecision:
     """The runs that there is room for, and the status that tells what became of the others."""
     if seen.spec is None or seen.total is None or seen.noted is None:
         return _unusable(seen, now)
-    held = seen.noted
+    spec, total, held = seen.spec, seen.total, seen.noted
+    seen = _of_partitions(seen, total)
     stale = tuple(run for run in seen.active if held.tells(run.position, run.number))
     active = tuple(run for run in seen.active if run not in stale) if stale else seen.active
     news = sorted(
         (run for run in seen.ended if not held.tells(run.position, run.number)), key=lambda run: (run.number, run.key)
     )
-    after = with_ends(held, seen.spec, news)
-    cost = with_costs(seen.status.cost, seen.spec.budget, news)
-    at = Situation(seen, seen.spec, seen.total, held, after, active, cost, now)
-    if seen.spec.rerun_failed > held.round and not seen.spec.cancel and not at.is_draining:
-        at = replace(at, after=with_rerun(after, seen.spec.rerun_failed))
+    after = with_ends(held, spec, news)
+    cost = with_costs(seen.status.cost, spec.budget, news)
+    at = Situation(seen, spec, total, held, after, active, cost, now)
+    if spec.rerun_failed > held.round and not spec.cancel and not at.is_draining:
+        at = replace(at, after=with_rerun(after, spec.rerun_failed))
     verdict = next(verdict for rule in RULES if (verdict := rule(at)))
     create, bucket, start_at = _creations(at, verdict)
     decision = BackfillDecision(
         create=create,
-        cancel=tuple(run for run in active if not run.cancel) if seen.spec.cancel else (),
+        cancel=tuple(run for run in active if not run.cancel) if spec.cancel else (),
         remove=stale,
         bucket=bucket,
-        look_again_at=_earliest(verdict.look_again_at, start_at),
+        look_again_at=_earliest(verdict.look_again_at, start_at, seen.unsure_until if at.is_draining else None),
     )
     return _with_status(at, verdict, decision)
+
+
+def _of_partitions(seen: BackfillSnapshot, total: int) -> BackfillSnapshot:
+    """Without runs of positions that there are not: labels can be changed by hand."""
+    active = tuple(run for run in seen.active if run.position < total)
+    ended = tuple(run for run in seen.ended if run.position < total)
+    is_odd = len(active) < len(seen.active) or len(ended) < len(seen.ended)
+    return replace(seen, active=active, ended=ended) if is_odd else seen
 
 
 def _with_status(at: Situation, verdict: Verdict, decision: BackfillDecision) -> BackfillDecision:
@@ -114,7 +123,7 @@ def _with_status(at: Situation, verdict: Verdict, decision: BackfillDecision) ->
     if status == seen.status and is_same:
         expiry = _expiry(at.spec, status)
         is_expired = expiry is not None and expiry <= at.now
-        if is_expired and seen.holds_unrecorded:  # the history store's news wake it
+        if is_expired and (seen.holds_unrecorded or not seen.is_complete):  # news of either wake it
             return decision
         return replace(decision, expire=is_expired, look_again_at=_earliest(decision.look_again_at, expiry))
     due = _due(seen, status, at.over - len(at.held.over), at.now)

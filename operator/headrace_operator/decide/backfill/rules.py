@@ -44,8 +44,10 @@ def all_over(at: Situation) -> Verdict | None:
     outcomes = at.after.outcomes
     if not outcomes.failed and not outcomes.cancelled:
         return Verdict(BackfillPhase.SUCCEEDED, Reason.SUCCEEDED, f"all {at.total} partitions succeeded")
-    told = f"{_tally(at)}; raise spec.rerunFailed to run those that failed once more"
-    return Verdict(BackfillPhase.FAILED, Reason.PARTITIONS_FAILED, told)
+    step = "raise spec.rerunFailed to run those that failed once more"
+    if not outcomes.failed:
+        step = "create a new Backfill of those that were cancelled, if they are to be run"
+    return Verdict(BackfillPhase.FAILED, Reason.PARTITIONS_FAILED, f"{_tally(at)}; {step}")
 
 
 def too_many_failures(at: Situation) -> Verdict | None:
@@ -120,7 +122,7 @@ def draining(at: Situation) -> Verdict | None:
     if not at.is_draining:
         return None
     told = "spec.rerunFailed was raised; the failed partitions are run again when those of the last re-run have ended"
-    return Verdict(BackfillPhase.RUNNING, Reason.RUNNING, told, look_again_at=at.seen.unsure_until)
+    return Verdict(BackfillPhase.RUNNING, Reason.RUNNING, told)
 
 
 def goes_on(at: Situation) -> Verdict | None:

@@ -88,8 +88,13 @@ class CronSteps:
         raise IndexError(number)
 
 
-def cron_steps(cron: Cron, start: datetime, end: datetime) -> CronSteps:
-    """The times of `cron` in [start, end)."""
+def cron_steps(cron: Cron, start: datetime, end: datetime, most: int) -> CronSteps:
+    """
+    The times of `cron` in [start, end).
+
+    Args:
+        most: Counting ends on the day on which there are more: what is refused must not take seconds.
+    """
     times = tuple(timedelta(hours=hour, minutes=minute) for hour in cron.hours for minute in cron.minutes)
     steps = CronSteps(cron, start, array("L"), {}, times)
     found = 0
@@ -102,6 +107,8 @@ def cron_steps(cron: Cron, start: datetime, end: datetime) -> CronSteps:
             steps.changes[number] = tuple(_times_in(cron, since, until))
             found += len(steps.changes[number])
         steps.counts.append(found)
+        if found > most:
+            break
     return steps
 
 

@@ -121,6 +121,20 @@ async def test_a_name_that_somebody_else_has_is_told_and_the_others_go_on(operat
     assert operator.cluster.asked("create").count("bf-p0") == 1
 
 
+async def test_a_partition_whose_name_was_taken_for_long_runs_when_it_is_free(operator: Operator) -> None:
+    """However often it was tried meanwhile, and though nothing else happens."""
+    taken = {"metadata": {"name": "bf-p0", "namespace": NAMESPACE}, "spec": {"flowRef": {"name": "etl"}}}
+    stored = operator.cluster.put(FLOW_RUNS, taken)
+    apply(operator, 1)
+    await operator.rests()
+    for _ in range(4):
+        await later(operator, 31)
+    assert operator.cluster.asked("create").count("bf-p0") > 2
+    await operator.cluster.delete(FLOW_RUNS, NAMESPACE, "bf-p0", uid=stored["metadata"]["uid"])
+    await later(operator, 31)
+    assert operator.cluster.find(FLOW_RUNS, NAMESPACE, "bf-p0") is not None
+
+
 async def test_a_run_that_the_api_server_refuses_for_ever_is_a_failed_partition(operator: Operator) -> None:
     """An Event has the answer."""
     operator.cluster.fail_next("create", FLOW_RUNS, Invalid(422, "Invalid", "spec.parameters: too long"))

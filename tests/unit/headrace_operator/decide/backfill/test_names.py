@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headrace.api.backfill import MAX_NAME
 from headrace.api.flowrun import MAX_NAME as MAX_RUN_NAME
-from headrace_operator.decide.backfill.names import MAX_PARTITION_NAME, distinct, run_name
+from headrace_operator.decide.backfill.names import MAX_PARTITION_NAME, distinct, joined, run_name
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 TEXTS = st.text("abzAB- ._é0", max_size=30)
@@ -36,6 +36,11 @@ def test_every_text_gets_a_name_of_its_own(texts):
 )
 def test_a_name_says_what_it_can(texts, names):
     assert distinct(texts) == names
+
+
+def test_a_name_never_has_two_dashes_in_a_row():
+    """They are what separates the number of a further run: a value may leave nothing of it."""
+    assert joined(["a", "", "r1"]) == "a-r1"
 
 
 RUNS = st.tuples(

@@ -254,6 +254,41 @@ def test_a_backfill_that_ended_goes_when_its_time_is_over() -> None:
     assert not decide_backfill(replace(over, holds_unrecorded=True), later(60)).expire
 
 
+def test_a_backfill_stays_until_it_is_known_which_runs_the_history_store_lacks() -> None:
+    """A new leader lists the finished runs last: those of a Backfill that goes now would go with it, unrecorded."""
+    spec = {"ttlSecondsAfterFinished": 60}
+    over = seen(1, after(ended(0), total=1, spec=spec), spec=spec, written_at=NOW, is_complete=False)
+    assert not decide_backfill(over, later(3600)).expire
+
+
+def test_cancelled_partitions_are_not_said_to_run_once_more() -> None:
+    """spec.rerunFailed leaves them as they are."""
+    status = after(ended(0, Phase.CANCELLED), total=1)
+    assert (status.phase, status.reason) == ("Failed", "PartitionsFailed")
+    assert "rerunFailed" not in (status.message or "")
+    assert "create a new Backfill" in (status.message or "")
+
+
+def test_a_run_of_no_partition_counts_for_nothing() -> None:
+    """Somebody copied a run with its labels and changed them."""
+    odd = (*active(10), *active(2**60), *active(11, number=3))
+    ends = (ended(10), ended(2**60), ended(12, Phase.FAILED))
+    decision = decide_backfill(seen(active=odd, ended=ends, spec={"maxActive": 2}), NOW)
+    assert positions(decision) == [0, 1]
+    assert decision.status is not None
+    assert (decision.status.succeeded, decision.status.failed, decision.status.active) == (0, 0, 0)
+
+
+def test_a_rerun_that_waits_for_a_lost_creation_looks_again() -> None:
+    """Nothing else wakes a Backfill that has ended."""
+    status = after(ended(0, Phase.FAILED), spec={"maxFailures": 0})
+    asked = seen(status=status, spec={"maxFailures": 0, "rerunFailed": 1}, unsure_until=later(9), written_at=NOW)
+    decision = decide_backfill(asked, NOW)
+    assert decision.create == ()
+    assert decision.look_again_at == later(9)
+    assert told(decide_backfill(replace(asked, unsure_until=None), later(9))) == ("Running", "Running")
+
+
 def test_a_status_that_cannot_be_read_creates_nothing() -> None:
     """As empty it would have everything run once more."""
     broken = replace(seen(), noted=None, problem=(Reason.INVALID_STATUS, "status.outcomes: no range"))

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from headrace_operator.decide.backfill.partitions import MOST
 from headrace_operator.decide.backfill.steps import cron_steps, interval_steps
 from headrace_operator.decide.cron import parse_cron
 from headrace_operator.decide.recurrence import between, parse
@@ -32,7 +33,7 @@ def walked(cron: str, zone: str, start: datetime, end: datetime) -> list[datetim
 
 
 def counted(cron: str, zone: str, start: datetime, end: datetime) -> list[datetime]:
-    steps = cron_steps(parse_cron(cron, ZoneInfo(zone)), start, end)
+    steps = cron_steps(parse_cron(cron, ZoneInfo(zone)), start, end, MOST)
     return [steps.at(number) for number in range(steps.total)]
 
 
@@ -82,7 +83,9 @@ def test_two_years_are_counted_right(cron, zone):
 
 def test_a_million_minutes_are_held_as_days():
     """Memory follows the days of the range; only those on which the clock changes are listed."""
-    steps = cron_steps(parse_cron("* * * * *", ZoneInfo("Europe/London")), at(2026, 1, 1), at(2027, 11, 26, 10, 40))
+    steps = cron_steps(
+        parse_cron("* * * * *", ZoneInfo("Europe/London")), at(2026, 1, 1), at(2027, 11, 26, 10, 40), MOST
+    )
 
     assert steps.total == 1_000_000
     assert len(steps.counts) == 695
@@ -91,7 +94,7 @@ def test_a_million_minutes_are_held_as_days():
 
 
 def test_a_cron_line_without_a_time_in_the_range_has_no_steps():
-    assert cron_steps(parse_cron("0 0 30 2 MON"), at(2026, 1, 6), at(2026, 1, 12)).total == 0
+    assert cron_steps(parse_cron("0 0 30 2 MON"), at(2026, 1, 6), at(2026, 1, 12), MOST).total == 0
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
@@ -101,3 +104,9 @@ def test_even_steps_cover_the_range(length_s, step_s):
 
     assert (steps.total - 1) * step_s < length_s <= steps.total * step_s
     assert steps.at(steps.total - 1) == at(2026, 1, 1) + timedelta(seconds=(steps.total - 1) * step_s)
+
+
+def test_counting_ends_where_there_are_too_many():
+    """Two centuries of minutes would keep the operator from all else for a quarter of a minute."""
+    steps = cron_steps(parse_cron("* * * * *"), at(1970, 1, 1), at(2199, 1, 1), 10_000)
+    assert (steps.total, len(steps.counts)) == (7 * 1440, 7)
