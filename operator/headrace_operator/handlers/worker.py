@@ -32,7 +32,7 @@ from headrace_operator.kube.resources import (
     WORK_POOLS,
     Resource,
 )
-from headrace_operator.observe.intake import Door
+from headrace_operator.observe.doors import Door
 from headrace_operator.observe.workkeys import Kind, WorkKey
 from headrace_operator.telemetry.logging import AT_WORK
 from headrace_operator.workqueue import WorkQueue

@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 
 from headrace.kubeapi.errors import ApiError
-from headrace_operator.observe.intake import Door
+from headrace_operator.observe.doors import Door
 from headrace_operator.observe.parse import object_key
 
 log = structlog.get_logger()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
 from headrace.api.deployment import OnConflict
 from headrace_operator.decide.circuit import FAILURES
@@ -35,6 +35,7 @@ from headrace_operator.observe.backfills import Backfills
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.claims import Claims
 from headrace_operator.observe.departures import Departure
+from headrace_operator.observe.doors import Door, is_echo
 from headrace_operator.observe.gate import Gate
 from headrace_operator.observe.history import History, Owner, owner_of_run
 from headrace_operator.observe.nodes import node_record
@@ -42,7 +43,6 @@ from headrace_operator.observe.parse import (
     object_key,
     pod_from,
     run_from,
-    version_of,
 )
 from headrace_operator.observe.records import (
     deployment_record,
@@ -59,25 +59,6 @@ from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
 AUTOSIZE_DELAY_S = 30.0
 ANSWER_DELAY_S = 1.0
 """The stream often tells of our own write before its answer comes: until then its absence is not asked about."""
-
-
-class Held(Protocol):
-    """What is held of an object of any kind."""
-
-    @property
-    def key(self) -> ObjectKey: ...
-    @property
-    def uid(self) -> str: ...
-    @property
-    def version(self) -> int: ...
-
-
-class Door(NamedTuple):
-    """How objects of one kind come in and go; `held` is what the cache has of them."""
-
-    seen: Callable[[dict[str, Any]], None]
-    gone: Callable[[ObjectKey, str], None]
-    held: Mapping[ObjectKey, Held]
 
 
 class Intake:
@@ -496,9 +477,3 @@ class Intake:
 def owner_of(key: ObjectKey) -> Owner:
     """The owner that a RETENTION key names: an empty name is that of runs without a Deployment."""
     return Owner(key.namespace, key.name or None)
-
-
-def is_echo(held: Mapping[ObjectKey, Held], obj: Mapping[str, Any]) -> bool:
-    """Whether nothing newer is in it than is held: most events are echoes of our own writes, and need not be read."""
-    old = held.get(object_key(obj))
-    return old is not None and old.version >= version_of(obj) and old.uid == obj["metadata"]["uid"]
