@@ -21,7 +21,7 @@ from prometheus_client import CollectorRegistry
 from headrace.api.keys import OPERATOR_LABEL
 from headrace.kubeapi.config import Connection
 from headrace.kubeapi.errors import ApiError
-from headrace.kubeapi.stream import Stream
+from headrace.kubeapi.stream import Sink, Stream
 from headrace_operator.decide.shard_spread import Give, Take
 from headrace_operator.decide.sharding import Share
 from headrace_operator.engine import Engine
@@ -31,8 +31,8 @@ from headrace_operator.kube.fenced import IN_FORCE
 from headrace_operator.kube.resources import LEASES
 from headrace_operator.settings import Settings
 from headrace_operator.sharding.ring import Ring
-from headrace_operator.sharding.routes import RoomsFeed, RoutedFeed, Routes
-from headrace_operator.wiring import LEADER_LEASE, OUTSIDE, Outside, Watched, Workshop, all_watched
+from headrace_operator.sharding.routes import ListedFeed, RoomsFeed, RoutedFeed, Routes
+from headrace_operator.wiring import LEADER_LEASE, OUTSIDE, Outside, Workshop, all_watched
 
 log = structlog.get_logger()
 
@@ -204,10 +204,8 @@ class ShardedOperator:
             feed = RoutedFeed(each.resource, self._routes)
             stream = self._shop.stream(each, feed, keep=None if feed.is_for_all else self._routes.keep)
             group.create_task(stream.run(), name=f"stream of {each.resource.plural}")
-        rooms = {"labelSelector": f"{OPERATOR_LABEL}=pool"}
-        path = LEASES.path(self._shop.settings.operator_namespace)
-        stream = Stream(self._shop.lease_client, path, rooms, RoomsFeed(self._routes))
-        group.create_task(stream.run(), name="stream of pools' Leases")
+        rooms = self._rooms_stream(RoomsFeed(self._routes))
+        group.create_task(rooms.run(), name="stream of pools' Leases")
         for engine in engines:
             for each in watched:
                 await engine.feeds[each.resource].is_synced.wait()
@@ -215,16 +213,24 @@ class ShardedOperator:
     async def _list_for(self, engines: Iterable[Engine]) -> None:
         """One list of each collection for all of them. Whether a stream has listed meanwhile says nothing: it may have begun before."""
         routes = Routes(self._count, engines)
-        for each in all_watched(self._shop.settings):
-            await self._list(each, routes)
+        with self._routes.listing():
+            for each in all_watched(self._shop.settings):
+                feed = ListedFeed(each.resource, routes, self._routes)
+                await self._list(Stream(self._shop.client, each.path, each.selectors, feed), feed)
+        rooms = RoomsFeed(routes)
+        await self._list(self._rooms_stream(rooms), rooms)
 
-    async def _list(self, watched: Watched, routes: Routes) -> None:
-        feed = RoutedFeed(watched.resource, routes)
+    def _rooms_stream(self, sink: Sink) -> Stream:
+        path = LEASES.path(self._shop.settings.operator_namespace)
+        return Stream(self._shop.lease_client, path, {"labelSelector": f"{OPERATOR_LABEL}=pool"}, sink)
+
+    @staticmethod
+    async def _list(stream: Stream, sink: Sink) -> None:
         while True:
             try:
-                await Stream(self._shop.client, watched.path, watched.selectors, feed).read()
+                await stream.read()
             except ApiError as error:  # Gone among them: the list took longer than the API server remembers
-                feed.failed(error, RETRY_S)
+                sink.failed(error, RETRY_S)
                 await asyncio.sleep(RETRY_S)
             else:
                 return

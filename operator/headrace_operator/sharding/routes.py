@@ -7,7 +7,8 @@ a hundredth of reading them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
@@ -36,6 +37,41 @@ class Routes:
         self._count = count
         self._engines = {engine.share.index: engine for engine in engines}
         self._verdicts: dict[bytes, bool] = {}
+        self._listings = 0
+        self._gone: set[str] = set()
+        self._listed: dict[int, dict[Resource, int]] = {}
+
+    @contextmanager
+    def listing(self) -> Iterator[None]:
+        """Lists are read beside the watches: what goes meanwhile is remembered, as a list may be older and name it still."""
+        self._listings += 1
+        try:
+            yield
+        finally:
+            self._listings -= 1
+            if not self._listings:
+                self._gone.clear()
+
+    def went(self, obj: dict[str, Any]) -> None:
+        """A watch has told that it is gone."""
+        if self._listings:
+            self._gone.add(obj["metadata"]["uid"])
+
+    def is_gone(self, obj: dict[str, Any]) -> bool:
+        """Whether a watch has told that it is gone, while lists were read."""
+        return obj["metadata"]["uid"] in self._gone
+
+    def listed(self, engine: Engine, resource: Resource, version: int) -> None:
+        """The engine was given a complete list of this version; the watch may be far behind it."""
+        if self._engines.get(engine.share.index) is engine:
+            self._listed.setdefault(engine.share.index, {})[resource] = version
+
+    def is_news(self, engine: Engine, resource: Resource, obj: dict[str, Any]) -> bool:
+        """Whether it is newer than the list that the engine was given: what an old event tells of may have ended since."""
+        if engine.share.index not in self._listed:
+            return True
+        version = self._listed[engine.share.index].get(resource, 0)
+        return int(obj["metadata"]["resourceVersion"]) > version
 
     @property
     def engines(self) -> list[Engine]:
@@ -51,6 +87,7 @@ class Routes:
         """Tell it of nothing any more."""
         if self._engines.get(engine.share.index) is engine:
             del self._engines[engine.share.index]
+            self._listed.pop(engine.share.index, None)
             self._verdicts.clear()
 
     def of_shard(self, shard: int) -> Engine | None:
@@ -130,10 +167,12 @@ class RoutedFeed:
     def seen(self, obj: dict[str, Any]) -> None:
         """An object was listed, added or modified."""
         for engine in self._of(obj):
-            engine.feeds[self._resource].seen(obj)
+            if self._routes.is_news(engine, self._resource, obj):
+                engine.feeds[self._resource].seen(obj)
 
     def gone(self, obj: dict[str, Any]) -> None:
         """An object was deleted, or no longer matches the stream's selector."""
+        self._routes.went(obj)
         for engine in self._of(obj):
             engine.feeds[self._resource].gone(obj)
 
@@ -151,3 +190,28 @@ class RoutedFeed:
             return self._routes.engines
         engine = self._routes.of(obj["metadata"].get("namespace") or "")
         return [] if engine is None else [engine]
+
+
+class ListedFeed(RoutedFeed):
+    """
+    The sink of a list that is read for some engines beside the watch.
+
+    Args:
+        routes: To these engines.
+        watched: To all that the watch tells.
+    """
+
+    def __init__(self, resource: Resource, routes: Routes, watched: Routes) -> None:
+        super().__init__(resource, routes)
+        self._watched = watched
+
+    def seen(self, obj: dict[str, Any]) -> None:
+        """An object was listed."""
+        if not self._watched.is_gone(obj):
+            super().seen(obj)
+
+    def synced(self, uids: set[str], version: int) -> None:
+        """The list is complete."""
+        super().synced(uids, version)
+        for engine in self._routes.engines:
+            self._watched.listed(engine, self._resource, version)

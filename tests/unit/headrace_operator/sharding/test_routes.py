@@ -9,7 +9,7 @@ import pytest
 
 from headrace_operator.decide.sharding import Share, shard_of
 from headrace_operator.kube.resources import NAMESPACES, PODS
-from headrace_operator.sharding.routes import RoutedFeed, Routes
+from headrace_operator.sharding.routes import ListedFeed, RoutedFeed, Routes
 
 COUNT = 2
 OURS = next(name for name in ("a", "b", "c", "d") if shard_of(name, COUNT) == 0)
@@ -24,6 +24,12 @@ class Heard:
 
     def seen(self, obj: dict[str, Any]) -> None:
         self.seen_names.append(obj["metadata"]["name"])
+
+    def gone(self, obj: dict[str, Any]) -> None:
+        """What is not known need not be forgotten."""
+
+    def synced(self, uids: set[str], version: int) -> None:
+        """Nothing is held."""
 
 
 class Listener:
@@ -83,3 +89,41 @@ def test_an_object_goes_to_its_shard_and_one_of_the_cluster_to_all() -> None:
     RoutedFeed(NAMESPACES, table).seen({"metadata": {"name": "ns"}})
     assert (first.feeds[PODS].seen_names, second.feeds[PODS].seen_names) == ([], ["pod"])
     assert first.feeds[NAMESPACES].seen_names == second.feeds[NAMESPACES].seen_names == ["ns"]
+
+
+def pod(name: str, version: int) -> dict[str, Any]:
+    return {"metadata": {"name": name, "namespace": OURS, "uid": name, "resourceVersion": str(version)}}
+
+
+def test_what_a_watch_tells_to_be_gone_is_not_brought_back_by_an_older_list() -> None:
+    """They are read at the same time for a shard that was just taken."""
+    taken = Listener(0)
+    table = routes(taken)
+    with table.listing():
+        listed = ListedFeed(PODS, routes(taken), table)
+        RoutedFeed(PODS, table).gone(pod("deleted", 8))
+        listed.seen(pod("deleted", 5))
+        listed.seen(pod("there", 6))
+        listed.synced({"deleted", "there"}, 7)
+    assert taken.feeds[PODS].seen_names == ["there"]
+
+
+def test_an_event_that_is_older_than_the_list_is_no_news() -> None:
+    """A watch that stood still would bring back runs that have ended, and they would be launched again."""
+    taken = Listener(0)
+    table = routes(taken)
+    ListedFeed(PODS, routes(taken), table).synced(set(), 7)
+    RoutedFeed(PODS, table).seen(pod("ended", 6))
+    RoutedFeed(PODS, table).seen(pod("new", 8))
+    assert taken.feeds[PODS].seen_names == ["new"]
+
+
+def test_a_shard_that_is_taken_anew_knows_nothing_of_former_lists() -> None:
+    former, taken = Listener(0), Listener(0)
+    table = routes(former)
+    ListedFeed(PODS, routes(former), table).synced(set(), 7)
+    table.remove(former)  # type: ignore[arg-type]
+    ListedFeed(PODS, routes(former), table).synced(set(), 9)
+    table.add(taken)  # type: ignore[arg-type]
+    RoutedFeed(PODS, table).seen(pod("there", 6))
+    assert taken.feeds[PODS].seen_names == ["there"]
