@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from httptools import HttpParserError, HttpResponseParser
+
 KEPT_ALIVE_S = 60.0
 """Less than the 90 s after which an API server closes an idle connection: else requests would meet that end."""
 HEAD_LIMIT = 64 * 1024
@@ -203,7 +205,7 @@ class _Exchange(asyncio.Protocol):
         self.heard = True
         try:
             answer = self._reader.feed(data)
-        except (ValueError, UnicodeDecodeError) as error:
+        except ValueError as error:
             self._fail(WireError(f"the answer is no HTTP: {error}"))
             self.abort()
             return
@@ -234,83 +236,57 @@ CLOSED = "the server closed the connection"
 
 
 class _Reader:
-    """Reads one answer, as it comes in."""
+    """Reads one answer, as it comes in; the parser is httptools, which is llhttp."""
 
     def __init__(self) -> None:
         self.keeps_alive = True
-        self._data = b""
-        self._status = 0
+        self._parser = HttpResponseParser(self)
         self._headers: dict[str, str] = {}
         self._parts: list[bytes] = []
-        self._left: int | None = None
-        self._chunked = False
+        self._head_bytes = 0
+        self._has_head = False
+        self._whole: Answer | None = None
 
     def feed(self, data: bytes) -> Answer | None:
         """The answer, once it is whole. Raises: ValueError: this is no HTTP."""
-        self._data = self._data + data if self._data else data
-        while not self._status:
-            if not self._read_head():
-                return None
-        if self._chunked:
-            return self._whole() if self._read_chunks() else None
-        if self._left is None or len(self._data) < self._left:
-            return None
-        if len(self._data) > self._left:
-            raise ValueError("more came than Content-Length says")
-        self._parts.append(self._data)
-        return self._whole()
+        if not self._has_head:
+            self._head_bytes += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserError as error:
+            raise ValueError(str(error.__context__ or error)) from error
+        if not self._has_head and self._head_bytes > HEAD_LIMIT:
+            raise ValueError(f"its headers are longer than {HEAD_LIMIT} bytes")
+        return self._whole
 
     def ended(self) -> Answer | None:
         """The answer whose end is that of the connection; None where it was cut off."""
-        if not self._status or self._chunked or self._left is not None:
-            return None
-        self._parts.append(self._data)
-        return self._whole()
+        return self._answer() if self._has_head and not self._tells_its_end else None
 
-    def _whole(self) -> Answer:
-        return Answer(self._status, self._headers, b"".join(self._parts))
+    def on_message_begin(self) -> None:
+        if self._whole is not None:
+            raise ValueError("more came than was asked for")
 
-    def _read_head(self) -> bool:
-        """Whether a head was there; one that only says to go on (1xx) is passed over."""
-        end = self._data.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self._data) > HEAD_LIMIT:
-                raise ValueError(f"its headers are longer than {HEAD_LIMIT} bytes")
-            return False
-        first, *lines = self._data[:end].decode("latin-1").split("\r\n")
-        self._data = self._data[end + 4 :]
-        if not first.startswith("HTTP/1."):
-            raise ValueError(f"it begins with {first[:40]!r}")
-        status = int(first[9:12])
-        if status < 200:
-            return bool(self._data)
-        pairs = (line.partition(":") for line in lines)
-        self._headers = {name.title(): value.strip() for name, _, value in pairs}
-        self._status = status
-        self._chunked = "chunked" in self._headers.get("Transfer-Encoding", "").lower()
-        length = self._headers.get("Content-Length")
-        self._left = 0 if status in {204, 304} else None if length is None else int(length)
-        unbounded = not self._chunked and self._left is None
-        closes = "close" in self._headers.get("Connection", "").lower() or first.startswith("HTTP/1.0")
-        self.keeps_alive = not (unbounded or closes)
-        return True
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers[name.decode("latin-1").title()] = value.decode("latin-1")
 
-    def _read_chunks(self) -> bool:
-        """Whether the last one was there."""
-        data, at = self._data, 0
-        while (end := data.find(b"\r\n", at)) >= 0:
-            size = int(data[at:end].partition(b";")[0], 16)
-            begin = end + 2
-            if not size:
-                # After the last chunk come trailers, if any, and an empty line.
-                is_over = data.startswith(b"\r\n", begin) or data.find(b"\r\n\r\n", begin) >= 0
-                self._data = data[at:]
-                return is_over
-            if len(data) < begin + size + 2:
-                break
-            if data[begin + size : begin + size + 2] != b"\r\n":
-                raise ValueError("a chunk is not as long as it says")
-            self._parts.append(data[begin : begin + size])
-            at = begin + size + 2
-        self._data = data[at:]
-        return False
+    def on_headers_complete(self) -> None:
+        self._has_head = self._parser.get_status_code() >= 200
+        if not self._has_head:  # it only says to go on (1xx)
+            self._headers = {}
+        self.keeps_alive = self._tells_its_end and self._parser.should_keep_alive()
+
+    def on_body(self, body: bytes) -> None:
+        self._parts.append(body)
+
+    def on_message_complete(self) -> None:
+        if self._has_head:
+            self._whole = self._answer()
+
+    @property
+    def _tells_its_end(self) -> bool:
+        is_empty = self._parser.get_status_code() in {204, 304}
+        return is_empty or "Content-Length" in self._headers or "Transfer-Encoding" in self._headers
+
+    def _answer(self) -> Answer:
+        return Answer(self._parser.get_status_code(), self._headers, b"".join(self._parts))
