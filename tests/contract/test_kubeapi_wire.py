@@ -118,7 +118,9 @@ async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
         assert server.connections == 2
 
 
-@pytest.mark.parametrize("cut", [b"", b"HTTP/1.1 200", OK[:-1], CHUNKED[:-3], b"SSH-2.0-x\r\n\r\n", OK + b"!"])
+@pytest.mark.parametrize(
+    "cut", [b"", b"HTTP/1.1 200", OK[:-1], CHUNKED[:-3], b"SSH-2.0-x\r\n\r\n", OK + b"!", CHUNKED + OK]
+)
 async def test_an_answer_that_is_cut_off_or_no_http_is_no_answer(cut: bytes) -> None:
     """Whether the request took effect is open, and that is said."""
     server = Server(once(cut))
@@ -187,6 +189,53 @@ async def test_the_late_answer_of_a_request_that_was_given_up_is_nobodys() -> No
         let_go.set()
         assert await ask(wire) == (200, b"ok")
         assert server.connections == 2
+
+
+async def test_a_connection_that_has_gone_dead_takes_those_that_rested_beside_it_along() -> None:
+    """A balancer that forgets them tells nobody: each would cost a request its whole time, one after the other."""
+    is_dead = False
+
+    async def until_dead(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        mine = server.connections
+        while True:
+            await heard(reader)
+            await asyncio.sleep(0.02)
+            if not is_dead or mine > 3:
+                writer.write(OK)
+
+    server = Server(until_dead)
+    async with a_wire(server) as wire:
+        await asyncio.gather(*(ask(wire) for _ in range(3)))
+        is_dead = True
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ask(wire, "POST", b"{}")
+        async with asyncio.timeout(2):
+            assert await ask(wire, "POST", b"{}") == (200, b"ok")
+        assert server.connections == 4
+
+
+async def test_a_connection_whose_request_ends_after_the_close_is_closed() -> None:
+    """Nobody would take it up again."""
+    is_over = asyncio.Event()
+
+    async def notes_the_end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await heard(reader)
+        began.set()
+        await let_go.wait()
+        writer.write(OK)
+        await reader.read()
+        is_over.set()
+
+    began, let_go = asyncio.Event(), asyncio.Event()
+    async with a_wire(Server(notes_the_end)) as wire:
+        asked = asyncio.create_task(ask(wire))
+        await began.wait()
+        await wire.close()
+        let_go.set()
+        assert await asked == (200, b"ok")
+        async with asyncio.timeout(2):
+            await is_over.wait()
 
 
 async def test_no_more_are_in_flight_than_the_limit() -> None:

@@ -82,6 +82,7 @@ class Wire:
         self._address = address
         self._host = f"Host: {address.shown}\r\n"
         self._idle: deque[_Exchange] = deque()
+        self._is_closed = False
         self._places = asyncio.Semaphore(limit)
 
     async def request(
@@ -119,6 +120,10 @@ class Wire:
 
     async def close(self) -> None:
         """Closes the connections that are idle; others close as their requests end."""
+        self._is_closed = True
+        self._drop_idle()
+
+    def _drop_idle(self) -> None:
         while self._idle:
             self._idle.pop().abort()
 
@@ -130,9 +135,13 @@ class Wire:
                 check()
             answer = await exchange.send(head + body if body else head)
         except BaseException:  # cancelled or too late: its answer may still come, and would be taken for the next one's
+            if (
+                exchange.is_unanswered
+            ):  # what became of this connection became of those that rested beside it, as a rule
+                self._drop_idle()
             exchange.abort()
             raise
-        if exchange.is_reusable:
+        if exchange.is_reusable and not self._is_closed:
             exchange.idle_since_s = exchange.loop.time()
             self._idle.append(exchange)
         else:
@@ -163,12 +172,14 @@ class _Exchange(asyncio.Protocol):
 
     Attributes:
         heard: Whether anything of the present answer has come.
+        is_unanswered: Whether a request was sent after an earlier one was answered, and nothing has come since.
         is_reusable: Whether another request may go over it.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self.heard = False
+        self.is_unanswered = False
         self.is_reusable = True
         self.idle_since_s = 0.0
         self._transport: asyncio.Transport | None = None
@@ -179,7 +190,7 @@ class _Exchange(asyncio.Protocol):
         """The answer. Raises: WireError."""
         if self._transport is None or self._transport.is_closing():
             raise WireError(CLOSED)
-        self.heard = False
+        self.is_unanswered, self.heard = self.heard, False
         self._reader = _Reader()
         self._waiter = self.loop.create_future()
         self._transport.write(request)
@@ -202,7 +213,7 @@ class _Exchange(asyncio.Protocol):
         if self._waiter is None or self._waiter.done():
             self.abort()  # nobody asked for this
             return
-        self.heard = True
+        self.heard, self.is_unanswered = True, False
         try:
             answer = self._reader.feed(data)
         except ValueError as error:
