@@ -196,7 +196,7 @@ class Pod:
 
     Args:
         pool: The WorkPool that it was placed in.
-        requests: What the scheduler sets aside for it.
+        requests: What the scheduler sets aside for it; none are counted of a pod in no WorkPool.
     """
 
     key: ObjectKey

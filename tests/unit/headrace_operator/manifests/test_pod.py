@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace_operator.decide.snapshot import ResolvedFlow, RunStatus, Snapshot
+from headrace_operator.decide.snapshot import ObjectKey, ResolvedFlow, RunStatus, Snapshot
 from headrace_operator.manifests.pod import pod_manifest, pod_name
 from headrace_operator.observe.parse import pod_from
 from tests.builders import a_deployment, a_flow, a_run, a_snapshot
@@ -281,3 +281,29 @@ def test_a_pod_is_named_by_its_cause() -> None:
     """A second creation is a conflict and not a second pod."""
     assert pod_name("etl-1", 12) == "etl-1-12"
     assert manifest(a_flow(), attempt=2)["metadata"]["name"] == "etl-1-2"
+
+
+def test_pods_of_one_flow_differ_in_what_is_their_runs_own() -> None:
+    """And what was made for one of them says nothing of another, nor of a Deployment that came since."""
+    template = {"spec": {"containers": [{"name": "flow", "env": [{"name": "MINE", "value": "$(HEADRACE_ATTEMPT)"}]}]}}
+    flow = a_flow(podTemplate=template)
+    first = manifest(flow)
+    before = json.dumps(first)
+    day = a_run(key=ObjectKey("team-a", "etl-2"), uid="another", parameters={"day": 2})
+    second = manifest(flow, a_snapshot(day, flow=flow), attempt=3)
+    deployed = manifest(flow, a_snapshot(day, flow=flow, deployment=a_deployment(timeoutSeconds=10)))
+    assert (second["metadata"]["name"], second["metadata"]["ownerReferences"][0]["uid"]) == ("etl-2-3", "another")
+    assert second["metadata"]["labels"] == {
+        **IDENTITY,
+        "headrace.dev/flow-run": "etl-2",
+        "headrace.dev/attempt": "3",
+    }
+    told = {variable["name"]: variable["value"] for variable in second["spec"]["containers"][0]["env"]}
+    assert (told["HEADRACE_PARAMETERS"], told["HEADRACE_ATTEMPT"], told["MINE"]) == (
+        '{"day":2}',
+        "3",
+        "$(HEADRACE_ATTEMPT)",
+    )
+    assert deployed["spec"]["activeDeadlineSeconds"] == 10
+    assert json.dumps(first) == before
+    assert manifest(flow) == first
