@@ -26,6 +26,7 @@ from headrace_operator.decide.backfill.partitions import Partition
 from headrace_operator.decide.backfill.progress import BackfillDecision, PlannedRun, decide_backfill
 from headrace_operator.decide.backfill.situation import ActiveRun
 from headrace_operator.decide.snapshot import ObjectKey, PartitionRef
+from headrace_operator.errors import LeadershipLostError
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.resources import BACKFILLS, FLOW_RUNS
 from headrace_operator.manifests.event import Subject
@@ -88,10 +89,10 @@ async def _change_runs(context: Context, record: BackfillRecord, runs: Runs, dec
     """
     Creates, cancels and removes runs, several at once; what fails does not keep the others back.
 
-    Raises: ApiError: the first one that was met, when all are done.
+    Raises: ApiError, LeadershipLostError: the first one that was met, when all are done.
     """
     turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
-    problems: list[ApiError] = []
+    problems: list[ApiError | LeadershipLostError] = []
 
     async def one(change: Callable[[], Awaitable[None]]) -> None:
         async with turns:
@@ -99,7 +100,7 @@ async def _change_runs(context: Context, record: BackfillRecord, runs: Runs, dec
                 return
             try:
                 await change()
-            except ApiError as error:
+            except (ApiError, LeadershipLostError) as error:  # raised below by itself: here it would end up in a group
                 problems.append(error)
 
     async with asyncio.TaskGroup() as group:

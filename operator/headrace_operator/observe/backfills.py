@@ -249,8 +249,9 @@ def backfill_record(obj: dict[str, Any], before: BackfillRecord | None = None) -
     else:
         spec, partitions, problem = _spec_of(obj)
     status, noted, unreadable = _status_of(stored)
-    if noted is not None and partitions is not None and status.total not in {None, partitions.total}:
-        noted, unreadable = None, _recounted(status, partitions)
+    if noted is not None and partitions is not None:
+        unreadable = _recounted(status, partitions) or _beyond(noted, partitions)
+        noted = None if unreadable else noted
     return BackfillRecord(
         key=object_key(obj),
         uid=metadata["uid"],
@@ -281,11 +282,25 @@ def _spec_of(obj: Mapping[str, Any]) -> tuple[BackfillSpec | None, Partitions | 
         return spec, None, (Reason.INVALID_SPEC, str(error))
 
 
-def _recounted(status: BackfillStatus, partitions: Partitions) -> Problem:
+def _recounted(status: BackfillStatus, partitions: Partitions) -> Problem | None:
     """What a position stands for rests on the number of partitions: with another one, outcomes would be told of others."""
+    if status.total in {None, partitions.total}:
+        return None
     told = (
         f"status.total is {status.total}, and the spec has {partitions.total} partitions: the data of its time zone have "
         "changed since, or the status was changed by hand; create a new Backfill of what is left"
+    )
+    return Reason.INVALID_STATUS, told
+
+
+def _beyond(noted: Noted, partitions: Partitions) -> Problem | None:
+    """A position that there is not would count for one that is open: the Backfill would end too early."""
+    last = max(noted.over.last, noted.outcomes.again.last, *noted.retrying, -1)
+    if last < partitions.total:
+        return None
+    told = (
+        f"status.outcomes or status.retrying has position {last}, and the last partition has {partitions.total - 1}: the status "
+        "was changed by hand; take it out, or create a new Backfill of what is left"
     )
     return Reason.INVALID_STATUS, told
 

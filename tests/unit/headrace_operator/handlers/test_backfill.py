@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,11 @@ import pytest
 
 from headrace.api.backfill import BackfillStatus
 from headrace.kubeapi.errors import Forbidden, Invalid, Unreachable
+from headrace_operator.decide.backfill.progress import BackfillDecision, PlannedRun
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.errors import LeadershipLostError
+from headrace_operator.handlers import backfill
+from headrace_operator.kube.fenced import FencedCluster
 from headrace_operator.kube.resources import BACKFILLS, DEPLOYMENTS, EVENTS, FLOW_RUNS
 from tests.builders import NAMESPACE, NOW, stamp
 from tests.fake_cluster import names
@@ -166,6 +172,21 @@ async def test_cancelling_tells_each_run_once(operator: Operator) -> None:
     hear(operator)
     await later(operator, 2)
     assert not {"bf-p0", "bf-p1"} & set(operator.cluster.asked("patch"))
+
+
+async def test_a_lost_leadership_is_told_as_such(operator: Operator) -> None:
+    """It ends the process; what several creations come to must not hide it."""
+    apply(operator)
+
+    def no_longer() -> None:
+        raise LeadershipLostError("me")
+
+    operator.context = replace(operator.context, cluster=FencedCluster(operator.cluster, no_longer))
+    record = operator.intake.backfills.held[ObjectKey(NAMESPACE, "bf")]
+    runs = operator.intake.backfills.runs(record.uid)
+    decision = BackfillDecision(create=(PlannedRun(0, 1), PlannedRun(1, 1)))
+    with pytest.raises(LeadershipLostError):
+        await backfill._change_runs(operator.context, record, runs, decision)
 
 
 async def test_a_status_whose_answer_is_lost_is_read_anew_and_counts_once(operator: Operator) -> None:

@@ -28,6 +28,12 @@ BROKEN = {
         "outcomes": {"succeeded": "0"},
     },
     "a count that is a word": {"succeeded": "two", "outcomes": {"succeeded": "0-2"}},
+    "a position that there is not": {"total": 5, "succeeded": 3, "outcomes": {"succeeded": "0-1,5"}},
+    "a retry of a position that there is not": {
+        "total": 5,
+        "retrying": [{"attempt": 2, "notBefore": stamp(NOW), "positions": "5"}],
+        "outcomes": {"succeeded": "0"},
+    },
     "another number of partitions": {"total": 6, "succeeded": 3, "outcomes": {"succeeded": "0-2"}},
 }
 
