@@ -153,7 +153,13 @@ class Intake:
         Args:
             is_settled: Deciding on the run with this status comes to nothing, so that it need not be looked at again for it.
         """
-        self._take_run(obj, wakes_itself=not is_settled)
+        if not self._left_since(obj):
+            self._take_run(obj, wakes_itself=not is_settled)
+
+    def _left_since(self, obj: Mapping[str, Any]) -> bool:
+        """Whether the stream told of the run's end or deletion before the answer to an earlier write came, which says nothing of it."""
+        left = self.history.departures.uid(object_key(obj))
+        return left is not None and left == obj["metadata"]["uid"] and not run_from(obj).finished
 
     def _take_run(self, obj: Mapping[str, Any], *, wakes_itself: bool) -> None:
         if is_echo(self.cache.runs, obj):

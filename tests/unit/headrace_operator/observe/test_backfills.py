@@ -66,6 +66,21 @@ def untold(intake: Intake) -> list[tuple[str, Phase]]:
     return sorted((end.key.name, end.phase) for end in intake.backfills.runs("bf-uid").ended.values())
 
 
+def test_a_run_that_is_deleted_before_our_write_is_answered_is_asked_for_all_the_same(
+    heard: tuple[Intake, Wakes],
+) -> None:
+    """The answer is older than the deletion: taken for news, its partition would count as under way for ever."""
+    intake, wakes = heard
+    intake.run_seen(partition_run(2))
+    wakes.told()
+    intake.run_gone(key("bf-p0"), "bf-p0-uid")
+    intake.run_written(partition_run(3, status={"phase": "Running"}), is_settled=True)
+    assert intake.history.departures.uid(key("bf-p0")) == "bf-p0-uid"
+    assert "FlowRun bf-p0 in 1 s" in wakes.told()
+    intake.run_deleted(key("bf-p0"), "bf-p0-uid")
+    assert (under_way(intake), untold(intake)) == ([], [("bf-p0", Phase.CANCELLED)])
+
+
 def test_a_run_is_under_way_from_its_creation_to_its_end(heard: tuple[Intake, Wakes]) -> None:
     """Its end wakes the Backfill a little later, and its retention."""
     intake, wakes = heard
