@@ -2,7 +2,8 @@
 A real control plane for the tests of this folder, started once, without Docker.
 
 What a test asks for: `client` (an open KubeClient, administrator), `kubectl`, `kubeconfig`, `namespace` (its own),
-`audit_log`, `local_node` (starts nodes that run pods as local processes).
+`audit_log`, `local_node` (starts nodes that run pods as local processes). Those whose operators serve all namespaces:
+`own_plane`, `admin` (a client of it).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import os
 import subprocess
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -74,7 +76,26 @@ def binaries(request: pytest.FixtureRequest) -> Binaries:
 @pytest.fixture(scope="session")
 def control_plane(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
     """A control plane with our definitions and an audit log; it ends with the tests, also if they are killed."""
-    directory = tmp_path_factory.mktemp("control-plane")
+    with _a_plane(tmp_path_factory.mktemp("control-plane"), binaries) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+def own_plane(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
+    """As `control_plane`, for one module alone, whose operators serve all namespaces."""
+    with _a_plane(tmp_path_factory.mktemp("own-plane"), binaries) as started:
+        yield started
+
+
+@pytest.fixture
+async def admin(own_plane: Plane) -> AsyncIterator[KubeClient]:
+    """An open client of the module's own plane, whatever network its operators have."""
+    async with KubeClient(load_connection(str(own_plane.kubeconfig)), user_agent="headrace-tests") as opened:
+        yield opened
+
+
+@contextmanager
+def _a_plane(directory: Path, binaries: Binaries) -> Iterator[Plane]:
     guard = plane.tie(directory)
     try:
         started = plane.start(directory, binaries, audit=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,8 @@ from typing import Any
 import pytest
 
 from headrace.api.keys import API_VERSION
-from headrace.devcluster import plane
-from headrace.devcluster.binaries import Binaries
-from headrace.devcluster.crds import install_definitions
 from headrace.devcluster.plane import Plane
 from headrace.kubeapi.client import KubeClient
-from headrace.kubeapi.config import load_connection
 from tests.cluster.support import sharded
 from tests.cluster.support.background import meanwhile
 from tests.cluster.support.puppet import Puppet
@@ -29,24 +25,6 @@ SHARDS = 4
 TEAMS = tuple(f"team-{number}" for number in range(6))
 RUNS = 5
 RUN_LIST = f"/apis/{API_VERSION}/flowruns"
-
-
-@pytest.fixture(scope="module")
-def own_plane(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    """A control plane for these replicas alone: they serve all namespaces."""
-    directory = tmp_path_factory.mktemp("history-plane")
-    guard = plane.tie(directory)
-    try:
-        yield plane.start(directory, binaries, audit=False)
-    finally:
-        guard.communicate()
-
-
-@pytest.fixture
-async def admin(own_plane: Plane) -> AsyncIterator[KubeClient]:
-    async with KubeClient(load_connection(str(own_plane.kubeconfig)), user_agent="headrace-tests") as client:
-        await install_definitions(client)
-        yield client
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import os
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,8 @@ from typing import Any
 import pytest
 
 from headrace.api.keys import API_VERSION, FLOW_LABEL, FLOW_RUN_LABEL
-from headrace.devcluster import plane
-from headrace.devcluster.binaries import Binaries
-from headrace.devcluster.crds import install_definitions
 from headrace.devcluster.plane import Plane
 from headrace.kubeapi.client import KubeClient
-from headrace.kubeapi.config import load_connection
 from headrace.slots import LIMIT_LABEL, holder_of
 from headrace_operator.decide.sharding import shard_of
 from tests.cluster.support import sharded, violations
@@ -48,24 +44,6 @@ AT_ONCE = 2
 NEEDS: Mapping[str, Mapping[str, int]] = {"load": {"db": 1}, "pooled": {}, "plain": {}}
 GRACE_S = 5.0
 WITHIN_S = 300
-
-
-@pytest.fixture(scope="module")
-def own_plane(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    """A control plane for these replicas alone: they serve all namespaces."""
-    directory = tmp_path_factory.mktemp("shards-plane")
-    guard = plane.tie(directory)
-    try:
-        yield plane.start(directory, binaries, audit=True)
-    finally:
-        guard.communicate()
-
-
-@pytest.fixture
-async def admin(own_plane: Plane) -> AsyncIterator[KubeClient]:
-    async with KubeClient(load_connection(str(own_plane.kubeconfig)), user_agent="headrace-tests") as client:
-        await install_definitions(client)
-        yield client
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -22,12 +22,8 @@ from typing import Any
 import pytest
 
 from headrace.api.keys import API_VERSION, ATTEMPT_LABEL, FLOW_LABEL, FLOW_RUN_LABEL, QUOTA_ANNOTATION
-from headrace.devcluster import plane
-from headrace.devcluster.binaries import Binaries
-from headrace.devcluster.crds import install_definitions
 from headrace.devcluster.plane import Plane
 from headrace.kubeapi.client import KubeClient
-from headrace.kubeapi.config import load_connection
 from headrace.slots import LIMIT_LABEL, holder_of
 from tests.cluster.support import violations
 from tests.cluster.support.audit import Request, read
@@ -143,25 +139,6 @@ def play(pod: Pod) -> Ends:
     """The script of the pods."""
     labels = pod["metadata"]["labels"]
     return acts(labels[FLOW_LABEL], labels[FLOW_RUN_LABEL])[int(labels[ATTEMPT_LABEL]) - 1]
-
-
-@pytest.fixture(scope="module")
-def own_plane(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    """A control plane for this storm alone: its operators serve all namespaces."""
-    directory = tmp_path_factory.mktemp("storm-plane")
-    guard = plane.tie(directory)
-    try:
-        yield plane.start(directory, binaries, audit=True)
-    finally:
-        guard.communicate()
-
-
-@pytest.fixture
-async def admin(own_plane: Plane) -> AsyncIterator[KubeClient]:
-    """Not through the bad network."""
-    async with KubeClient(load_connection(str(own_plane.kubeconfig)), user_agent="headrace-tests") as client:
-        await install_definitions(client)
-        yield client
 
 
 @pytest.mark.timeout(WITHIN_S + 300)
