@@ -190,6 +190,23 @@ async def test_when_history_is_lost_the_list_is_read_anew(server: ApiServer, sin
     assert "resourceVersion" not in server.asked[2]
 
 
+async def test_history_that_is_lost_again_at_once_is_not_listed_in_a_loop(server: ApiServer, sink: Sink) -> None:
+    """A list of many objects is dear. The first loss is no failure, those that follow it at once are, each later than the last."""
+    lost = watch(event("ERROR", a_status(410, "Expired")))
+    server.answers = [a_list(7), lost, a_list(8), lost, a_list(9), lost, a_list(10)]
+    told = await sink.has_told(6)
+    assert told[:2] == ["synced  at 7", "synced  at 8"]
+    assert told[2:] == ["failed Gone", "synced  at 9", "failed Gone", "synced  at 10"]
+
+
+async def test_history_that_is_lost_now_and_then_is_listed_at_once(server: ApiServer, sink: Sink) -> None:
+    """A watch that told something was in order."""
+    lost = event("ERROR", a_status(410, "Expired"))
+    first, second = event("ADDED", pod("a", 8)), event("ADDED", pod("b", 10))
+    server.answers = [a_list(7), watch(first, lost), a_list(9), watch(second, lost), a_list(11), watch(stays=True)]
+    assert await sink.has_told(5) == ["synced  at 7", "seen a", "synced  at 9", "seen b", "synced  at 11"]
+
+
 async def test_a_list_that_outlives_the_history_is_begun_again(server: ApiServer, sink: Sink) -> None:
     """The token of its next page is too old; what was read of it is no whole list."""
     server.answers = [a_list(7, pod("a", 1), token="old"), refuses(410, "Expired"), a_list(50, pod("b", 40))]
@@ -337,6 +354,35 @@ class Delays(Sink):
     def failed(self, error: ApiError, retry_in_s: float) -> None:
         self.delays_s.append(retry_in_s)
         super().failed(error, retry_in_s)
+
+
+@pytest.mark.parametrize("in_order", [True, False], ids=["closed in order", "cut off"])
+async def test_a_quiet_watch_that_ends_after_a_while_is_taken_up_without_delay(
+    server: ApiServer, monkeypatch: pytest.MonkeyPatch, *, in_order: bool
+) -> None:
+    """Proxies end what is idle: the wait does not grow with each of them, as it does for a server that ends them at once."""
+    monkeypatch.setattr(stream_module, "FIRST_BACKOFF_S", 0.001)
+    monkeypatch.setattr(stream_module, "STEADY_S", 0.05)
+
+    async def idle(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await asyncio.sleep(0.1)
+        if not in_order and request.transport is not None:
+            request.transport.abort()
+        return response
+
+    at_once = [watch()] * 4
+    server.answers = [a_list(7), *at_once, idle, idle]
+    made = Delays()
+    async with KubeClient(Connection(server.url, "default", ssl=False, authorization=lambda: None)) as client:
+        task = asyncio.create_task(Stream(client, PATH, {}, made).run())
+        await made.has_told(7)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    assert made.delays_s[3] > 0.005
+    assert max(made.delays_s[4:]) < 0.002
 
 
 @pytest.fixture

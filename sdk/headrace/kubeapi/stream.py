@@ -20,6 +20,7 @@ import orjson
 
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.errors import ApiError, Gone, Unreachable, error_class
+from headrace.kubeapi.nesting import loads
 
 WATCH_TIMEOUT_S = 300
 SILENCE_S = 90.0
@@ -29,6 +30,8 @@ ECHO_S = 10.0
 FIRST_BACKOFF_S = 0.1
 LAST_BACKOFF_S = 5.0
 """A stream that is not heard makes the operator blind; a dozen requests in this time burden nobody."""
+STEADY_S = 1.0
+"""A watch that was open for so long was in order: asking for the next one at once hammers nobody."""
 SPREAD = 0.25
 """By which share of a time that a server named the next attempt may be later: it named the same to everybody."""
 
@@ -77,6 +80,7 @@ class Stream:
         self._awaited: int | None = None
         self._patience: asyncio.Timeout | None = None
         self._backoff_s = FIRST_BACKOFF_S
+        self._is_steady = True
         self._jitter = random.Random(random.random())  # noqa: S311 - spreads reconnects, guards nothing
 
     async def run(self) -> None:
@@ -86,13 +90,27 @@ class Stream:
                 if self._version is None:
                     self._version = await self._list()
                 await self._watch(self._version)
-            except Gone:
+            except Gone as error:
                 self._version = None
+                was_steady, self._is_steady = self._is_steady, False
+                if not was_steady:  # lost as soon as it was listed: the lists of many objects are dear
+                    await self._pause(error)
             except ApiError as error:
-                delay_s = self._delay_s(error)
-                self._sink.failed(error, delay_s)
-                await asyncio.sleep(delay_s)
-                self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
+                await self._pause(error)
+
+    async def _pause(self, error: ApiError) -> None:
+        delay_s = self._delay_s(error)
+        self._sink.failed(error, delay_s)
+        await asyncio.sleep(delay_s)
+        self._backoff_s = min(self._backoff_s * 2, LAST_BACKOFF_S)
+
+    def _was_in_order(self) -> None:
+        self._backoff_s = FIRST_BACKOFF_S
+        self._is_steady = True
+
+    def _has_ended(self, began_s: float) -> None:
+        if asyncio.get_running_loop().time() - began_s >= STEADY_S:
+            self._was_in_order()
 
     async def read(self) -> None:
         """Gives one complete list to the sink. Raises: Gone, ApiError."""
@@ -154,25 +172,30 @@ class Stream:
             "timeoutSeconds": str(int(WATCH_TIMEOUT_S * self._jitter.uniform(1, 2))),
         }
         heard = False
+        began_s = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(None) as self._patience:
                 async for line in self._client.raw_lines(self._path, params, read_timeout_s=SILENCE_S):
                     if self._keep is None or self._keep(line):
                         self._take(*self._event(line))
-                    self._backoff_s = FIRST_BACKOFF_S
+                    self._was_in_order()
                     heard = True
         except TimeoutError as error:
             text = f"the watch stands still: a write of ours did not come back within {ECHO_S:.0f} s"
             raise Unreachable(0, "Unreachable", text, request=f"WATCH {self._path}") from error
+        except (Unreachable, Gone):
+            self._has_ended(began_s)
+            raise
         finally:
             self._patience = None
+        self._has_ended(began_s)
         if not heard:  # asking again at once, and again, would hammer a server that is shutting down
             raise Unreachable(0, "Unreachable", "the watch ended before its first event", request=f"WATCH {self._path}")
 
     def _event(self, line: bytes) -> tuple[str, dict[str, Any], str]:
         """Its type, its object, and the version of that."""
         try:
-            event = orjson.loads(line)
+            event = loads(line)
             kind, obj = event["type"], event["object"]
             return kind, obj, "" if kind == "ERROR" else obj["metadata"]["resourceVersion"]
         except orjson.JSONDecodeError as error:  # the connection was closed within a line
