@@ -16,6 +16,8 @@ from headrace_operator.decide.snapshot import DeploymentView, ResolvedFlow, Run
 
 MAX_BYTES = 96 * 1024
 """They travel in one environment variable, which Linux bounds at 128 KiB."""
+MAX_DEPTH = 100
+"""What reads them in a pod, in whatever language, must not run out of its stack."""
 SHOWN_ERRORS = 3
 _STUMBLES = (AttributeError, KeyError, TypeError, ValueError)
 """What the library raises over constructs of old drafts that it only half knows: the run must be told, not hang."""
@@ -39,6 +41,12 @@ def effective_parameters(run: Run, flow: ResolvedFlow, deployment: DeploymentVie
 
 def parameter_problem(parameters: Mapping[str, Any], flow: ResolvedFlow) -> str | None:
     """A sentence that names each parameter that breaks the Flow's schema, None if all is well."""
+    depth = _depth(parameters)
+    if depth > MAX_DEPTH:
+        return (
+            f"parameters nest at least {depth} levels deep; at most {MAX_DEPTH} reach a pod: "
+            "pass the URL of a deep input instead of the input"
+        )
     size = len(json.dumps(parameters, separators=(",", ":")))
     if size > MAX_BYTES:
         return (
@@ -53,6 +61,17 @@ def parameter_problem(parameters: Mapping[str, Any], flow: ResolvedFlow) -> str 
     if isinstance(found, str):
         return f"Flow {flow.name}: {found}"
     return _tell_all(found, flow) if found else None
+
+
+def _depth(parameters: Mapping[str, Any]) -> int:
+    """How many objects and lists are within each other, as far as they were read."""
+    level: list[Any] = [parameters]
+    depth = 0
+    while level:
+        depth += 1
+        values = (value for each in level for value in (each.values() if isinstance(each, Mapping) else each))
+        level = [value for value in values if isinstance(value, (dict, list))]
+    return depth
 
 
 def schema_problem(schema: Mapping[str, Any]) -> str | None:

@@ -19,6 +19,7 @@ import orjson
 
 from headrace.kubeapi.config import Connection
 from headrace.kubeapi.errors import ApiError, Gone, Unreachable, error_class
+from headrace.kubeapi.nesting import loads
 from headrace.kubeapi.wire import Address, Wire, WireError
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -262,7 +263,7 @@ def _one_line(value: str) -> str:
 def _answer(request: str, payload: bytes) -> dict[str, Any]:
     """A JSON object. Anything else is from a proxy in between, or was cut off: whether the request took effect is open."""
     try:
-        answer = orjson.loads(payload)
+        answer = loads(payload)
     except orjson.JSONDecodeError:
         answer = None
     if not isinstance(answer, dict):

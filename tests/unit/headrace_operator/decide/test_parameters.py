@@ -178,3 +178,19 @@ def test_a_secret_parameter_takes_the_name_of_a_secret_and_is_never_told() -> No
 
 
 def logs_in(password: SecretStr, tokens: list[SecretStr]) -> None: ...
+
+
+def test_parameters_that_nest_too_deep_are_refused():
+    """Before anything that recurses looks at them."""
+
+    def nested(levels):
+        value = 1
+        for _ in range(levels - 1):
+            value = [value]
+        return {"a": value}
+
+    assert parameter_problem(nested(100), a_flow()) is None
+    assert parameter_problem(nested(3_000), a_flow()) == (
+        "parameters nest at least 3000 levels deep; at most 100 reach a pod: "
+        "pass the URL of a deep input instead of the input"
+    )
