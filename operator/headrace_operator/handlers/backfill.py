@@ -56,7 +56,8 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     decision = decide_backfill(observe_backfill(context.intake, record, context.settings, now), now)
     runs.bucket = decision.bucket
     if decision.expire:
-        await context.cluster.delete(BACKFILLS, *key, uid=record.uid)
+        # Of this version: somebody may just have asked for a re-run, and nothing would be left to run.
+        await context.cluster.delete(BACKFILLS, *key, uid=record.uid, version=record.version)
         log.info("backfill_expired")
         return None
     # An Event that is written twice is one Event; one that comes after the status is lost if we die in between.

@@ -373,8 +373,8 @@ class BackfillStatus(StatusModel):
     )
     phase: BackfillPhase | None = Field(
         default=None,
-        description="Where it is in its life. Waiting: for its window, its rate or its Deployment. Paused: spec.suspend. "
-        "Absent: not yet looked at.",
+        description="Where it is in its life. Waiting: for its window, its Deployment or the history store. Paused: "
+        "spec.suspend. Absent: not yet looked at.",
     )
     reason: ReasonText | None = Field(default=None, description="Why it is in this phase, in one CamelCase word.")
     message: Message | None = Field(default=None, description="Why, in a sentence that says what to do.")

@@ -127,8 +127,12 @@ def draining(at: Situation) -> Verdict | None:
 
 def goes_on(at: Situation) -> Verdict | None:
     """Nothing stands in the way."""
-    if at.spec.budget is not None and at.over and at.cost is None:
-        told = "no run has told its cost yet, so one at a time is started (spec.pricing of WorkPools makes costs known)"
+    budget = at.spec.budget
+    if budget is not None and at.over and (at.cost is None or at.cost.currency != budget.currency):
+        told = (
+            f"no run has told its cost in {budget.currency} (spec.budget.currency) yet, so one at a time is started; "
+            "spec.pricing of WorkPools makes costs known, in its own currency"
+        )
     else:
         told = "runs are created as there is room for them"
     return Verdict(BackfillPhase.RUNNING, Reason.RUNNING, told, creates=True)

@@ -174,6 +174,19 @@ async def test_cancelling_tells_each_run_once(operator: Operator) -> None:
     assert not {"bf-p0", "bf-p1"} & set(operator.cluster.asked("patch"))
 
 
+async def test_a_backfill_that_is_changed_as_its_time_comes_stays(operator: Operator) -> None:
+    """The stream has not told of it yet."""
+    apply(operator, 1, ttlSecondsAfterFinished=60)
+    await operator.rests()
+    await end(operator, "bf-p0", "Failed")
+    again = {"spec": {"rerunFailed": 1}, "metadata": {"generation": 2}}
+    await operator.cluster.patch(BACKFILLS, NAMESPACE, "bf", again)
+    await later(operator, 61)
+    await operator.what_is_delayed()
+    assert status(operator).rerun_failed == 1
+    assert "bf-p0--r1" in runs(operator)
+
+
 async def test_a_lost_leadership_is_told_as_such(operator: Operator) -> None:
     """It ends the process; what several creations come to must not hide it."""
     apply(operator)

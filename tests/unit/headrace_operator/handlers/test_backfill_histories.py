@@ -67,9 +67,11 @@ class Faulty:
         side = self._next()
         return self._answer(side, await self.cluster.patch(resource, namespace, name, body, subresource=subresource))
 
-    async def delete(self, resource: Resource, namespace: str, name: str, *, uid: str) -> None:
+    async def delete(
+        self, resource: Resource, namespace: str, name: str, *, uid: str, version: int | None = None
+    ) -> None:
         side = self._next()
-        self._answer(side, await self.cluster.delete(resource, namespace, name, uid=uid))
+        self._answer(side, await self.cluster.delete(resource, namespace, name, uid=uid, version=version))
 
     def _next(self) -> Side | None:
         if self.fault is None:

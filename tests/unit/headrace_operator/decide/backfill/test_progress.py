@@ -269,6 +269,14 @@ def test_cancelled_partitions_are_not_said_to_run_once_more() -> None:
     assert "create a new Backfill" in (status.message or "")
 
 
+def test_costs_in_another_currency_than_the_budget_are_told() -> None:
+    """Runs go one by one, and nobody could see why: here the budget came when costs were known."""
+    status = after(ended(0, cost="2.0"))
+    now = decide_backfill(seen(status=status, spec={"budget": {"amount": 100, "currency": "EUR"}}), NOW).status
+    assert now is not None
+    assert "in EUR (spec.budget.currency)" in (now.message or "")
+
+
 def test_a_run_of_no_partition_counts_for_nothing() -> None:
     """Somebody copied a run with its labels and changed them."""
     odd = (*active(10), *active(2**60), *active(11, number=3))
