@@ -29,6 +29,8 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 PAGE_SIZE = 500
 REQUEST_TIMEOUT_S = 30.0
+LONGEST_WAIT_S = 60.0
+"""Whatever a server asks for: a mistake of a proxy must not silence us for hours."""
 MAX_CONNECTIONS = 64
 """More in flight would wait in the API server's queues instead of ours (API Priority and Fairness)."""
 
@@ -290,12 +292,12 @@ def failure(request: str, status: int, payload: bytes, headers: Mapping[str, str
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Seconds; proxies name an instant, which counts from that of the answer. None: nothing usable is said."""
+    """Seconds, `LONGEST_WAIT_S` at most; proxies name an instant, which counts from that of the answer. None: nothing usable is said."""
     said = headers.get("Retry-After", "")
-    if said.isdigit():
-        return float(said)
+    if said.isdecimal():
+        return min(float(said), LONGEST_WAIT_S)
     try:
         until, since = parsedate_to_datetime(said), parsedate_to_datetime(headers.get("Date", ""))
-        return max(0.0, (until - since).total_seconds())
+        return min(max(0.0, (until - since).total_seconds()), LONGEST_WAIT_S)
     except (ValueError, TypeError):  # no date at all, or one without a zone
         return None

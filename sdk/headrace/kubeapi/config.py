@@ -19,7 +19,7 @@ class Connection:
     One API server and the right to talk to it.
 
     `authorization` returns the current value of the Authorization header, or None; it is asked before every
-    request, as ServiceAccount tokens and exec credentials expire.
+    request, as ServiceAccount tokens and exec credentials expire. It raises OSError where that value cannot be had now.
     """
 
     server: str
@@ -53,8 +53,12 @@ def load_connection(kubeconfig: str | None = None, context: str | None = None) -
         raise ConfigurationError(msg) from error
 
     def authorization() -> str | None:
-        setting = configuration.auth_settings().get("BearerToken")
-        return str(setting["value"]) if setting else None
+        try:
+            setting = configuration.auth_settings().get("BearerToken")
+        except config.ConfigException as error:  # one that is being replaced: it is there again soon
+            msg = f"there is no token to sign in with at the moment: {error}"
+            raise ConnectionError(msg) from error
+        return str(setting["value"]).strip() if setting else None
 
     return Connection(
         server=configuration.host.rstrip("/"),

@@ -121,8 +121,12 @@ def test_without_a_request_an_error_is_told_by_itself() -> None:
         ({"Retry-After": "Sat, 21 Nov 2026 10:00:30 GMT"}, None),
         ({"Retry-After": "Sat, 21 Nov 2026 10:00:30 -0000", "Date": "Sat, 21 Nov 2026 10:00:00 GMT"}, None),
         ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "\u00b2"}, None),
+        ({"Retry-After": "86400"}, 60.0),
+        ({"Retry-After": "9" * 400}, 60.0),
+        ({"Retry-After": "Sun, 22 Nov 2026 10:00:00 GMT", "Date": "Sat, 21 Nov 2026 10:00:00 GMT"}, 60.0),
     ],
 )
 def test_a_time_to_wait_is_seconds_or_an_instant(headers: dict[str, str], expected: float | None) -> None:
-    """API servers say seconds, proxies instants too; what cannot be read is as good as nothing."""
+    """API servers say seconds, proxies instants too; what cannot be read is as good as nothing, and no more than a minute is waited."""
     assert failure("GET /", 429, b"", headers).retry_after_s == expected
