@@ -10,13 +10,13 @@ What is booked and not used is kept while nobody else wants it, which costs no w
 A shard that has nothing in the pool and runs that wait for it comes before all others that are less hungry, the longest first: they book nothing
 more until it has room for one run. So a large run gets its room, and a pool for one run goes round.
 
-Nobody books more than is in use until every shard has told what it uses: pods that were launched under another number of shards are found
-so, before they are counted as free.
+Nobody books more than is in use until every shard has told how much it uses of each unit, be it none: pods that were launched under another
+number of shards, or before the pool had a bound in that unit, are found so, before their room is counted as free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, Decimal
 from typing import Final
@@ -35,6 +35,7 @@ class Booking:
     What one shard has booked in a pool.
 
     Args:
+        room: With zeros: of a unit that is absent the shard has not told what it uses.
         wants: It has runs that wait for more.
         hungry_since_ms: Since when runs wait while none is in the pool; None: not so. In milliseconds since 1970.
     """
@@ -79,8 +80,13 @@ class Ledger:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every shard has told what it uses."""
+        """Whether every shard has booked, be it nothing."""
         return self.bookings.keys() >= self.shards
+
+    def tells(self, units: Iterable[str]) -> bool:
+        """Whether every shard has told what it uses of each of these."""
+        rooms = [self.bookings[name].room if name in self.bookings else {} for name in self.shards]
+        return all(unit in room for room in rooms for unit in units)
 
     def others(self, me: str) -> dict[str, Booking]:
         """Bookings that count beside mine; those under old names until all new ones are there."""
@@ -108,7 +114,7 @@ def settled(capacity: Extent, ledger: Ledger, me: str, *, appetite: Appetite, no
         room[unit] = max(appetite.used.get(unit, NOTHING), min(goal[unit], left))
     wanted = ((unit, appetite.used.get(unit, NOTHING) + amount) for unit, amount in appetite.wanted.items())
     wants = any(total > room[unit] for unit, total in wanted if unit in room)
-    return Booking({unit: amount for unit, amount in room.items() if amount}, wants, since_ms)
+    return Booking(room, wants, since_ms)
 
 
 def _goal(capacity: Extent, ledger: Ledger, me: str, *, appetite: Appetite, since_ms: int | None) -> dict[str, Decimal]:
@@ -116,12 +122,12 @@ def _goal(capacity: Extent, ledger: Ledger, me: str, *, appetite: Appetite, sinc
     others = ledger.others(me)
     mine = ledger.bookings.get(me, Booking())
     used = {unit: appetite.used.get(unit, NOTHING) for unit in capacity}
-    if not ledger.is_complete or _comes_later(since_ms, me, others):
+    if not ledger.tells(capacity) or _comes_later(since_ms, me, others):
         return used
     need = {unit: used[unit] + appetite.wanted.get(unit, NOTHING) for unit in capacity}
     if since_ms is None and not any(other.wants for other in others.values()):
         return {unit: max(need[unit], mine.room.get(unit, NOTHING)) for unit in capacity}
-    contenders = 1 + sum(1 for other in others.values() if other.wants or other.room)
+    contenders = 1 + sum(1 for other in others.values() if other.wants or any(other.room.values()))
     goal = {}
     for unit, size in capacity.items():
         fair = max(

@@ -21,10 +21,12 @@ class Share:
 
     Args:
         index: From 0 to below `count`.
+        term: Another one after each time that something else than this number of shards was in use: what these shards had booked is out of date.
     """
 
     index: int = 0
     count: int = 1
+    term: int = 0
 
     def serves(self, namespace: str) -> bool:
         """Whether the namespace's objects are this shard's."""

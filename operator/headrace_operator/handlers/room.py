@@ -30,7 +30,7 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
         # Before the write, whose answer may be lost: what is given back is not used from now on.
         context.gate.allow(key.name, _least(mine, wanted))
         room = await _write(context, rooms, room, pool=key.name, ledger=ledger.with_mine(rooms.me, wanted))
-        if room is None or room.ledger.is_complete != ledger.is_complete:
+        if room is None or room.ledger.tells(capacity) != ledger.tells(capacity):
             return 0.0
         ledger = room.ledger
     booked = ledger.bookings.get(rooms.me, Booking())

@@ -33,8 +33,8 @@ class Rooms:
     """What one shard knows of all pools. Belongs to one event loop."""
 
     def __init__(self, share: Share, waker: Waker) -> None:
-        self.me = _name(share.index, share.count)
-        self.shards = frozenset(_name(index, share.count) for index in range(share.count))
+        self.me = _name(share, share.index)
+        self.shards = frozenset(_name(share, index) for index in range(share.count))
         self._waker = waker
         self._rooms: dict[str, Room] = {}
         self._believed: set[str] = set()
@@ -95,5 +95,5 @@ class Rooms:
         return True
 
 
-def _name(index: int, count: int) -> str:
-    return f"{index}-of-{count}"
+def _name(share: Share, index: int) -> str:
+    return f"{index}-of-{share.count}.{share.term}"

@@ -175,7 +175,7 @@ class ShardedOperator:
 
     def _engine(self, shard: int) -> Engine:
         fence = partial(self.ring.fence, shard)
-        share = Share(shard, self._count)
+        share = Share(shard, self._count, self.ring.number.term)
         engine = self._shop.engine(fence, write_timeout_s=self.ring.write_timeout_s, share=share)
         self._routes.add(engine)
         return engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
@@ -25,8 +26,10 @@ def appetite(used: int = 0, wanted: int = 0) -> Appetite:
 
 
 def ledger(**bookings: Booking) -> Ledger:
-    empty = dict.fromkeys(SHARDS, Booking())
-    return Ledger({**empty, **{name.removeprefix("s"): booking for name, booking in bookings.items()}}, ALL)
+    """Each has told what it uses, be it nothing."""
+    told = {name: bookings.get(f"s{name}", Booking()) for name in SHARDS}
+    none = {RUNS: Decimal(0), "cpu": Decimal(0)}
+    return Ledger({name: replace(booking, room={**none, **booking.room}) for name, booking in told.items()}, ALL)
 
 
 def test_what_is_wanted_is_booked_in_one_go() -> None:
@@ -141,3 +144,17 @@ def test_a_run_that_needs_most_of_the_pool_gets_it() -> None:
     held = held.with_mine("0", settled(capacity, held, "0", appetite=small, now_ms=5))
     large = Appetite(NAUGHT, extent(1, 3), extent(1, 3))
     assert settled(capacity, held, "1", appetite=large, now_ms=6).room == extent(1, 3)
+
+
+def test_a_unit_that_the_pool_has_only_now_a_bound_in_is_not_booked_until_all_have_told() -> None:
+    """Pods of other shards use some of it already, and nobody has counted them."""
+    told = Booking({RUNS: Decimal(3)})
+    held = Ledger(dict.fromkeys(SHARDS, told), ALL)
+    capacity = {RUNS: Decimal(20), "cpu": Decimal(4)}
+    eager = Appetite({RUNS: Decimal(1), "cpu": Decimal(1)}, {RUNS: Decimal(3), "cpu": Decimal(3)}, extent(1, 1))
+    assert settled(capacity, held, "0", appetite=eager, now_ms=5).room == extent(1, 1)
+    for name, cpu in (("1", 3), ("2", 0)):
+        uses = Appetite({RUNS: Decimal(3), "cpu": Decimal(cpu)}, NAUGHT, NAUGHT)
+        held = held.with_mine(name, settled(capacity, held, name, appetite=uses, now_ms=5))
+    held = held.with_mine("0", settled(capacity, held, "0", appetite=eager, now_ms=6))
+    assert settled(capacity, held, "0", appetite=eager, now_ms=7).room["cpu"] == 1

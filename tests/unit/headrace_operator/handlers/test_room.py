@@ -39,8 +39,8 @@ class Quiet:
 class Shard:
     """One shard's gate, as far as bookings go."""
 
-    def __init__(self, cluster: Any, index: int, count: int = 2) -> None:
-        self.rooms = Rooms(Share(index, count), Quiet())
+    def __init__(self, cluster: Any, index: int, count: int = 2, term: int = 0) -> None:
+        self.rooms = Rooms(Share(index, count, term), Quiet())
         self.allowed = 0
         self.used = 0
         self.wanted = 0
@@ -171,3 +171,21 @@ def test_counts_of_other_shards_are_added_up_and_told_once() -> None:
     assert gpu.amounts == (("cpu", gpu.requested["cpu"]),)
     assert tallies.waiting_for_limit("db") == 3
     assert tallies.pool("none") == PoolTally()
+
+
+async def test_what_was_booked_before_another_number_of_shards_was_in_use_does_not_count() -> None:
+    """Runs were launched in between, and no booking tells of them."""
+    cluster = FakeCluster()
+    for index in (0, 1):
+        await Shard(cluster, index).books()
+    first, second = Shard(cluster, 0, term=2), Shard(cluster, 1, term=2)
+    first.wanted, second.used = 4, 4
+    await first.books()
+    first.launches()
+    assert first.used == 0
+    await second.books()
+    first.rooms.answered(cluster.all(LEASES)[0])
+    await first.books()
+    first.launches()
+    assert first.used == 0
+    assert set(bookings_of(cluster.all(LEASES)[0])) == {"0-of-2.2", "1-of-2.2"}

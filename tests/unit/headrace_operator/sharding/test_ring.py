@@ -385,3 +385,21 @@ def test_a_shard_whose_lease_is_gone_has_nothing_to_give_back() -> None:
         assert shard_name(1) not in play.api.leases
 
     played(story)
+
+
+def test_replicas_of_one_time_have_one_term_and_those_after_another_number_a_new_one() -> None:
+    """By it they know which bookings of pools are out of date."""
+
+    async def story(play: Story) -> None:
+        first, second = await play.joins("a"), await play.joins("b")
+        assert first.number.term == second.number.term
+        play.now_s += LEASE_S
+        assert await play.ring("c", count=8).number._try()
+        play.now_s += 2 * LEASE_S
+        again = play.ring("d")
+        assert not await again.number._try()
+        play.now_s += LEASE_S
+        assert await again.number._try()
+        assert again.number.term > first.number.term
+
+    played(story)
