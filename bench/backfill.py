@@ -135,7 +135,9 @@ async def simulated(partitions: int) -> int:
     print(
         f"{partitions:,} partitions in {time.monotonic() - began_s:.0f} s, {cpu_ms:.2f} ms of CPU each, simulated API included"
     )
-    print(f"status: {len(orjson.dumps(status)):,} bytes; problems of operators: {replica.problems or 'none'}")
+    print(
+        f"{KILLS - len(deaths)} kills; status: {len(orjson.dumps(status)):,} bytes; problems of operators: {replica.problems or 'none'}"
+    )
     await replica.end()
     return tell(*verdict(census.made, status, partitions, most_bytes=census.most_bytes))
 
@@ -185,7 +187,8 @@ async def _watched(world: World, partitions: int) -> int:
             _line(f"{over:,} of {partitions:,}", memory[-1][1], most_bytes=most_bytes, most_runs=most_runs)
     took_s = time.monotonic() - began_s
     print(
-        f"{partitions:,} partitions in {took_s:.0f} s, {partitions / took_s:.1f} a second on cores that all parts share"
+        f"{partitions:,} partitions and {KILLS - len(deaths)} kills in {took_s:.0f} s, {partitions / took_s:.1f} a second "
+        "on cores that all parts share"
     )
     made = Counter(name.rpartition("-")[0] for name in world.puppet.started)
     early = max((mib for over, mib in memory if over <= partitions // 5), default=0.0)
