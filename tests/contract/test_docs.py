@@ -29,6 +29,7 @@ PAGES = [
 ]
 EVERYTHING = "\n".join(page.read_text() for page in PAGES)
 OPERATIONS = (ROOT / "docs" / "operations.md").read_text()
+OPERATOR = "".join(path.read_text() for path in sorted((ROOT / "operator").rglob("*.py")))
 LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
 TABLES = ("headrace_runs", "headrace_results")
 """Of databases; all else that is called so is a metric."""
@@ -99,9 +100,8 @@ def test_log_events_in_the_operations_page_exist():
     rows = re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)
     told = {word for row in rows for word in re.findall(r"`([a-z_]+)`", row)}
     told |= {word for row in re.findall(r"\| log: (.*?) \|", OPERATIONS) for word in re.findall(r"`([a-z_]+)`", row)}
-    code = "".join(path.read_text() for path in (ROOT / "operator").rglob("*.py"))
     assert len(told) > 20
-    assert {event for event in told if f'("{event}"' not in re.sub(r"\(\s+", "(", code)} == set()
+    assert {event for event in told if f'("{event}"' not in re.sub(r"\(\s+", "(", OPERATOR)} == set()
 
 
 @pytest.mark.parametrize(
@@ -117,6 +117,12 @@ def test_a_table_on_a_page_has_the_columns_that_kubectl_shows(page, short_name, 
     (model,) = (model for model in KINDS if model.resource.short_name == short_name)
     columns = [column.name.upper() for column in model.columns if not column.priority]
     assert header.split() == ["NAME", *columns], page.name
+
+
+@pytest.mark.parametrize("name", sorted(set(re.findall(r'RecordEvent\(\s*"(\w+)"', OPERATOR))))
+def test_an_event_is_explained_somewhere(name):
+    """Those of an object's Events that are no reason of its status."""
+    assert re.search(rf"\b{name}\b", EVERYTHING)
 
 
 @pytest.mark.parametrize("name", BENCHMARKS)
