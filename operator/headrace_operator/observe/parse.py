@@ -186,12 +186,13 @@ def pod_from(obj: Mapping[str, Any], before: Pod | None = None) -> Pod | None:
     attempt = labels.get(keys.ATTEMPT_LABEL)
     if not run or not attempt or not attempt.isdigit():
         return None
+    owner = _owner(metadata)  # a label can be changed by whoever labels things: the run would wait for ever for its pod
     return Pod(
         key=object_key(obj),
         uid=metadata["uid"],
         version=version_of(obj),
-        run=ObjectKey(metadata.get("namespace") or "", run),
-        run_uid=_owner_uid(metadata),
+        run=ObjectKey(metadata.get("namespace") or "", owner.get("name") or run),
+        run_uid=owner.get("uid"),
         attempt=int(attempt),
         revision=labels.get(keys.REVISION_LABEL),
         parameters=before.parameters if before and before.uid == metadata["uid"] else _parameters(spec),
@@ -214,9 +215,10 @@ def _limits_of(container: Mapping[str, Any]) -> dict[str, Any]:
     return {"name": container.get("name"), "resources": {"limits": (container.get("resources") or {}).get("limits")}}
 
 
-def _owner_uid(metadata: Mapping[str, Any]) -> str | None:
+def _owner(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The reference to the run; an empty one where it has none."""
     owners = metadata.get("ownerReferences") or ()
-    return next((owner["uid"] for owner in owners if owner.get("kind") == "FlowRun"), None)
+    return next((owner for owner in owners if owner.get("kind") == "FlowRun"), {})
 
 
 def _parameters(spec: Mapping[str, Any]) -> Mapping[str, Any] | None:

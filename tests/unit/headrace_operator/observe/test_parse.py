@@ -117,6 +117,15 @@ def test_a_pod_is_read_for_what_deciding_needs() -> None:
     assert pod.raw["spec"]["containers"][1] == {"name": "flow", "resources": {"limits": {"memory": "1Gi"}}}
 
 
+def test_a_pod_is_that_of_the_run_that_owns_it_whatever_its_label_says() -> None:
+    """Its run would see no pod, and wait for one for ever."""
+    obj = a_pod_object()
+    obj["metadata"]["labels"]["headrace.dev/flow-run"] = "another"
+    pod = pod_from(obj)
+    assert pod is not None
+    assert pod.run == ObjectKey("team-a", "etl-1")
+
+
 @pytest.mark.parametrize("value", ["", "{", "[1]", '"text"', None])
 def test_parameters_that_somebody_overwrote_are_as_good_as_none(value: str | None) -> None:
     """No object, no parameters."""
