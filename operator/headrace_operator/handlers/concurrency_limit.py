@@ -99,7 +99,7 @@ async def _run_is_over(context: Context, holder: RunHolder) -> bool:
     run = _run_of(context, holder)
     if not _is_served(context, holder) or (run is not None and not run.finished) or _has_live_pod(context, holder):
         return False
-    if run is not None:
+    if run is not None or context.intake.history.has_finished(ObjectKey(holder.namespace, holder.name), holder.uid):
         return True
     try:
         obj = await context.cluster.get(FLOW_RUNS, holder.namespace, holder.name)

@@ -298,7 +298,7 @@ class Gate:
         if record is not None and record.spec is not None:
             news = self._tell_limit(limit, record.spec)
         else:
-            news = self.board.set_leases(limit, self.slots.holders(limit))
+            news = self.board.set_leases(limit, {**self.slots.news(limit), NOT_MADE: 0})
         rate = self.slots.rate_of(limit)
         self.board.set_starts(limit, rate.starts if rate else ())
         for holder in news:
@@ -317,8 +317,8 @@ class Gate:
         rate = spec.rate
         starts = rate.count if rate and self.slots.rate_of(name) else 0
         self.board.set_limit(name, LimitTerms(spec.slots, Rate(starts, float(rate.per_seconds)) if rate else None))
-        missing = max(0, (spec.slots or 0) - len(self.slots.of(name)))
-        return self.board.set_leases(name, {**self.slots.holders(name), NOT_MADE: missing})
+        missing = max(0, (spec.slots or 0) - self.slots.count(name))
+        return self.board.set_leases(name, {**self.slots.news(name), NOT_MADE: missing})
 
     def _lives(self, run: ObjectKey, uid: str) -> bool:
         return any(pod.run_uid == uid and is_live(pod) for pod in self._cache.pods_of(run))

@@ -1,8 +1,10 @@
 """
 The Leases of ConcurrencyLimits as the API last told of them.
 
-    stream ──> seen(), gone() ──> indices by limit, holder and pod
+    stream ──> seen(), gone() ──> indices by limit, holder and pod, free slots and counts by limit
     answers to our own writes ──^
+
+What is asked for with each run costs the same whether its limit has ten slots or a thousand.
 
 As in the cache, newer wins and gone is gone. Time is counted only from what the stream told: a holder whose renewals do
 not arrive here, as the stream is broken, must not be taken for silent by our own answers.
@@ -11,7 +13,7 @@ not arrive here, as the stream is broken, must not be taken for silent by our ow
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -37,6 +39,10 @@ class Slots:
         self._of: dict[str, dict[ObjectKey, Record]] = {}
         self._held_by: dict[str, dict[ObjectKey, Slot]] = {}
         self._in_pod: dict[PodName, dict[ObjectKey, Slot]] = {}
+        self._rates: dict[str, dict[ObjectKey, RateLease]] = {}
+        self._free: dict[str, list[tuple[int, ObjectKey]]] = {}
+        self._holders: dict[str, dict[str, int]] = {}
+        self._news: dict[str, set[str]] = {}
         self._picked: set[ObjectKey] = set()
         self._doubted: set[ObjectKey] = set()
         self._noting: dict[str, asyncio.Lock] = {}
@@ -81,13 +87,22 @@ class Slots:
         """The slots that carry this holderIdentity, by limit and index."""
         return tuple(sorted(self._held_by.get(holder, {}).values(), key=lambda slot: (slot.limit, slot.index)))
 
+    def count(self, limit: str) -> int:
+        """How many slots the limit has."""
+        return len(self._of.get(limit, ())) - len(self._rates.get(limit, ()))
+
     def holders(self, limit: str) -> dict[str, int]:
         """How many slots of the limit each holder has."""
-        return dict(Counter(slot.holder for slot in self.of(limit) if slot.holder))
+        return dict(self._holders.get(limit, {}))
+
+    def news(self, limit: str) -> dict[str, int]:
+        """How many slots those holders have, 0 for none, whose number is another one than when this was last asked."""
+        holders = self._holders.get(limit, {})
+        return {holder: holders.get(holder, 0) for holder in self._news.pop(limit, ())}
 
     def rate_of(self, limit: str) -> RateLease | None:
         """Where the limit's starts are noted; None where there is no such Lease."""
-        return next((record for record in self._of.get(limit, {}).values() if isinstance(record, RateLease)), None)
+        return next(iter(self._rates.get(limit, {}).values()), None)
 
     def limits(self) -> tuple[str, ...]:
         """The limits that have Leases, whether they exist or not."""
@@ -103,11 +118,12 @@ class Slots:
 
         It is not taken by this: that is for the API server to say.
         """
-        free = (slot for slot in self.of(limit) if not slot.holder and not slot.closed)
-        found = next((slot for slot in free if slot.key not in self._picked), None)
-        if found is not None:
-            self._picked.add(found.key)
-        return found
+        found = next((key for _, key in self._free.get(limit, ()) if key not in self._picked), None)
+        slot = None if found is None else self.held[found]
+        if not isinstance(slot, Slot):
+            return None
+        self._picked.add(slot.key)
+        return slot
 
     def put_down(self, slot: Slot) -> None:
         """Whoever picked it is done."""
@@ -150,10 +166,36 @@ class Slots:
             self.held[new.key] = new
             for index, name in self._indices(new):
                 index.setdefault(name, {})[new.key] = new
+        if isinstance(old, Slot):
+            self._uncount(old)
+        if isinstance(new, Slot):
+            self._count(new)
+
+    def _count(self, slot: Slot) -> None:
+        if slot.holder:
+            self._add(slot, 1)
+        elif not slot.closed:
+            insort(self._free.setdefault(slot.limit, []), (slot.index, slot.key))
+
+    def _uncount(self, slot: Slot) -> None:
+        if slot.holder:
+            self._add(slot, -1)
+        elif not slot.closed:
+            free = self._free[slot.limit]
+            del free[bisect_left(free, (slot.index, slot.key))]
+
+    def _add(self, slot: Slot, change: int) -> None:
+        holders = self._holders.setdefault(slot.limit, {})
+        holders[slot.holder] = holders.get(slot.holder, 0) + change
+        if not holders[slot.holder]:
+            del holders[slot.holder]
+        self._news.setdefault(slot.limit, set()).add(slot.holder)
 
     def _indices(self, record: Record) -> Iterable[tuple[dict[Any, dict[ObjectKey, Any]], Any]]:
         yield self._of, record.limit
-        if isinstance(record, Slot) and record.holder:
+        if isinstance(record, RateLease):
+            yield self._rates, record.limit
+        elif record.holder:
             yield self._held_by, record.holder
             holder = parse_holder(record.holder)
             if isinstance(holder, PodHolder):

@@ -165,9 +165,12 @@ class Board:
 
     def set_leases(self, limit: str, holders: Holders) -> set[str]:
         """
-        Who holds slots of the limit, by its Leases, all of them. Returns the holders of whom this says something new.
+        Who holds slots of the limit, by its Leases. Returns the holders of whom this says something new.
 
         A run that is also charged on the board counts once, with the larger figure.
+
+        Args:
+            holders: Those whose number of slots may be another one now, 0 for none; what was told of others holds on.
         """
         news = self._books.slots.tell_leases(limit, holders)
         for holder in news:

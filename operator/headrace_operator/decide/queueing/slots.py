@@ -48,14 +48,21 @@ class SlotBook:
         self._post(limit, holder, before)
 
     def tell_leases(self, limit: str, holders: Holders) -> set[str]:
-        """What the Leases of the limit say now, all of them. Returns the holders of whom they say something new."""
-        known = self._leased.get(limit, {})
-        told = {holder: slots for holder, slots in holders.items() if slots}
-        changed = {holder for holder in known.keys() | told.keys() if known.get(holder) != told.get(holder)}
-        before = {holder: self.held(limit, holder) for holder in changed}
-        self._leased[limit] = told
+        """
+        What the Leases of the limit say of these holders now, of others what they said before.
+
+        Args:
+            holders: With how many slots each; 0: it holds none.
+        Returns: Those of whom this says something new.
+        """
+        known = self._leased.setdefault(limit, {})
+        changed = {holder for holder, slots in holders.items() if known.get(holder, 0) != slots}
         for holder in changed:
-            self._post(limit, holder, before[holder])
+            before = self.held(limit, holder)
+            known[holder] = holders[holder]
+            if not known[holder]:
+                del known[holder]
+            self._post(limit, holder, before)
         return changed
 
     def held(self, limit: str, holder: str) -> int:

@@ -212,6 +212,16 @@ class TestRunsThatAreOver:
         assert operator.leases()["db.slot-0"] == run()
         assert operator.cluster.asked("get") == []
 
+    async def test_a_run_that_has_left_the_stream_with_its_end_is_not_asked_for(self, operator: Operator) -> None:
+        """Its end was heard of, or written by us."""
+        operator.a_run(**FINISHED)
+        operator.heard(FLOW_RUNS)
+        operator.intake.run_gone(ObjectKey(NAMESPACE, "etl-1"), "u1")
+        await operator.look()
+
+        assert operator.leases()["db.slot-0"] == ""
+        assert operator.cluster.asked("get") == []
+
     async def test_a_deleted_runs_pod_keeps_the_slot_until_it_has_ended(self, operator: Operator) -> None:
         """Its process may still write to the database."""
         operator.cluster.put(PODS, a_pod_object(running(), run_uid="u1"))

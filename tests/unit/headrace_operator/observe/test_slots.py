@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from functools import partial
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace import slots
 from headrace.slots import Rate
 from headrace_operator.decide.leases import Slot
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.manifests.slot import rate_lease
+from headrace_operator.observe.parse import object_key
 from headrace_operator.observe.slots import Slots, record_from
 from tests.builders import NOW
 from tests.unit.headrace_operator.leases import SYSTEM, lease, pod, run
@@ -162,6 +167,41 @@ def test_one_free_slot_is_picked_by_one(store: Slots) -> None:
     assert (first.index, second.index, third) == (2, 3, None)
     store.put_down(first)
     assert store.pick("db") == first
+
+
+leases = st.builds(
+    lease,
+    limit=st.sampled_from(["db", "api"]),
+    index=st.integers(0, 3),
+    version=st.integers(1, 9),
+    holder=st.sampled_from(["", run("a"), run("b"), pod()]),
+    closed=st.booleans(),
+    uid=st.sampled_from(["first", "second"]),
+)
+
+
+@given(st.lists(st.tuples(leases, st.sampled_from(["seen", "unlabelled", "gone"])), max_size=12))
+def test_counts_and_free_slots_follow_from_what_is_held(events: list[tuple[dict[str, Any], str]]) -> None:
+    """After whatever the stream tells; whoever adds up the news knows the holders."""
+    store, told = Slots(), {"db": dict[str, int](), "api": dict[str, int]()}
+    for obj, event in events:
+        if event == "gone":
+            store.gone(object_key(obj), obj["metadata"]["uid"])
+        else:
+            obj["metadata"]["labels"] |= {slots.LIMIT_LABEL: ""} if event == "unlabelled" else {}
+            store.seen(obj)
+        for limit, known in told.items():
+            all_of_it = store.of(limit)
+            free = [slot.index for slot in all_of_it if not slot.holder and not slot.closed]
+            picked = [slot for slot in iter(partial(store.pick, limit), None) if slot is not None]
+            assert [slot.index for slot in picked] == free
+            for slot in picked:
+                store.put_down(slot)
+            assert store.count(limit) == len(all_of_it)
+            held = Counter(slot.holder for slot in all_of_it if slot.holder)
+            assert store.holders(limit) == held
+            known.update(store.news(limit))
+            assert {holder: count for holder, count in known.items() if count} == held
 
 
 def test_a_rate_tells_its_starts(store: Slots) -> None:

@@ -381,10 +381,10 @@ def test_leases_and_the_boards_own_word_count_once() -> None:
     assert board.holders_of("db") == {"pod/team-b/p/uid/1": 1, "run/team-a/x/uid-of-x": 2}
     board.hold(key("x"), a_holding("x", limits=(("db", 2),)))
     assert board.active_in_limit("db") == 3
-    board.set_leases("db", {"run/team-a/x/uid-of-x": 2})
+    board.set_leases("db", {"run/team-a/x/uid-of-x": 2, "pod/team-b/p/uid/1": 0})
     board.release(key("x"))
     assert board.active_in_limit("db") == 2
-    board.set_leases("db", {})
+    board.set_leases("db", {"run/team-a/x/uid-of-x": 0})
     assert board.active_in_limit("db") == 0
 
 
@@ -403,7 +403,7 @@ def test_leases_may_be_told_after_the_demand() -> None:
     enrol(board, a_demand("x", due=9, limits=(("db", 2),)), a_demand("older", limits=(("db", 2),)))
     board.set_leases("db", {"run/team-a/x/uid-of-x": 2})
     assert granted(board.admit(NOON)) == ["x"]
-    board.set_leases("db", {"run/team-a/older/another-uid": 2})
+    board.set_leases("db", {"run/team-a/x/uid-of-x": 0, "run/team-a/older/another-uid": 2})
     assert granted(board.admit(NOON)) == []
 
 

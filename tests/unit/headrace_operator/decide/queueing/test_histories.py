@@ -210,7 +210,7 @@ class Histories(RuleBasedStateMachine):
         leases.pop(signed, None)
         if slots:
             leases[signed] = slots
-        self.board.set_leases(limit, dict(leases))
+        self.board.set_leases(limit, {signed: slots})
 
     def _start(self, limit: str) -> None:
         starts = self.world.starts.setdefault(limit, [])
