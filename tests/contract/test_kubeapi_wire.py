@@ -12,6 +12,7 @@ from headrace.kubeapi.wire import Address, Wire, WireError
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n"
+UPGRADE = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -119,15 +120,16 @@ async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "cut", [b"", b"HTTP/1.1 200", OK[:-1], CHUNKED[:-3], b"SSH-2.0-x\r\n\r\n", OK + b"!", CHUNKED + OK]
+    "cut", [b"", b"HTTP/1.1 200", OK[:-1], CHUNKED[:-3], b"SSH-2.0-x\r\n\r\n", UPGRADE, OK + b"!", CHUNKED + OK]
 )
-async def test_an_answer_that_is_cut_off_or_no_http_is_no_answer(cut: bytes) -> None:
+async def test_an_answer_that_is_cut_off_or_no_http_is_no_answer(cut: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """Whether the request took effect is open, and that is said."""
     server = Server(once(cut))
     async with a_wire(server) as wire:
         with pytest.raises(WireError):
             await ask(wire, "POST", b"{}")
         assert server.connections == 1
+    assert caplog.messages == []  # the event loop logs what a connection did not expect
 
 
 async def test_a_read_is_asked_again_when_the_server_had_closed_its_idle_connection() -> None:

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from httptools import HttpParserError, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
 KEPT_ALIVE_S = 60.0
 """Less than the 90 s after which an API server closes an idle connection: else requests would meet that end."""
@@ -266,6 +266,8 @@ class _Reader:
             self._parser.feed_data(data)
         except HttpParserError as error:
             raise ValueError(str(error.__context__ or error)) from error
+        except HttpParserUpgrade as error:
+            raise ValueError("it goes on in another protocol, which nobody asked for") from error
         if not self._has_head and self._head_bytes > HEAD_LIMIT:
             raise ValueError(f"its headers are longer than {HEAD_LIMIT} bytes")
         return self._whole
