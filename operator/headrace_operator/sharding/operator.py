@@ -68,6 +68,7 @@ class ShardedOperator:
         self._taken: list[int] = []
         self._works: dict[int, asyncio.Task[None]] = {}
         self._streams_run = False
+        self._is_unsure = False
         self._sharing: asyncio.Task[None] | None = None
         self.is_ready = asyncio.Event()
         metrics = self._shop.metrics
@@ -98,7 +99,7 @@ class ShardedOperator:
             await asyncio.gather(self._sharing, return_exceptions=True)
         engines = self._routes.engines
         in_time = await asyncio.gather(*(self._drained(engine) for engine in engines))
-        if not all(in_time):  # a write may be on its way still: the others wait until the lease is over
+        if self._is_unsure or not all(in_time):  # a write may be on its way: others wait for the end of the lease
             return
         given = await asyncio.gather(*(self.ring.give(shard) for shard in list(self.ring.held)), return_exceptions=True)
         for error in given:
@@ -252,14 +253,16 @@ class ShardedOperator:
         if engine is None:  # taken, and not begun
             self._taken = [taken for taken in self._taken if taken != shard]
             return
-        in_time = await self._drained(engine)
+        is_lost = shard not in self.ring.held  # then its workers end in the middle of what they do
+        self._is_unsure = not await self._drained(engine) or is_lost
         self.ring.held.discard(shard)  # the fence is closed from here on
         work = self._works.pop(shard, None)
         if work is not None:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-        if not in_time:
+        if self._is_unsure:
             await asyncio.sleep(self.ring.write_timeout_s)
+        self._is_unsure = False
         self._routes.remove(engine)
         self._shop.drop(engine)
 
