@@ -19,11 +19,11 @@ import pytest
 from headrace.kubeapi.client import KubeClient
 from tests.cluster.support.background import meanwhile
 from tests.cluster.support.faulty_proxy import Fault, Faults, ProxyProcess
-from tests.cluster.support.operator import OperatorProcess
+from tests.cluster.support.operator import IMPATIENT, OperatorProcess
 from tests.cluster.support.trial import Trial, most_at_once, planned, play
 from tests.cluster.support.world import a_world
 
-RUNS = int(os.environ.get("HEADRACE_FAULT_RUNS", "60"))
+RUNS = int(os.environ.get("HEADRACE_FAULT_RUNS", "40"))
 WITHIN_S = 90 + 0.7 * RUNS
 LOOK_S = 0.3
 
@@ -41,7 +41,7 @@ FAULTS = {
     "watches lose their history": Faults(gone=0.5, watch_life_s=3.0),
     "watches are cut off": Faults(watch_life_s=2.0),
     "watches end at once": Faults(closed=0.5, watch_life_s=3.0),
-    "watches fall silent": Faults(watch_talk_s=30.0),
+    "watches fall silent": Faults(watch_talk_s=8.0),
     "events come twice, late": Faults(doubled=0.6),
 }
 
@@ -51,7 +51,11 @@ async def a_trial(
     client: KubeClient, proxy: ProxyProcess, namespace: str, folder: Path, audit_log: Path
 ) -> AsyncIterator[Trial]:
     """Everything but the runs; an operator that ends by itself is started again, as a kubelet does."""
-    async with a_world(client, proxy.kubeconfig, namespace, folder, script=play, status_delay_s=0.2) as world:
+    async with a_world(
+        client, proxy.kubeconfig, namespace, folder, script=play, start=False, status_delay_s=0.2
+    ) as world:
+        if proxy.faults.watch_talk_s:
+            world.operator.program = (str(IMPATIENT),)
         trial = Trial(world, audit_log)
         await trial.prepare()
         try:

@@ -372,8 +372,8 @@ class ProxyProcess:
     def __init__(self, kubeconfig: Path, folder: Path, faults: Faults) -> None:
         self.kubeconfig = folder / "faulty.kubeconfig"
         self.log = folder / "faulty-proxy.log"
+        self.faults = faults
         self._upstream = kubeconfig
-        self._faults = faults
         self._process: subprocess.Popen[bytes] | None = None
 
     async def __aenter__(self) -> Self:
@@ -386,7 +386,7 @@ class ProxyProcess:
             self._process.communicate(timeout=10)
 
     def _start(self) -> subprocess.Popen[bytes]:
-        settings = json.dumps(dataclasses.asdict(self._faults))
+        settings = json.dumps(dataclasses.asdict(self.faults))
         with self.log.open("ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", __name__, str(self._upstream), str(self.kubeconfig), settings],

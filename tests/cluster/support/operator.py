@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 CRASHING = Path(__file__).parents[1] / "crashing_operator.py"
+IMPATIENT = Path(__file__).parents[1] / "impatient_operator.py"
 
 
 class OperatorProcess:
@@ -18,10 +19,14 @@ class OperatorProcess:
     Args:
         folder: Where its log and the journals of its writes go.
         settings: HEADRACE_* variables, without the prefix, in lower case.
+
+    Attributes:
+        program: What Python is told to start.
     """
 
     def __init__(self, kubeconfig: Path, namespace: str, folder: Path, **settings: object) -> None:
         self.log = folder / f"operator-{namespace}.log"
+        self.program: tuple[str, ...] = ("-m", "headrace_operator")
         self._folder = folder
         self._namespace = namespace
         self._process: subprocess.Popen[bytes] | None = None
@@ -39,8 +44,8 @@ class OperatorProcess:
         }
 
     def start(self) -> None:
-        """Start it as people do."""
-        self._spawn("-m", "headrace_operator")
+        """Start it as people do, unless it has another `program`."""
+        self._spawn(*self.program)
 
     def start_journaled(self, *crash: str) -> Path:
         """Start it with each write noted in the journal that is returned; `crash` as crashing_operator.py takes it."""
