@@ -57,29 +57,32 @@ GOOD_ENDS = frozenset({Phase.SUCCEEDED, Phase.SKIPPED})
 
 def retire(runs: Iterable[FinishedRun], keep: Keep, now: datetime) -> Retirement:
     """The newest ones stay within the counts, and none outlives the time to live."""
-    newest_first = sorted(runs, key=lambda run: (run.finished_at, run.key), reverse=True)
-    good = [run for run in newest_first if run.phase in GOOD_ENDS]
-    bad = [run for run in newest_first if run.phase not in GOOD_ENDS]
-    excess = {run.key for run in (*_beyond(good, keep.succeeded), *_beyond(bad, keep.failed))}
-    expired = {run.key for run in newest_first if _expiry(run, keep, now) <= now}
+    known = list(runs)
+    ttl = None if keep.ttl_s is None else timedelta(seconds=keep.ttl_s)
+    good = [run for run in known if run.phase in GOOD_ENDS]
+    bad = [run for run in known if run.phase not in GOOD_ENDS]
+    excess = {run.key: run for run in (*_beyond(good, keep.succeeded), *_beyond(bad, keep.failed))}
+    expired = {} if ttl is None else {run.key: run for run in known if now - run.finished_at >= ttl}
     delete = tuple(
         run
-        for run in newest_first
+        for run in _newest_first((excess | expired).values())
         if (run.key in excess and not is_held(run, keep)) or (run.key in expired and _may_expire(run, keep))
     )
+    if ttl is None:
+        return Retirement(delete, None)
     gone = {run.key for run in delete}
-    stay = [_expiry(run, keep, now) for run in newest_first if run.key not in gone]
-    next_expiry = min((expiry for expiry in stay if expiry > now), default=None) if keep.ttl_s is not None else None
-    return Retirement(delete, next_expiry)
+    stay = (run.finished_at for run in known if run.key not in expired and run.key not in gone)
+    next_ended = min(stay, default=None)
+    return Retirement(delete, None if next_ended is None else next_ended + ttl)
 
 
-def _beyond(newest_first: list[FinishedRun], count: int | None) -> list[FinishedRun]:
-    return [] if count is None else newest_first[count:]
+def _newest_first(runs: Iterable[FinishedRun]) -> list[FinishedRun]:
+    return sorted(runs, key=lambda run: (run.finished_at, run.key), reverse=True)
 
 
-def _expiry(run: FinishedRun, keep: Keep, now: datetime) -> datetime:
-    never = now + timedelta(days=1)
-    return never if keep.ttl_s is None else run.finished_at + timedelta(seconds=keep.ttl_s)
+def _beyond(runs: list[FinishedRun], count: int | None) -> list[FinishedRun]:
+    """All but the newest so many. Where none is too many, nothing is sorted: a history may have 100,000 runs."""
+    return [] if count is None or len(runs) <= count else _newest_first(runs)[count:]
 
 
 def is_held(run: FinishedRun, keep: Keep) -> bool:
