@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import NamedTuple
 
 from headrace.api.flow import MAX_SAMPLES
@@ -35,7 +36,8 @@ class Usages:
         uses = self._of.setdefault(Source(run.key.namespace, run.deployment_ref, run.flow_ref), {})
         uses[run.uid] = use
         if len(uses) > MAX_SAMPLES:
-            del uses[min(uses, key=lambda uid: uses[uid].finished_at)]
+            oldest = min(uses.values(), key=attrgetter("finished_at"))
+            del uses[next(uid for uid, each in uses.items() if each is oldest)]
 
     def of(self, source: Source) -> tuple[FinishedUsage, ...]:
         """The latest of this source, in no order."""
