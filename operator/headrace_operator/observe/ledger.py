@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from typing import NamedTuple
 
 from headrace_operator.decide.snapshot import ObjectKey, Place
 
@@ -23,9 +23,8 @@ class Standing(Enum):
     OUT = "neither: suspended before its start, paused, or about to be cancelled"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class _Turn:
-    """Sorts waiting runs: higher priority first, then who was due first."""
+class _Turn(NamedTuple):
+    """Sorts waiting runs: higher priority first, then who was due first. A tuple, which compares without any Python."""
 
     priority_down: int
     due: datetime

@@ -85,7 +85,8 @@ class Slots:
 
     def held_by(self, holder: str) -> tuple[Slot, ...]:
         """The slots that carry this holderIdentity, by limit and index."""
-        return tuple(sorted(self._held_by.get(holder, {}).values(), key=lambda slot: (slot.limit, slot.index)))
+        held = self._held_by.get(holder)
+        return () if held is None else tuple(sorted(held.values(), key=lambda slot: (slot.limit, slot.index)))
 
     def count(self, limit: str) -> int:
         """How many slots the limit has."""
