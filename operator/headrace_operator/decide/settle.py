@@ -211,7 +211,7 @@ def _retry_or_finish(seen: Snapshot, ending: Ending, status: RunStatus, now: dat
         policy,
         failures=failures,
         seed=seen.run.uid,
-        ended=ending.finished_at or now,
+        ended=min(ending.finished_at or now, now),  # a node whose clock is ahead must not put it off
         asked_delay_s=ending.report.retry_delay_seconds if ending.report else None,
     )
     if due is None:

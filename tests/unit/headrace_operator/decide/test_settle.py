@@ -132,6 +132,12 @@ def test_a_failed_attempt_is_tried_again_after_its_wait() -> None:
     )
 
 
+def test_a_node_whose_clock_is_ahead_does_not_put_a_retry_off() -> None:
+    """Its time of the end is hours on; the wait counts from now."""
+    pod = a_pod(ended(1, message=report("Failed", message="boom"), after_s=3 * 3600))
+    assert decide(under_way(pod), LATER).look_again_at == LATER + timedelta(seconds=30)
+
+
 def test_the_last_failure_ends_the_run() -> None:
     """Failed, and the message says that nothing is left."""
     failures = tuple(an_attempt(n, reason="FlowFailed", finished_at=NOW) for n in (1, 2))
