@@ -34,7 +34,8 @@ from tests.cluster.support.world import FINISHED
 
 HOME = "headrace-system"
 SHARDS = 8
-LEASE_S = 10.0
+LEASE_S = 15.0
+"""Long enough that replicas which a busy machine starves for some seconds go on."""
 NAMES = ("one", "two", "three")
 TEAMS = tuple(f"team-{number}" for number in range(12))
 RUNS_OF_EACH = int(os.environ.get("HEADRACE_SHARD_RUNS", "15"))
@@ -50,7 +51,14 @@ WITHIN_S = 300
 def replicas(own_plane: Plane, tmp_path: Path) -> Iterator[Replicas]:
     """Three, of which none runs yet."""
     made = Replicas(
-        own_plane.kubeconfig, tmp_path, served="", home=HOME, identities=NAMES, lease_s=LEASE_S, shards=SHARDS
+        own_plane.kubeconfig,
+        tmp_path,
+        served="",
+        home=HOME,
+        identities=NAMES,
+        lease_s=LEASE_S,
+        shards=SHARDS,
+        log_level="info",
     )
     try:
         yield made
@@ -87,7 +95,7 @@ async def test_shards_follow_the_replicas_evenly_and_come_to_rest(admin: KubeCli
     await until_spread(admin, "three", within_s=3 * LEASE_S)
 
 
-@pytest.mark.timeout(WITHIN_S + 120)
+@pytest.mark.timeout(2 * WITHIN_S)
 async def test_nothing_is_lost_doubled_or_exceeded_while_replicas_die_and_sleep(
     own_plane: Plane, admin: KubeClient, replicas: Replicas
 ) -> None:
