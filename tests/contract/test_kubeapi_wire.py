@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -238,6 +240,39 @@ async def test_a_connection_whose_request_ends_after_the_close_is_closed() -> No
         assert await asked == (200, b"ok")
         async with asyncio.timeout(2):
             await is_over.wait()
+
+
+async def test_nobody_gets_the_answer_to_anothers_request() -> None:
+    """Whoever gives up, at whatever step: while it waits for a connection, opens one, sends, or reads half an answer."""
+    chance = random.Random(7)
+
+    async def echoes(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            path = (await heard(reader)).split()[1]
+            answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(path), path)
+            cut = chance.randrange(len(answer))
+            for piece in (answer[:cut], answer[cut:]):
+                await asyncio.sleep(chance.choice([0, 0, 0.002]))
+                writer.write(piece)
+                if chance.random() < 0.05:
+                    return
+
+    outcomes: Counter[str] = Counter()
+
+    async def asks(wire: Wire, number: int) -> None:
+        try:
+            async with asyncio.timeout(chance.choice([0.001, 0.004, 5])):
+                answer = await wire.request(chance.choice(["GET", "PUT"]), f"/{number}", headers="", body=None)
+        except (TimeoutError, WireError) as error:
+            outcomes[type(error).__name__] += 1
+        else:
+            assert answer.payload == f"/prefix/{number}".encode()
+            outcomes["answered"] += 1
+
+    async with a_wire(Server(echoes)) as wire:
+        for begin in range(0, 600, 12):
+            await asyncio.gather(*(asks(wire, number) for number in range(begin, begin + 12)))
+    assert set(outcomes) == {"answered", "TimeoutError", "WireError"}
 
 
 async def test_no_more_are_in_flight_than_the_limit() -> None:

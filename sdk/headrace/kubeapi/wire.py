@@ -160,10 +160,16 @@ class Wire:
     async def _connect(self) -> _Exchange:
         loop = asyncio.get_running_loop()
         address = self._address
+        # A race that is given up half-way leaves a socket open for a while: it is run only where there may be two addresses.
+        race_s = None if _is_ip(address.host) else RACE_S
         _, exchange = await loop.create_connection(
-            lambda: _Exchange(loop), address.host, address.port, ssl=address.tls, happy_eyeballs_delay=RACE_S
+            lambda: _Exchange(loop), address.host, address.port, ssl=address.tls, happy_eyeballs_delay=race_s
         )
         return exchange
+
+
+def _is_ip(host: str) -> bool:
+    return ":" in host or host.replace(".", "").isdecimal()
 
 
 class _Exchange(asyncio.Protocol):
