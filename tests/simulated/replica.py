@@ -108,6 +108,15 @@ class Replica:
         """As SIGCONT does."""
         the_loop().go_on(self._part)
 
+    def hold_up(self, faults: Faults) -> None:
+        """Its network gets as bad as this, for what it sends from now on."""
+        self.blows += 1
+        self._ways[-1].faults = faults
+
+    def let_through(self) -> None:
+        """Its network is as it was."""
+        self._ways[-1].faults = self._faults
+
     def calm(self) -> None:
         """Nothing befalls it any more."""
         self._faults = CALM

@@ -28,9 +28,10 @@ def test_all_holds_under(name: str) -> None:
     assert verdict.faults > 0 or name in UNSEEN
 
 
-def test_another_operator_takes_over_from_one_that_is_stopped() -> None:
+@pytest.mark.parametrize("name", ["leaders stopped while they write", "leaders' writes held up"])
+def test_another_operator_takes_over(name: str) -> None:
     """The leaders take turns, as a test of what a deposed one does rests on that."""
-    verdict = tried(TRIALS["leaders stopped while they write"], 60)
+    verdict = tried(TRIALS[name], 60)
     assert set(leaders(verdict.judge.requests)) == {"left", "right"}
     assert verdict.found == {}
 

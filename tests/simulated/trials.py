@@ -16,6 +16,8 @@ MOST_LOST = 20
 NODE_AWAY_S = (2.0, 12.0)
 """Around the time after which the pods of a node that does not answer are deleted, so that both comes about."""
 JUMP_S = 3600.0
+HELD_UP = Faults(slow=0.7, slow_s=6.0, lost=0.2)
+"""Most renewals are lost or too late, and most writes are on their way until their time is up."""
 SHARDS = 6
 LOOK_S = 0.001
 """Between two looks at who writes."""
@@ -84,6 +86,18 @@ async def stop_leaders(scene: Scene) -> None:
             leader.go_on()
 
 
+async def hold_up_leaders(scene: Scene) -> None:
+    """Whoever leads loses its Lease, or nearly, while its writes are held on their way; they arrive when another may lead already."""
+    while True:
+        await asyncio.sleep(scene.dice.uniform(0.2, 2))
+        leader = await _writing(scene)
+        leader.hold_up(HELD_UP)
+        try:
+            await asyncio.sleep(scene.dice.uniform(*STOPPED_S))
+        finally:
+            leader.let_through()
+
+
 async def _writing(scene: Scene) -> Replica:
     """A leader that is about to write."""
     while True:
@@ -125,8 +139,10 @@ TRIALS: Mapping[str, Trial] = {
     "killed at any request": Trial(Faults(killed=0.01)),
     "leaders killed": Trial(havoc=kill_leaders, replicas=2),
     "leaders stopped while they write": Trial(Faults(slow=0.1), havoc=stop_leaders, replicas=2),
+    "leaders' writes held up": Trial(havoc=hold_up_leaders, replicas=2),
     "shards, replicas killed": Trial(havoc=kill_leaders, replicas=2, shards=SHARDS),
     "shards, replicas stopped while they write": Trial(Faults(slow=0.1), havoc=stop_leaders, replicas=2, shards=SHARDS),
+    "shards, replicas' writes held up": Trial(havoc=hold_up_leaders, replicas=2, shards=SHARDS),
     "all at once": Trial(
         Faults(
             slow=0.03,
