@@ -3,8 +3,8 @@ The pod of one attempt, from the Flow's revision, the Deployment's overrides and
 
     revision, Deployment, pool, resources ──> mould ──> stamped with run and attempt ──> pod
 
-A mould is made once for many runs: merging the templates anew for each took 0.2 ms of CPU. A run has no say in it but by the names
-of the variables that it brings; their values go in last, and no template looks at them.
+A mould is made once for many runs: merging the templates anew for each takes three times the CPU (0.10 instead of 0.03 ms). A run has
+no say in it but by the names of the variables that it brings; their values go in last, and no template looks at them.
 """
 
 from __future__ import annotations
