@@ -106,7 +106,7 @@ class Intake:
 
     def flow_seen(self, obj: dict[str, Any]) -> None:
         """A Flow is there, or has changed."""
-        record = flow_record(obj)
+        record = flow_record(obj, self.cache.flows.get(object_key(obj)))
         if self.cache.put_flow(record):
             self._waker.add(WorkKey(Kind.FLOW, record.key))
             self._wake_deployments_of_flow(record.key)
@@ -119,8 +119,8 @@ class Intake:
 
     def deployment_seen(self, obj: dict[str, Any]) -> None:
         """A Deployment is there, or has changed: its limit, its policy or its flow may be others."""
-        record = deployment_record(obj)
-        old = self.cache.deployments.get(record.key)
+        old = self.cache.deployments.get(object_key(obj))
+        record = deployment_record(obj, old)
         if not self.cache.put_deployment(record):
             return
         self._waker.add(WorkKey(Kind.DEPLOYMENT, record.key))
@@ -294,8 +294,8 @@ class Intake:
 
     def limit_seen(self, obj: dict[str, Any]) -> None:
         """A ConcurrencyLimit is there, or has changed."""
-        record = limit_record(obj)
-        old = self.cache.limits.get(record.key)
+        old = self.cache.limits.get(object_key(obj))
+        record = limit_record(obj, old)
         if not self.cache.put_limit(record):
             return
         if old is None or (old.uid, old.generation) != (record.uid, record.generation):
@@ -327,7 +327,7 @@ class Intake:
 
     def pool_seen(self, obj: dict[str, Any]) -> None:
         """A WorkPool is there, or has changed."""
-        record = pool_record(obj)
+        record = pool_record(obj, self.cache.pools.get(object_key(obj)))
         if self.cache.put_pool(record):
             self.gate.pool_changed(record.key.name, record)
             self._waker.add(WorkKey(Kind.POOL, record.key))

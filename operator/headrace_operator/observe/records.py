@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import ValidationError
 
@@ -132,11 +132,24 @@ class NamespaceRecord:
     weight: float
 
 
-def flow_record(obj: dict[str, Any]) -> FlowRecord:
+class _Read(Protocol):
+    """An object whose spec was read."""
+
+    @property
+    def uid(self) -> str: ...
+    @property
+    def generation(self) -> int: ...
+    @property
+    def spec(self) -> Any: ...
+    @property
+    def problem(self) -> str | None: ...
+
+
+def flow_record(obj: dict[str, Any], before: FlowRecord | None = None) -> FlowRecord:
     """A Flow as it is held; one that breaks its model is held with its problem."""
     obj["metadata"].pop("managedFields", None)
     status = obj.get("status") or {}
-    spec, problem = _spec_of(Flow, obj)
+    spec, problem = _spec_of(Flow, obj, before)
     return FlowRecord(
         key=object_key(obj),
         uid=obj["metadata"]["uid"],
@@ -152,11 +165,11 @@ def flow_record(obj: dict[str, Any]) -> FlowRecord:
     )
 
 
-def deployment_record(obj: dict[str, Any]) -> DeploymentRecord:
+def deployment_record(obj: dict[str, Any], before: DeploymentRecord | None = None) -> DeploymentRecord:
     """A Deployment as it is held; one that breaks its model is held with its problem."""
     metadata = obj["metadata"]
     status = obj.get("status") or {}
-    spec, problem = _spec_of(Deployment, {**obj, "status": None})
+    spec, problem = _spec_of(Deployment, obj, before)
     return DeploymentRecord(
         key=object_key(obj),
         uid=metadata["uid"],
@@ -174,10 +187,10 @@ def deployment_record(obj: dict[str, Any]) -> DeploymentRecord:
     )
 
 
-def limit_record(obj: dict[str, Any]) -> LimitRecord:
+def limit_record(obj: dict[str, Any], before: LimitRecord | None = None) -> LimitRecord:
     """A ConcurrencyLimit as it is held; one that breaks its model is held with its problem."""
     status = obj.get("status") or {}
-    spec, problem = _spec_of(ConcurrencyLimit, {**obj, "status": None})
+    spec, problem = _spec_of(ConcurrencyLimit, obj, before)
     return LimitRecord(
         key=object_key(obj),
         uid=obj["metadata"]["uid"],
@@ -190,10 +203,10 @@ def limit_record(obj: dict[str, Any]) -> LimitRecord:
     )
 
 
-def pool_record(obj: dict[str, Any]) -> PoolRecord:
+def pool_record(obj: dict[str, Any], before: PoolRecord | None = None) -> PoolRecord:
     """A WorkPool as it is held; one that breaks its model is held with its problem."""
     status = obj.get("status") or {}
-    spec, problem = _spec_of(WorkPool, {**obj, "status": None})
+    spec, problem = _spec_of(WorkPool, obj, before)
     return PoolRecord(
         key=object_key(obj),
         uid=obj["metadata"]["uid"],
@@ -223,10 +236,19 @@ def namespace_record(obj: dict[str, Any]) -> NamespaceRecord:
     )
 
 
-def _spec_of(model: type[CustomResource], obj: dict[str, Any]) -> tuple[Any, str | None]:
-    """The spec of an object, or None and why it cannot be used."""
+def _spec_of(model: type[CustomResource], obj: dict[str, Any], before: _Read | None) -> tuple[Any, str | None]:
+    """
+    The spec of an object, or None and why it cannot be used.
+
+    Args:
+        before: The object as it was held. A spec is not read again after each write of the status, and stays the same
+            object: what is worked out from it once is found by that.
+    """
+    metadata = obj["metadata"]
+    if before is not None and (before.uid, before.generation) == (metadata["uid"], metadata.get("generation")):
+        return before.spec, before.problem
     try:
-        read: Any = model.model_validate(obj)
+        read: Any = model.model_validate({**obj, "status": None})
     except ValidationError as error:
         return None, tell(error)
     return read.spec, None
