@@ -80,16 +80,16 @@ def control_plane(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) 
         yield started
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def own_plane(binaries: Binaries, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plane]:
-    """As `control_plane`, for one module alone, whose operators serve all namespaces."""
+    """As `control_plane`, for one test alone, whose operators serve all namespaces."""
     with _a_plane(tmp_path_factory.mktemp("own-plane"), binaries) as started:
         yield started
 
 
 @pytest.fixture
 async def admin(own_plane: Plane) -> AsyncIterator[KubeClient]:
-    """An open client of the module's own plane, whatever network its operators have."""
+    """An open client of the test's own plane, whatever network its operators have."""
     async with KubeClient(load_connection(str(own_plane.kubeconfig)), user_agent="headrace-tests") as opened:
         yield opened
 
