@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -32,7 +31,7 @@ def dev(tmp_path, binaries):
 
 
 def test_up_status_down_and_up_again(dev, binaries):
-    """Up is idempotent, the second start takes less than ten seconds and finds the data; down ends everything."""
+    """Up is idempotent, the second start finds the data; down ends everything."""
 
     def kubectl(*arguments):
         command = [binaries.kubectl, "--kubeconfig", dev.folder / "kubeconfig", *arguments]
@@ -55,9 +54,7 @@ def test_up_status_down_and_up_again(dev, binaries):
     assert dev("status").returncode == 1
     assert dev("down").stdout == "nothing was running\n"
 
-    began = time.monotonic()
     assert dev("up", "--no-docker").returncode == 0
-    assert time.monotonic() - began < 10
     assert set(Processes(dev.folder).alive()) == set(before)
     assert "namespace/kept" in kubectl("get", "namespace", "-o", "name")
     assert "flows" in kubectl("api-resources", "--api-group", "headrace.dev", "-o", "name")

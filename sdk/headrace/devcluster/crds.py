@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
 from headrace.api.crd import custom_resource_definitions
 from headrace.kubeapi.client import APPLY_PATCH, KubeClient
-from headrace.kubeapi.errors import AlreadyExists
+from headrace.kubeapi.errors import AlreadyExists, NotFound, TooManyRequests
 
 COLLECTION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MANAGER = {"fieldManager": "headrace-dev", "force": "true"}
@@ -19,7 +20,7 @@ OPERATOR_NAMESPACE = "headrace-system"
 
 async def install_definitions(client: KubeClient) -> list[str]:
     """
-    Names of our definitions, every one established: the API server serves their kinds. The operator has its namespace.
+    Names of our definitions, every one of whose kinds the API server serves by now. The operator has its namespace.
 
     Raises: ApiError: the cluster refuses them.
     """
@@ -29,18 +30,16 @@ async def install_definitions(client: KubeClient) -> list[str]:
         await client.patch(f"{COLLECTION}/{name}", definition, content_type=APPLY_PATCH, params=MANAGER)
     with suppress(AlreadyExists):
         await client.create("/api/v1/namespaces", {"metadata": {"name": OPERATOR_NAMESPACE}})
-    for name in names:
-        await _wait_until_established(client, name)
+    for definition in definitions:
+        await _wait_until_served(client, definition["spec"])
     return names
 
 
-async def _wait_until_established(client: KubeClient, name: str) -> None:
+async def _wait_until_served(client: KubeClient, spec: Mapping[str, Any]) -> None:
+    """Its condition Established is not enough: for a moment after that the API server answers 404, then 429."""
+    path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
     while True:
-        if _established(await client.get(f"{COLLECTION}/{name}")):
+        with suppress(NotFound, TooManyRequests):
+            await client.get(path, {"limit": "1"})
             return
         await asyncio.sleep(POLL_S)
-
-
-def _established(definition: dict[str, Any]) -> bool:
-    conditions = definition.get("status", {}).get("conditions") or ()
-    return any(each["type"] == "Established" and each["status"] == "True" for each in conditions)
