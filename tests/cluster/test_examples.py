@@ -198,7 +198,7 @@ async def test_files_are_published_together(world, apply, kubectl):
 
     assert (status["phase"], status["result"]) == ("Succeeded", {"value": 59}), status["message"]
     assert len(status["attempts"]) == 2
-    assert (first.count("removes /tmp/"), first.count("publishes")) == (3, 0)
+    assert (first.count("removes /drafts/"), first.count("publishes")) == (3, 0)
     assert (second.count("removes"), second.count("publishes 2026-01-01-")) == (0, 3)
     assert (again["phase"], again["result"]) == ("Succeeded", {"value": 0}), again["message"]
 
