@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,6 +16,8 @@ from headrace.kubeapi.wire import Address, Wire, WireError
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n"
 UPGRADE = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n"
+PACKED = gzip.compress(b"a long list")
+PACKED_HEAD = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -91,8 +94,9 @@ async def ask(wire: Wire, method: str = "GET", body: bytes | None = None) -> tup
         (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, (200, b"ok")),
         (b"HTTP/1.1 204 No Content\r\n\r\n", (204, b"")),
         (b"HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n", (404, b"")),
+        (PACKED_HEAD % len(PACKED) + PACKED, (200, b"a long list")),
     ],
-    ids=["with its length", "in chunks", "in chunks, with a trailer", "after a Continue", "without a body", "empty"],
+    ids=["with its length", "in chunks", "with a trailer", "after a Continue", "without a body", "empty", "packed"],
 )
 async def test_an_answer_is_read_whole_however_it_is_cut(answer: bytes, expected: tuple[int, bytes]) -> None:
     """In one piece, and byte by byte; the connection is used again each time."""
@@ -122,7 +126,18 @@ async def test_a_connection_that_is_to_be_closed_is_not_used_again() -> None:
 
 
 @pytest.mark.parametrize(
-    "cut", [b"", b"HTTP/1.1 200", OK[:-1], CHUNKED[:-3], b"SSH-2.0-x\r\n\r\n", UPGRADE, OK + b"!", CHUNKED + OK]
+    "cut",
+    [
+        b"",
+        b"HTTP/1.1 200",
+        OK[:-1],
+        CHUNKED[:-3],
+        b"SSH-2.0-x\r\n\r\n",
+        UPGRADE,
+        OK + b"!",
+        CHUNKED + OK,
+        PACKED_HEAD % 3 + b"abc",
+    ],
 )
 async def test_an_answer_that_is_cut_off_or_no_http_is_no_answer(cut: bytes, caplog: pytest.LogCaptureFixture) -> None:
     """Whether the request took effect is open, and that is said."""

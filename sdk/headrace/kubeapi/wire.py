@@ -12,7 +12,9 @@ against 0.1 ms). Watches, which are streams, go through aiohttp.
 from __future__ import annotations
 
 import asyncio
+import gzip
 import ssl
+import zlib
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -80,7 +82,7 @@ class Wire:
 
     def __init__(self, address: Address, *, limit: int) -> None:
         self._address = address
-        self._host = f"Host: {address.shown}\r\n"
+        self._host = f"Host: {address.shown}\r\nAccept-Encoding: gzip\r\n"
         self._idle: deque[_Exchange] = deque()
         self._is_closed = False
         self._places = asyncio.Semaphore(limit)
@@ -146,7 +148,7 @@ class Wire:
             self._idle.append(exchange)
         else:
             exchange.abort()
-        return answer
+        return _unpacked(answer)
 
     def _pick(self) -> _Exchange | None:
         """The connection that was used last: those that a burst needed grow old behind it."""
@@ -170,6 +172,16 @@ class Wire:
 
 def _is_ip(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdecimal()
+
+
+def _unpacked(answer: Answer) -> Answer:
+    """As it was before it was packed for the way: the API server does that with long lists. Raises: WireError."""
+    if answer.headers.get("Content-Encoding") != "gzip":
+        return answer
+    try:
+        return answer._replace(payload=gzip.decompress(answer.payload))
+    except (OSError, EOFError, zlib.error) as error:
+        raise WireError(f"the answer is no gzip: {error}") from error
 
 
 class _Exchange(asyncio.Protocol):
