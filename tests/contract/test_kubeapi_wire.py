@@ -312,4 +312,4 @@ async def test_what_is_asked_is_below_the_servers_path() -> None:
     first, *lines = asked[0].decode().split("\r\n")
     assert first == "PATCH /prefix/x HTTP/1.1"
     assert lines[0].startswith("Host: 127.0.0.1:")
-    assert lines[1:] == ["Accept: */*", "Content-Length: 2", "", "{}"]
+    assert lines[1:] == ["Accept-Encoding: gzip", "Accept: */*", "Content-Length: 2", "", "{}"]
