@@ -16,7 +16,7 @@ QUIET_TURN_S: Final = 1.0
 """The same for a run that waits for its turn."""
 LONGEST_S: Final = 30.0
 """Whatever goes on, this is soon enough for a person to learn what a run waits for, and late enough for a scheduler to place a thousand pods."""
-PER_START_S: Final = 0.1
+PER_START_S: Final = 0.5
 PER_WAITING_S: Final = 0.02
 """By so much longer for each other one: a busy cluster takes about that long to start a pod, and to end a run."""
 

@@ -163,7 +163,7 @@ def test_a_short_wait_is_not_told() -> None:
 
 @pytest.mark.parametrize(
     ("starting", "waiting", "expected"),
-    [(0, 0, Patience(5.0, 1.0)), (100, 200, Patience(15.0, 5.0)), (10_000, 10_000, Patience(30.0, 30.0))],
+    [(0, 0, Patience(5.0, 1.0)), (10, 200, Patience(10.0, 5.0)), (10_000, 10_000, Patience(30.0, 30.0))],
     ids=["a run by itself is told of soon", "in a burst later", "and never later than this"],
 )
 def test_the_more_wait_the_later_it_is_told(starting: int, waiting: int, expected: Patience) -> None:
