@@ -28,7 +28,7 @@ from headrace_operator.decide.backfill.situation import ActiveRun, Problem
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey, PartitionRef, Run
 from headrace_operator.observe.cache import Gone
 from headrace_operator.observe.parse import EPOCH, conditions_from, instant, object_key, version_of
-from headrace_operator.observe.records import tell
+from headrace_operator.observe.records import has_spec_of, tell
 from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
 
 GATHER_S: Final = 0.05
@@ -244,7 +244,7 @@ def backfill_record(obj: dict[str, Any], before: BackfillRecord | None = None) -
         before: As it was held: partitions are not worked out again after each write of the status.
     """
     metadata, stored = obj["metadata"], obj.get("status") or {}
-    if before is not None and (before.uid, before.generation) == (metadata["uid"], metadata.get("generation")):
+    if before is not None and has_spec_of(before, obj):
         spec, partitions, problem = before.spec, before.partitions, before.spec_problem
     else:
         spec, partitions, problem = _spec_of(obj)

@@ -132,13 +132,18 @@ class NamespaceRecord:
     weight: float
 
 
-class _Read(Protocol):
-    """An object whose spec was read."""
+class Versioned(Protocol):
+    """An object as it was held."""
 
     @property
     def uid(self) -> str: ...
     @property
     def generation(self) -> int: ...
+
+
+class _Read(Versioned, Protocol):
+    """An object whose spec was read."""
+
     @property
     def spec(self) -> Any: ...
     @property
@@ -244,14 +249,19 @@ def _spec_of(model: type[CustomResource], obj: dict[str, Any], before: _Read | N
         before: The object as it was held. A spec is not read again after each write of the status, and stays the same
             object: what is worked out from it once is found by that.
     """
-    metadata = obj["metadata"]
-    if before is not None and (before.uid, before.generation) == (metadata["uid"], metadata.get("generation")):
+    if before is not None and has_spec_of(before, obj):
         return before.spec, before.problem
     try:
         read: Any = model.model_validate({**obj, "status": None})
     except ValidationError as error:
         return None, tell(error)
     return read.spec, None
+
+
+def has_spec_of(before: Versioned, obj: Mapping[str, Any]) -> bool:
+    """Whether the object's spec is the one that was read before: only its status or its metadata can be others."""
+    metadata = obj["metadata"]
+    return (before.uid, before.generation) == (metadata["uid"], metadata.get("generation"))
 
 
 def _number(text: str | None) -> float | None:
