@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from headrace.devcluster.plane import Plane
 from headrace.history import open_history
 from headrace.history.reading import Question, listed
 from headrace.kubeapi.client import KubeClient
@@ -18,6 +19,12 @@ from tests.cluster.support.world import World, a_world
 
 DEPTHS = (300, 1_100, 5_000)
 TIMES = {"early": "0001-01-01T00:00:00+14:00", "late": "9999-12-31T23:59:59-14:00"}
+
+
+@pytest.fixture
+def kubeconfig(own_plane: Plane) -> Path:
+    """Of a plane for these objects alone: nobody else's reader of its audit log meets them."""
+    return own_plane.kubeconfig
 
 
 @pytest.fixture

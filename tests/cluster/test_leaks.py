@@ -32,10 +32,12 @@ BOUNDED = (
     ".circuit.counted",
     ".cache.deployments[].status",
     ".cache.nodes[].key",
+    ".accounts.touched",
 )
 """
 Uids of deleted objects, the latest few thousand; what a connection is just reading; classes of errors that came up; uids of the runs
-that ended last, which a Deployment's status names; one for each node, which is met by one way or another.
+that ended last, which a Deployment's status names; one for each node, which is met by one way or another; the pools and limits that
+got free since the queues were looked at last.
 """
 
 
