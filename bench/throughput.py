@@ -21,8 +21,9 @@ from dataclasses import dataclass
 from bench.bursts import BENCHMARK, CONTROLLER, Burst, a_stage
 from bench.contenders import Contender, Headrace
 from bench.figures import Figure, shown, tell
-from bench.gotools import ARGO, KWOK, provide
+from bench.gotools import ARGO, KWOK
 from bench.peers.argo_controller import Argo
+from tests.gotools import provide
 
 AUDITED_RUNS = 200
 RUNS, ARGO_RUNS = 2_000, 500

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.gotools import ARGO, KWOK, Tool, provide
+from bench.gotools import ARGO, KWOK
 from headrace.devcluster.errors import MissingTool
 from headrace.devcluster.progress import Silent
+from tests.gotools import Tool, provide
 
 
 @pytest.fixture
