@@ -46,6 +46,8 @@ GROWTH_BUDGET_MIB = 24.0
 NAMESPACE = "bench"
 MIB = 1024 * 1024
 SAMPLE_S = 5.0
+WINDOW = 2_000
+"""Changes of a kind that the simulated API remembers: what it holds is in the memory that is told."""
 ENDED = frozenset({"Succeeded", "Failed", "Cancelled"})
 
 
@@ -107,6 +109,7 @@ def verdict(made: Counter[str], status: dict[str, Any], partitions: int, *, most
 async def simulated(partitions: int) -> int:
     """All of it in this process, where waiting takes no time."""
     cluster = a_cluster()
+    cluster.store.window = WINDOW
     cluster.store.create(PLURALS["Namespace"], "", {"metadata": {"name": NAMESPACE}}, agent="bench")
     await cluster.make("Flow", "etl", NAMESPACE, INLINE)
     await cluster.make("Deployment", "nightly", NAMESPACE, {"flowRef": {"name": "etl"}})

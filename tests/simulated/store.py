@@ -278,7 +278,8 @@ class Store:
         del self._objects[kind][key]
         self._uids.discard(stored.uid)
         for owner in metadata.get("ownerReferences") or ():
-            self._owned[owner["uid"]].discard((kind, key))
+            if owner["uid"] in self._owned:
+                self._owned[owner["uid"]].discard((kind, key))
         self._tell(Change(self.version, kind, key, stored, None, agent))
         for owned in self._owned.pop(stored.uid, ()):
             self._collect_soon(*owned)
