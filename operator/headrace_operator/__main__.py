@@ -15,6 +15,7 @@ from headrace.kubeapi.config import load_connection
 from headrace.kubeapi.errors import ConfigurationError
 from headrace_operator.handlers.lifecycle import Lifecycle
 from headrace_operator.kube.cluster import Cluster
+from headrace_operator.probes import Probes
 from headrace_operator.settings import Settings, SettingsError, load_settings
 from headrace_operator.sharding.operator import ShardedOperator
 from headrace_operator.telemetry.logging import configure_logging
@@ -38,21 +39,21 @@ async def serve(settings: Settings, seam: Callable[[Cluster], Cluster] | None) -
     """Run until a signal or a failure; the exit status."""
     kind = ShardedOperator if settings.shards > 1 else Operator
     operator = kind(settings, load_connection(), registry=REGISTRY, seam=seam)
-    lifecycle = Lifecycle(operator.run, operator.rest, operator.is_ready.is_set)
+    lifecycle = Lifecycle(operator.run, operator.rest)
     registry = kopf.OperatorRegistry()
     lifecycle.register(registry)
     if settings.metrics_port:
         start_http_server(settings.metrics_port)
     log.info("operator_started", namespace=settings.namespace or "(all)", workers=settings.workers)
     try:
-        await kopf.operator(
-            registry=registry,
-            standalone=True,
-            clusterwide=not settings.namespace,
-            namespaces=[settings.namespace] if settings.namespace else [],
-            liveness_endpoint=f"http://0.0.0.0:{settings.liveness_port}/healthz" if settings.liveness_port else None,
-            stop_flag=lifecycle.stop_flag,
-        )
+        async with Probes(settings.liveness_port, ill=lifecycle.ill, unready=operator.unready):
+            await kopf.operator(
+                registry=registry,
+                standalone=True,
+                clusterwide=not settings.namespace,
+                namespaces=[settings.namespace] if settings.namespace else [],
+                stop_flag=lifecycle.stop_flag,
+            )
     finally:
         await operator.close()
     return 0 if lifecycle.failure is None else 1

@@ -98,6 +98,12 @@ class Leadership:
         self._renewed_at_s: float | None = None
         self._acquired: Mapping[str, Any] = {}
         self._seen = Sightings(timing.monotonic)
+        self._answered_s = -math.inf
+
+    @property
+    def silent_s(self) -> float:
+        """Seconds since the API server last told of the Lease."""
+        return self._monotonic() - max(self._answered_s, self._seen.heard_s)
 
     @property
     def write_timeout_s(self) -> float:
@@ -140,6 +146,7 @@ class Leadership:
             log.warning("leader_lease_unreachable", error=str(error))
             await asyncio.sleep(min(LONGEST_PAUSE_S, self._lease_s / RENEWALS))
             return False
+        self._answered_s = self._monotonic()
         if leads:
             log.info("leadership_acquired", identity=self._identity)
         return leads

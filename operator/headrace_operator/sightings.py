@@ -9,6 +9,7 @@ may be believed in by its holder for a while, so it is remembered.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,6 +60,8 @@ class Sightings:
     def __init__(self, monotonic: Callable[[], float]) -> None:
         self.held: dict[str, Sighting] = {}
         self.is_synced = asyncio.Event()
+        self.heard_s = -math.inf
+        """The monotonic second of the last word about any of them."""
         self._deleted: dict[str, Sighting] = {}
         self._monotonic = monotonic
         self._news = asyncio.Event()
@@ -66,6 +69,7 @@ class Sightings:
     def seen(self, obj: Mapping[str, Any]) -> None:
         """A Lease is there; an older version than the one that is held is none."""
         sighting = Sighting(obj, self._monotonic())
+        self.heard_s = sighting.since_s
         old = self.held.get(sighting.name)
         if old is None or old.version < sighting.version:
             self.held[sighting.name] = sighting
@@ -95,6 +99,7 @@ class Sightings:
         for sighting in list(self.held.values()):
             if sighting.lease["metadata"]["uid"] not in uids and sighting.version <= version:
                 self.gone(sighting.lease)
+        self.heard_s = self._monotonic()
         self.is_synced.set()
         self._news.set()
 

@@ -45,6 +45,7 @@ from headrace_operator.leadership import Leadership, Timing
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.parse import run_from
 from headrace_operator.observe.workkeys import WorkKey
+from headrace_operator.probes import unready
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
 from headrace_operator.workqueue import WorkQueue
@@ -301,6 +302,11 @@ class Operator:
             await self._shop.read_history(lambda _: self.engine)
             self.intake.history_listed()
 
+    def unready(self) -> str | None:
+        """Why it does not do its part at the moment; None if it does."""
+        held, works = self.leadership, self.is_ready.is_set()
+        return unready(leads=held.leads, works=works, silent_s=held.silent_s, lease_s=self._shop.settings.leader_lease_s)
+
     async def rest(self) -> None:
         """What is under way is finished, nothing new is begun, and another replica may lead at once."""
         try:
@@ -337,7 +343,10 @@ def all_watched(settings: Settings) -> Iterator[Watched]:
         NODES: {},
         NAMESPACES: {"fieldSelector": f"metadata.name={served}"} if served else {},
     }
+    ignored = CLUSTER_SCOPED if settings.cluster_objects == "ignore" else frozenset[Resource]()
     for resource, chosen in selectors.items():
+        if resource in ignored:
+            continue
         namespace = "" if resource in CLUSTER_SCOPED else served
         if resource is LEASES:
             namespace = settings.operator_namespace

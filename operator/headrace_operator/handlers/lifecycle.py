@@ -1,9 +1,10 @@
-"""What kopf calls: start, stop, liveness, sign-in."""
+"""What kopf calls: start, stop, sign-in."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import chain, repeat
 from typing import Any
 
 import kopf
@@ -14,6 +15,13 @@ from headrace_operator.errors import LeadershipLostError
 log = structlog.get_logger()
 
 
+class _Patience:
+    """Seconds between tries of kopf's own requests, without an end: an API server that is away is no reason to end."""
+
+    def __iter__(self) -> Iterator[float]:
+        return chain((1.0, 2.0), repeat(5.0))
+
+
 class Lifecycle:
     """
     Ties the operator's own work to the life of the kopf process.
@@ -21,15 +29,11 @@ class Lifecycle:
     Args:
         run: The work; it ends when it is cancelled, or by raising.
         rest: Brings the work to an end that leaves nothing half done; it is cancelled then.
-        is_ready: Whether the caches are filled and the workers run.
     """
 
-    def __init__(
-        self, run: Callable[[], Awaitable[None]], rest: Callable[[], Awaitable[None]], is_ready: Callable[[], bool]
-    ) -> None:
+    def __init__(self, run: Callable[[], Awaitable[None]], rest: Callable[[], Awaitable[None]]) -> None:
         self._run = run
         self._rest = rest
-        self._is_ready = is_ready
         self._task: asyncio.Task[None] | None = None
         self.stop_flag = asyncio.Event()
         self.failure: BaseException | None = None
@@ -39,11 +43,11 @@ class Lifecycle:
         kopf.on.login(registry=registry, id="login")(kopf.login_via_client)
         kopf.on.startup(registry=registry, id="start")(self.start)
         kopf.on.cleanup(registry=registry, id="stop")(self.stop)
-        kopf.on.probe(registry=registry, id="ready")(self.probe)
 
     async def start(self, settings: kopf.OperatorSettings, **_: Any) -> None:
         """Begin the work beside kopf's own; the process ends if it breaks."""
         settings.posting.enabled = False  # our Events are written by apply/events.py
+        settings.networking.error_backoffs = _Patience()
         self._task = asyncio.create_task(self._work(), name="headrace")
 
     async def stop(self, **_: Any) -> None:
@@ -56,11 +60,9 @@ class Lifecycle:
         self.stop_flag.set()  # kopf (1.45) leaves a task that waits for it, and gives that one 5 s to end
         log.info("operator_stopped")
 
-    async def probe(self, **_: Any) -> dict[str, bool]:
-        """What /healthz answers; kopf's answer is 500 if this raises."""
-        if self.failure is not None:
-            raise RuntimeError(str(self.failure)) from self.failure
-        return {"ready": self._is_ready()}
+    def ill(self) -> str | None:
+        """Which failure the process is about to end by; None if there is none."""
+        return None if self.failure is None else f"a part has failed: {self.failure!r}"
 
     async def _work(self) -> None:
         try:

@@ -29,6 +29,7 @@ from headrace_operator.errors import LeadershipLostError
 from headrace_operator.kube.cluster import Cluster
 from headrace_operator.kube.fenced import IN_FORCE
 from headrace_operator.kube.resources import LEASES
+from headrace_operator.probes import unready
 from headrace_operator.settings import Settings
 from headrace_operator.sharding.ring import Ring
 from headrace_operator.sharding.routes import ListedFeed, RoomsFeed, RoutedFeed, Routes
@@ -91,6 +92,12 @@ class ShardedOperator:
                 group.create_task(self._shop.recording.keep_clean(), name="old records")
             group.create_task(self._tell_counts(), name="counts")
             self._sharing = group.create_task(self._share(group), name="sharing")
+
+    def unready(self) -> str | None:
+        """Why it does not do its part at the moment; None if it does."""
+        ring, works = self.ring, self.is_ready.is_set()
+        silent_s = min(ring.number.silent_s, ring.member.silent_s)
+        return unready(leads=ring.is_alive, works=works, silent_s=silent_s, lease_s=self._shop.settings.leader_lease_s)
 
     async def rest(self) -> None:
         """What is under way is finished, nothing new is begun, and other replicas may take the shards at once."""

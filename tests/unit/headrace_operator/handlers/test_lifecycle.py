@@ -22,7 +22,7 @@ async def test_stopping_ends_the_work_and_what_waits_for_the_stop():
     async def rest():
         ended.append("what was under way")
 
-    lifecycle = Lifecycle(work, rest, lambda: True)
+    lifecycle = Lifecycle(work, rest)
     await lifecycle.start(settings=kopf.OperatorSettings())
     await asyncio.sleep(0)
     await lifecycle.stop()
@@ -41,7 +41,7 @@ async def test_work_that_breaks_stops_the_process():
     async def rest():
         raise AssertionError("there is nothing left to bring to rest")
 
-    lifecycle = Lifecycle(work, rest, lambda: False)
+    lifecycle = Lifecycle(work, rest)
     await lifecycle.start(settings=kopf.OperatorSettings())
     await asyncio.wait_for(lifecycle.stop_flag.wait(), 5)
 
@@ -59,7 +59,7 @@ async def test_a_lost_leadership_ends_the_process_and_is_no_fault():
     async def loses():
         raise LeadershipLostError("a")
 
-    lifecycle = Lifecycle(work, work, lambda: True)
+    lifecycle = Lifecycle(work, work)
     with capture_logs() as logs:
         await lifecycle.start(settings=kopf.OperatorSettings())
         await asyncio.wait_for(lifecycle.stop_flag.wait(), 5)
