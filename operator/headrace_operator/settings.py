@@ -43,6 +43,10 @@ class Settings(BaseModel):
         min_length=1,
         description="Namespace of the operator's Leases: who leads, and the slots of ConcurrencyLimits.",
     )
+    cluster_objects: Literal["watch", "ignore"] = Field(
+        "watch",
+        description="`ignore`: no WorkPools, ConcurrencyLimits, nodes or namespaces' quotas; needs no cluster-wide right.",
+    )
     identity: str = Field(
         default_factory=_own_identity, min_length=1, description="Name of this process among its replicas."
     )
@@ -107,6 +111,14 @@ class Settings(BaseModel):
             message = "one namespace cannot be spread; leave HEADRACE_NAMESPACE or HEADRACE_SHARDS out"
             raise ValueError(message)
         return shards
+
+    @field_validator("cluster_objects")
+    @classmethod
+    def _ignored_by_one_namespace(cls, cluster_objects: str, info: ValidationInfo) -> str:
+        if cluster_objects == "ignore" and not info.data.get("namespace"):
+            message = "an operator of all namespaces needs cluster-wide rights anyway; set HEADRACE_NAMESPACE, or leave it out"
+            raise ValueError(message)
+        return cluster_objects
 
     @property
     def lost_write_s(self) -> float:

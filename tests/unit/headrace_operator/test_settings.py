@@ -56,6 +56,14 @@ def test_one_namespace_cannot_be_spread_over_shards() -> None:
         load_settings({"HEADRACE_NAMESPACE": "team-a", "HEADRACE_SHARDS": "2"})
 
 
+def test_cluster_objects_are_ignored_by_one_namespace_only() -> None:
+    """Pools and limits of others would be passed over."""
+    ignoring = load_settings({"HEADRACE_NAMESPACE": "team-a", "HEADRACE_CLUSTER_OBJECTS": "ignore"})
+    assert ignoring.cluster_objects == "ignore"
+    with pytest.raises(SettingsError, match="set HEADRACE_NAMESPACE"):
+        load_settings({"HEADRACE_CLUSTER_OBJECTS": "ignore"})
+
+
 @pytest.mark.parametrize("name", Settings.model_fields)
 def test_every_setting_says_what_it_is_for(name: str) -> None:
     """Its description is what people read in an error."""

@@ -17,9 +17,9 @@ from headrace_operator.decide.sharding import Share
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.decide.work_pool import PoolSnapshot
 from headrace_operator.engine import Engine
-from headrace_operator.kube.resources import BACKFILLS, CONCURRENCY_LIMITS, DEPLOYMENTS, WORK_POOLS
+from headrace_operator.kube.resources import BACKFILLS, CLUSTER_SCOPED, CONCURRENCY_LIMITS, DEPLOYMENTS, WORK_POOLS
 from headrace_operator.settings import Settings
-from headrace_operator.wiring import Workshop
+from headrace_operator.wiring import Workshop, all_watched
 
 POOL = PoolSnapshot(
     "small",
@@ -104,3 +104,12 @@ async def test_a_shard_that_is_given_away_is_told_of_no_more(
     shop.drop(given)
     assert told_of(registry) == left
     await shop.close()
+
+
+def test_objects_of_the_cluster_are_watched_unless_they_are_ignored() -> None:
+    """What is ignored needs no right; the rest is watched in the one namespace."""
+    watched = {each.resource for each in all_watched(Settings(namespace="team-a"))}
+    settings = Settings(namespace="team-a", operator_namespace="team-a", cluster_objects="ignore")
+    paths = [each.path for each in all_watched(settings)]
+    assert {each.resource for each in all_watched(settings)} == watched - CLUSTER_SCOPED
+    assert all("/namespaces/team-a/" in path for path in paths)
