@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: help setup demo test unit storage-test cluster-test lint format crds cluster bench clean
+.PHONY: manifests help setup demo test unit storage-test cluster-test lint format crds cluster bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ lint: $(STAMP) ## ruff, mypy, import contracts, generated files are current
 format: $(STAMP) ## rewrite the code in the project's format
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+manifests: $(STAMP) ## config/, the table in docs/install.md and the settings in the schema of the values, from the chart
+	@$(BIN)/python -m charts.generate
 
 crds: $(STAMP) ## crds/ and the chart's copies, from the models in sdk/headrace/api
 	@$(BIN)/python -m headrace.api.generate

@@ -1,0 +1,77 @@
+{{/* The release's name, with the chart's in it once. */}}
+{{- define "headrace.fullname" -}}
+{{- if .Values.fullnameOverride -}}
+{{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
+{{- else if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Of every object: include "headrace.labels" (dict "root" $ "component" "operator") */}}
+{{- define "headrace.labels" -}}
+{{ include "headrace.selectorLabels" . }}
+app.kubernetes.io/part-of: headrace
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* What picks the pods of a component; it never changes: include "headrace.selectorLabels" (dict "root" $ "component" "operator") */}}
+{{- define "headrace.selectorLabels" -}}
+app.kubernetes.io/name: {{ .root.Chart.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* An image by digest, else by tag, else by the chart's appVersion: include "headrace.image" (dict "root" $ "image" .Values.image) */}}
+{{- define "headrace.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{/* The operator's ServiceAccount. */}}
+{{- define "headrace.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create -}}
+{{ .Values.serviceAccount.name | default (printf "%s-operator" (include "headrace.fullname" .)) }}
+{{- else -}}
+{{ required "serviceAccount.name: is empty; name the ServiceAccount that exists, or set serviceAccount.create=true" .Values.serviceAccount.name }}
+{{- end -}}
+{{- end -}}
+
+{{/* Operators' Deployments: one for all namespaces, or one for each that is served. include "headrace.operatorName" (dict "root" $ "namespace" $namespace) */}}
+{{- define "headrace.operatorName" -}}
+{{ include "headrace.fullname" .root }}-operator{{ with .namespace }}-{{ . }}{{ end }}
+{{- end -}}
+
+{{/* Whether objects of an optional API are made: include "headrace.wants" (dict "root" $ "create" "Auto" "api" "monitoring.coreos.com/v1") */}}
+{{- define "headrace.wants" -}}
+{{- if or (eq .create "Always") (and (eq .create "Auto") (.root.Capabilities.APIVersions.Has .api)) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Where the operator keeps records of finished runs. */}}
+{{- define "headrace.historyEnv" -}}
+{{- $postgresql := .Values.history.postgresql -}}
+{{- if eq .Values.history.store "SQLite" -}}
+- name: HEADRACE_HISTORY_URL
+  value: sqlite:////var/lib/headrace/history.db
+{{- else if eq .Values.history.store "PostgreSQL" -}}
+- name: HEADRACE_HISTORY_URL
+  {{- if $postgresql.urlSecret.name }}
+  valueFrom: {secretKeyRef: {name: {{ $postgresql.urlSecret.name }}, key: {{ $postgresql.urlSecret.key }}}}
+  {{- else }}
+  value: {{ $postgresql.url | quote }}
+  {{- end }}
+{{- if $postgresql.passwordSecret.name }}
+- name: HEADRACE_HISTORY_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $postgresql.passwordSecret.name }}, key: {{ $postgresql.passwordSecret.key }}}}
+{{- end }}
+{{- end -}}
+{{- end -}}
