@@ -52,7 +52,8 @@ class Tool:
     def version(self) -> str:
         """As go.mod requires it, such as `v0.8.0`."""
         words = [line.split() for line in (self.folder / "go.mod").read_text().splitlines()]
-        return next(each[-1] if each[0] == "require" else each[1] for each in words if self.module in each[:2])
+        after = [each[1:] if each[:1] in (["require"], ["tool"]) else each for each in words]
+        return next(each[1] for each in after if each[:1] == [self.module] and len(each) > 1)
 
     @property
     def home(self) -> Path:

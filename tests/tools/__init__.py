@@ -18,3 +18,29 @@ KUBECONFORM = Tool(
 PROMTOOL = Tool(
     "promtool", HERE / "promtool", "github.com/prometheus/prometheus", "github.com/prometheus/prometheus/cmd/promtool"
 )
+
+# What a node is made of (tests/e2e). kubelet and kube-proxy are of the version of the control plane.
+_CONTAINERD = "github.com/containerd/containerd/v2"
+_CONTAINERD_TAGS = ("no_btrfs", "no_devmapper", "no_zfs")
+CONTAINERD, CTR, SHIM = (
+    Tool(name, HERE / "containerd", _CONTAINERD, f"{_CONTAINERD}/cmd/{name}", tags=_CONTAINERD_TAGS)
+    for name in ("containerd", "ctr", "containerd-shim-runc-v2")
+)
+RUNC = Tool(
+    "runc",
+    HERE / "runc",
+    "github.com/opencontainers/runc",
+    "github.com/opencontainers/runc",
+    tags=("seccomp",),
+    needs_c=True,
+)
+KUBELET, KUBE_PROXY = (
+    Tool(name, HERE / "kubernetes", "k8s.io/kubernetes", f"k8s.io/kubernetes/cmd/{name}")
+    for name in ("kubelet", "kube-proxy")
+)
+_CNI = "github.com/containernetworking/plugins"
+PTP, LOOPBACK, HOST_LOCAL = (
+    Tool(path.rpartition("/")[2], HERE / "cni", _CNI, f"{_CNI}/plugins/{path}")
+    for path in ("main/ptp", "main/loopback", "ipam/host-local")
+)
+NODE_TOOLS = (CONTAINERD, CTR, SHIM, RUNC, KUBELET, KUBE_PROXY, PTP, LOOPBACK, HOST_LOCAL)
