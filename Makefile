@@ -37,7 +37,9 @@ storage-test: setup ## tests of result storages on real servers
 	@$(BIN)/pytest tests/storages
 
 cluster-test: setup ## tests on a real kube-apiserver and etcd
-	@$(BIN)/pytest tests/cluster
+	@rm -rf .pytest_cache/operator-rights
+	@HEADRACE_RIGHTS_USED=$(CURDIR)/.pytest_cache/operator-rights $(BIN)/pytest tests/cluster
+	@$(BIN)/python -m tests.cluster.support.rights .pytest_cache/operator-rights
 
 lint: $(STAMP) ## ruff, mypy, import contracts, generated files are current
 	@$(BIN)/ruff check .

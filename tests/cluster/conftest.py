@@ -26,6 +26,7 @@ from headrace.devcluster.plane import Plane
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
 from headrace.kubeapi.errors import NotFound
+from tests.cluster.support import rights
 from tests.cluster.support.local_nodes import LocalNodes, SharedNode, start_shared
 from tests.cluster.support.pods import Pods
 from tests.cluster.support.waiting import eventually
@@ -103,6 +104,10 @@ def _a_plane(directory: Path, binaries: Binaries) -> Iterator[Plane]:
         yield started
     finally:
         guard.communicate()
+    assert started.audit_log
+    assert rights.note(started.audit_log).denied == (), (
+        "operators lack rights: charts/headrace/files/operator-rules.yaml"
+    )
 
 
 async def _install(kubeconfig: Path) -> None:

@@ -47,6 +47,7 @@ class Lifecycle:
     async def start(self, settings: kopf.OperatorSettings, **_: Any) -> None:
         """Begin the work beside kopf's own; the process ends if it breaks."""
         settings.posting.enabled = False  # our Events are written by apply/events.py
+        settings.scanning.disabled = True  # kopf watches nothing for us, so it needs no right to list definitions
         settings.networking.error_backoffs = _Patience()
         self._task = asyncio.create_task(self._work(), name="headrace")
 

@@ -8,13 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.cluster.support.rights import signed_in
+
 CRASHING = Path(__file__).parents[1] / "crashing_operator.py"
 IMPATIENT = Path(__file__).parents[1] / "impatient_operator.py"
 
 
 class OperatorProcess:
     """
-    One operator process after another, in one namespace.
+    One operator process after another, in one namespace, with the rights of the chart and no others.
 
     Args:
         folder: Where its log and the journals of its writes go.
@@ -29,6 +31,8 @@ class OperatorProcess:
         self.program: tuple[str, ...] = ("-m", "headrace_operator")
         self._folder = folder
         self._namespace = namespace
+        self._kubeconfig = kubeconfig
+        self._is_signed_in = False
         self._process: subprocess.Popen[bytes] | None = None
         self._starts = 0
         self._environment = {
@@ -85,11 +89,20 @@ class OperatorProcess:
 
     def _spawn(self, *arguments: str) -> None:
         assert self._process is None or self._process.poll() is not None, "it runs already"
+        self._sign_in()
         self._starts += 1
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, *arguments], env=self._environment, stdout=log, stderr=subprocess.STDOUT
             )
+
+    def _sign_in(self) -> None:
+        """At its first start: then its namespaces exist, and the API server answers."""
+        if not self._is_signed_in:
+            home = self._environment["HEADRACE_OPERATOR_NAMESPACE"]
+            login = signed_in(self._kubeconfig, self._folder, served=self._namespace, home=home)
+            self._environment["KUBECONFIG"] = str(login)
+            self._is_signed_in = True
 
     def _end(self, number: int) -> None:
         if self._process is not None and self._process.poll() is None:
