@@ -6,6 +6,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Each has a control plane of its own, of some 1.5 GB; tests on it wait more than they compute.
+CLUSTER_WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: manifests help setup demo test unit storage-test cluster-test lint format crds cluster bench clean
