@@ -3,12 +3,14 @@ One operator process against an API simulated in memory: `python -m bench simula
 
     all features    runs of Deployments with a limit on concurrency, through a ConcurrencyLimit, into a WorkPool with a
                     capacity, in four namespaces
+    shards          the same by two replicas that share sixteen namespaces, beside one process that has them all
     limits          runs through a limit of 100 slots beside runs without one, with so many waiting all the time
 
 Operator, API and nodes share one thread, whose CPU time is told apart by who used it: runs per second are those of the
 operator alone, as of a process whose API server is on other cores. Waiting takes no time (tests/simulated/timeless.py), so
 the figures are of work, whatever else the machine does; the work of sending bytes over a network is not in them, which is
-what `python -m bench throughput` measures.
+what `python -m bench throughput` measures. Two replicas share the thread as well: what they would do as processes with a core
+each is the rate of the one that has more to do.
 """
 
 from __future__ import annotations
@@ -16,6 +18,8 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from time import thread_time
 from typing import Any
@@ -36,6 +40,10 @@ FINISHED = frozenset({"Succeeded", "Failed", "Crashed", "Cancelled", "Skipped"})
 CPU_BUDGET_MS = 2.0
 """500 runs per second."""
 RATIO_BUDGET = 1.3
+SHARE_BUDGET = 1 / 1.8
+SHARDS = 16
+REPLICAS = ("left", "right")
+MANY_TEAMS = tuple(f"team-{number:02}" for number in range(16))
 SLOTS = 100
 WAITING = (0, 1_000, 10_000)
 WARM_RUNS = 100
@@ -45,11 +53,17 @@ STEADY_S = 5.0
 
 @dataclass(frozen=True)
 class Cost:
-    """What one run took."""
+    """What one run took, and the share of the runs that the replica settled which settled most."""
 
     operator_ms: float
     simulator_ms: float
     requests: float
+    largest_share: float = 1.0
+
+    @property
+    def per_second(self) -> float:
+        """Runs that end while the replica that has most to do uses a second of its core."""
+        return 1000 / (self.operator_ms * self.largest_share)
 
     def __str__(self) -> str:
         return (
@@ -64,10 +78,16 @@ class Steady:
 
     Args:
         spec_of: The spec of the run of this number.
+        teams: The namespaces, in turn.
+
+    Attributes:
+        settled: How many each replica has settled.
     """
 
-    def __init__(self, cluster: Cluster, spec_of: Any) -> None:
+    def __init__(self, cluster: Cluster, spec_of: Any, teams: tuple[str, ...]) -> None:
         self.ended = 0
+        self.settled: Counter[str] = Counter()
+        self._teams = teams
         self._cluster = cluster
         self._spec_of = spec_of
         self._created = 0
@@ -83,6 +103,7 @@ class Steady:
         phases = [(each.obj.get("status") or {}).get("phase") for each in (change.before, change.after)]
         if phases[1] in FINISHED and phases[0] not in FINISHED:
             self.ended += 1
+            self.settled[change.agent] += 1
             self._wanted.put_nowait(None)
             self._news.set()
 
@@ -91,7 +112,7 @@ class Steady:
         number = self._created
         self._created += 1
         body = {"metadata": {"name": f"run-{number}"}, "spec": self._spec_of(number)}
-        await self._cluster.client().create(path("FlowRun", TEAMS[number % len(TEAMS)]), body)
+        await self._cluster.client().create(path("FlowRun", self._teams[number % len(self._teams)]), body)
 
     async def replace(self) -> None:
         """For ever."""
@@ -106,42 +127,52 @@ class Steady:
             await self._news.wait()
 
 
-async def measure(spec_of: Any, *, unfinished: int, runs: int, lasts_s: float) -> Cost:
+async def measure(
+    spec_of: Any, *, unfinished: int, runs: int, lasts_s: float, teams: tuple[str, ...] = TEAMS, shards: int = 1
+) -> Cost:
     """
     The cost of a run while so many are unfinished all the time.
 
     Args:
         lasts_s: How long a pod runs; 0 for one that ends with its beginning.
+        shards: With more than one, two replicas share them.
     """
     ending: Ends = replace(WELL, after_s=lasts_s)
     cluster = a_cluster(lambda _: ending, begins_in_s=(lambda: 0.0) if lasts_s else None)
-    await _prepare(cluster)
-    steady = Steady(cluster, spec_of)
-    async with at_work(an_operator(cluster)) as operator:
-        await asyncio.sleep(STEADY_S)
+    await _prepare(cluster, teams)
+    steady = Steady(cluster, spec_of, teams)
+    async with AsyncExitStack() as stack:
+        replicas = [
+            await stack.enter_async_context(at_work(an_operator(cluster, identity=name, shards=shards)))
+            for name in REPLICAS[: 2 if shards > 1 else 1]
+        ]
+        await asyncio.sleep(STEADY_S * shards)
         replacing = asyncio.create_task(steady.replace())
         for _ in range(unfinished):
             await steady.create()
         if lasts_s:
             await asyncio.sleep(STEADY_S)
         await steady.has_ended(steady.ended + WARM_RUNS)
+        steady.settled.clear()
         before, ended = _read(cluster), steady.ended
         await steady.has_ended(ended + runs)
         cpu_s, simulated_s, requests = (now - then for now, then in zip(_read(cluster), before, strict=True))
         count = steady.ended - ended
         replacing.cancel()
-        if operator.done():
-            operator.result()
-    return Cost((cpu_s - simulated_s) / count * 1e3, simulated_s / count * 1e3, requests / count - 1)
+        for replica in replicas:
+            if replica.done():
+                replica.result()
+    share = max(steady.settled.values()) / steady.settled.total()
+    return Cost((cpu_s - simulated_s) / count * 1e3, simulated_s / count * 1e3, requests / count - 1, share)
 
 
 def _read(cluster: Cluster) -> tuple[float, float, int]:
     return thread_time(), cluster.api.cpu_s + cluster.nodes.cpu_s, cluster.api.requests
 
 
-async def _prepare(cluster: Cluster) -> None:
+async def _prepare(cluster: Cluster, teams: tuple[str, ...]) -> None:
     limits = [{"name": "db", "slots": 1}]
-    for team in TEAMS:
+    for team in teams:
         cluster.store.create(PLURALS["Namespace"], "", {"metadata": {"name": team}}, agent="bench")
         await cluster.make("Flow", "plain", team, INLINE)
         await cluster.make("Flow", "load", team, {**INLINE, "limits": limits})
@@ -162,7 +193,7 @@ def limited(_: int) -> dict[str, Any]:
 
 def deployed(number: int) -> dict[str, Any]:
     """Of a Deployment and through the limit, every other one."""
-    return {"deploymentRef": {"name": "nightly"}} if number // len(TEAMS) % 2 else plain(number)
+    return {"deploymentRef": {"name": "nightly"}} if number // len(MANY_TEAMS) % 2 else plain(number)
 
 
 async def _all_features() -> Cost:
@@ -176,6 +207,17 @@ def throughput() -> int:
     full = timeless.run(_all_features())
     print(f"all features:      {full}; {1000 / full.operator_ms:,.0f} runs/s")
     return tell(Figure("operator CPU of a run, all features, API simulated", full.operator_ms, "ms", CPU_BUDGET_MS))
+
+
+def shards() -> int:
+    """How many runs two replicas settle beside one process; 1 if it is too few."""
+    alone = timeless.run(measure(deployed, unfinished=SLOTS, runs=RUNS, lasts_s=0.0, teams=MANY_TEAMS))
+    print(f"one process:       {alone}; {alone.per_second:,.0f} runs/s")
+    both = timeless.run(measure(deployed, unfinished=SLOTS, runs=RUNS, lasts_s=0.0, teams=MANY_TEAMS, shards=SHARDS))
+    print(f"two replicas:      {both}; {both.largest_share:.0%} by one of them; {both.per_second:,.0f} runs/s")
+    print(f"                   {both.per_second / alone.per_second:.2f} times those of one process")
+    ratio = alone.per_second / both.per_second
+    return tell(Figure("time for a run of two replicas to that of one process", ratio, "times", SHARE_BUDGET))
 
 
 def limits() -> int:
@@ -196,7 +238,7 @@ def limits() -> int:
 def main() -> int:
     """Prints the figures. Returns 1 if a budget is exceeded."""
     configure_logging(Settings(log_level="error"))
-    return max(throughput(), limits())
+    return max(throughput(), shards(), limits())
 
 
 if __name__ == "__main__":
