@@ -50,8 +50,12 @@ def chart_template(crd: dict[str, Any]) -> str:
 
 
 def slots_template() -> str:
-    """What pods may do with slots, as a Helm template: those in the release's namespace."""
-    return SLOTS_HEADER + SLOTS_SOURCE.read_text().replace("headrace-system", "{{ .Release.Namespace }}")
+    """
+    What pods may do with slots, as a Helm template: those in the release's namespace. Operators of chosen namespaces
+    know no ConcurrencyLimits, and what is in here spans the cluster.
+    """
+    body = SLOTS_SOURCE.read_text().replace("headrace-system", "{{ .Release.Namespace }}")
+    return "{{- if not .Values.operator.namespaces }}\n" + SLOTS_HEADER + body + "{{- end }}\n"
 
 
 def outdated(root: Path) -> list[str]:
