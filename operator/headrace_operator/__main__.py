@@ -1,17 +1,19 @@
-"""`python -m headrace_operator`: settings, logging, wiring, kopf."""
+"""`python -m headrace_operator`: settings, logging, wiring, probes, webhook, kopf."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
+from typing import Any
 
 import kopf
 import structlog
 from prometheus_client import REGISTRY, start_http_server
 
 from headrace.errors import UsageError
-from headrace.kubeapi.config import load_connection
+from headrace.kubeapi.config import Connection, load_connection
 from headrace.kubeapi.errors import ConfigurationError
 from headrace_operator.handlers.lifecycle import Lifecycle
 from headrace_operator.kube.cluster import Cluster
@@ -38,8 +40,9 @@ def main(seam: Callable[[Cluster], Cluster] | None = None) -> int:
 async def serve(settings: Settings, seam: Callable[[Cluster], Cluster] | None) -> int:
     """Run until a signal or a failure; the exit status."""
     kind = ShardedOperator if settings.shards > 1 else Operator
-    operator = kind(settings, load_connection(), registry=REGISTRY, seam=seam)
-    lifecycle = Lifecycle(operator.run, operator.rest)
+    connection = load_connection()
+    operator = kind(settings, connection, registry=REGISTRY, seam=seam)
+    lifecycle = Lifecycle(partial(work, operator.run, settings, connection), operator.rest)
     registry = kopf.OperatorRegistry()
     lifecycle.register(registry)
     if settings.metrics_port:
@@ -57,6 +60,18 @@ async def serve(settings: Settings, seam: Callable[[Cluster], Cluster] | None) -
     finally:
         await operator.close()
     return 0 if lifecycle.failure is None else 1
+
+
+async def work(run: Callable[[], Coroutine[Any, Any, None]], settings: Settings, connection: Connection) -> None:
+    """The operator's own work, and the webhook beside it where there is one. Raises: what broke one of them."""
+    if not settings.webhook_port:
+        await run()
+        return
+    from headrace_operator.admission.webhook import run_webhook  # noqa: PLC0415 - nothing of it where there is none
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(run_webhook(settings, connection, REGISTRY), name="webhook")
+        group.create_task(run(), name="operator")
 
 
 if __name__ == "__main__":

@@ -97,7 +97,20 @@ class Settings(BaseModel):
         "failed", description="Of which runs the end of the log is recorded; it costs a request to the API server."
     )
     history_log_lines: int = Field(100, ge=1, le=10_000, description="Lines of the log that are recorded.")
-    liveness_port: int = Field(8080, ge=0, le=65535, description="Port of /healthz on all addresses; 0 for none.")
+    webhook_port: int = Field(
+        0, ge=0, le=65535, description="Port of the admission webhook on all addresses; 0 for none."
+    )
+    webhook_name: str = Field(
+        "headrace-webhook",
+        pattern=r"^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$",
+        description="Name of the webhook's Service and Secret; its ValidatingWebhookConfiguration is <name>.<namespace>.",
+    )
+    webhook_certificate: Literal["own", "given"] = Field(
+        "own", description="`own`: made and renewed by the operator; `given`: by what fills the Secret."
+    )
+    liveness_port: int = Field(
+        8080, ge=0, le=65535, description="Port of /healthz and /readyz on all addresses; 0 for none."
+    )
     metrics_port: int = Field(9090, ge=0, le=65535, description="Port of /metrics on all addresses; 0 for none.")
     log_format: Literal["auto", "json", "console"] = Field(
         "auto", description="`auto` is colours on a terminal and JSON elsewhere."
