@@ -268,6 +268,19 @@ def unresolved(seen: Snapshot, now: datetime) -> Decision | None:
     return Decision(reason=seen.flow.reason, actions=(event,), status=status)
 
 
+def foreign_task(seen: Snapshot, now: datetime) -> Decision | None:
+    """A run may call its own tasks: those of another Flow would run with the other's ServiceAccount and Secrets."""
+    if not seen.is_foreign:
+        return None
+    task = seen.run.task
+    message = (
+        f"spec.flowRef: names other code than FlowRun {task.parent.name if task else ''} runs, which is said to have called "
+        "this task; a run calls tasks of its own Flow, at its own revision"
+    )
+    status = not_accepted(seen, Reason.FOREIGN_TASK, message, now)
+    return finish(seen, now, Outcome(Phase.FAILED, Reason.FOREIGN_TASK, message), status=status)
+
+
 def wrong_parameters(seen: Snapshot, now: datetime) -> Decision | None:
     """Parameters that break the Flow's schema end the run before it has a pod."""
     if isinstance(seen.flow, Unresolved) or seen.run.status.attempts:
@@ -358,6 +371,7 @@ RULES: tuple[Rule, ...] = (
     key_unsettled,
     duplicate,
     unresolved,
+    foreign_task,
     wrong_parameters,
     suspended,
     backs_off,

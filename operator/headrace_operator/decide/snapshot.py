@@ -337,6 +337,7 @@ class Snapshot:
         outranked: A run of higher priority was promised its place.
         learnt: What earlier runs of its Flow used.
         parent_is_over: The run that called it, and whose end ends it, has ended, is gone, or was told to end.
+        is_foreign: It is a task that asks for other code than the run that is said to have called it.
         slots_namespace: Where the Leases of ConcurrencyLimits are. Empty: pods are not told.
         patience: How long a wait that is nothing unusual is not told.
     """
@@ -357,5 +358,6 @@ class Snapshot:
     outranked: bool = False
     learnt: LearntSize | None = None
     parent_is_over: bool = False
+    is_foreign: bool = False
     slots_namespace: str = ""
     patience: Patience = field(default_factory=Patience)

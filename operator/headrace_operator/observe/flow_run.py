@@ -93,6 +93,7 @@ class RunObserver:
             start_deadline_s=self._start_deadline_s,
             slots_namespace=self._slots_namespace,
             parent_is_over=parent_is_over,
+            is_foreign=self._is_foreign(current, flow),
             turn=self._cache.turn_of(key),
             outranked=gate.is_outranked(key),
             learnt=self._learnt(current),
@@ -242,6 +243,13 @@ class RunObserver:
     def _revision_of_pods(self, run: Run) -> str | None:
         """The operator may have died between a pod's creation and the first status: the pod tells what was pinned."""
         return next((pod.revision for pod in self._cache.pods_of(run.key) if pod.run_uid == run.uid), None)
+
+    def _is_foreign(self, run: Run, flow: ResolvedFlow | Unresolved) -> bool:
+        """Whether a task asks for another revision than its parent runs, and so for what another Flow may do."""
+        if run.task is None or isinstance(flow, Unresolved):
+            return False
+        parent = next(self._cache.parents_of(run), None)  # one that is held no more is over, and its tasks with it
+        return parent is not None and flow.revision != (parent.status.flow_revision or self._revision_of_pods(parent))
 
     def _learnt(self, run: Run) -> LearntSize | None:
         flow = sized_flow(run, self._cache)

@@ -88,6 +88,7 @@ class Reason(Word):
     INVALID_SPEC = "InvalidSpec", "The object breaks a rule that the API server cannot check."
     INVALID_SCHEDULE = "InvalidSchedule", "A schedule cannot be understood or never fires; the others go on."
     INVALID_PARAMETERS = "InvalidParameters", "The parameters break the Flow's schema."
+    FOREIGN_TASK = "ForeignTask", "The task asks for other code than the run that is said to have called it."
 
     # Scheduling
     SCHEDULED = "Scheduled", "The schedules start runs."

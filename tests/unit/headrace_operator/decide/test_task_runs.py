@@ -38,6 +38,14 @@ def test_what_the_task_has_done_is_taken_down_all_the_same() -> None:
     assert decision.status.phase is Phase.SUCCEEDED
 
 
+def test_a_task_of_other_code_than_its_parents_gets_no_pod() -> None:
+    """Else a run could act with another Flow's ServiceAccount and Secrets."""
+    decision = decide(a_snapshot(a_run(task=a_task()), is_foreign=True), NOW)
+    assert decision.status is not None
+    assert (decision.status.phase, decision.status.reason) == (Phase.FAILED, Reason.FOREIGN_TASK)
+    assert not decision.actions
+
+
 @pytest.mark.parametrize(
     ("exit_code", "reason", "phase"),
     [
