@@ -80,7 +80,7 @@ def review_from(body: bytes) -> Review:
     uid, operation = request.get("uid"), request.get("operation")
     if not isinstance(uid, str) or not _UID.fullmatch(uid):
         raise BadReviewError("request.uid is none")
-    if operation not in {"CREATE", "UPDATE"}:
+    if not isinstance(operation, str) or operation not in {"CREATE", "UPDATE"}:
         raise BadReviewError(f"request.operation is {operation!r:.40}; expected CREATE or UPDATE")
     kind = _kind(request)
     obj = _object(request, "object", kind)

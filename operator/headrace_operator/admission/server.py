@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import math
 import os
 import ssl
 from collections import deque
@@ -55,7 +56,7 @@ class WebhookServer:
         self._paths: deque[str] = deque(maxlen=2)  # the former one too, until the API server has heard of the new one
         self._runner: web.AppRunner | None = None
         self._under_way = 0
-        self._told_s = 0.0
+        self._told_s = -math.inf
 
     async def __aenter__(self) -> Self:
         return self
@@ -82,7 +83,8 @@ class WebhookServer:
         log.info("webhook_listens", port=self._port)
 
     async def _called(self, request: web.Request) -> web.Response:
-        if not any(hmac.compare_digest(request.path, path) for path in self._paths):
+        path = request.path.encode(errors="replace")  # two texts are compared only if both are ASCII
+        if not any(hmac.compare_digest(path, known.encode()) for known in self._paths):
             return self._turned_away(
                 request, Outcome.FORGED, "the path is not the one that the API server was told", 404
             )
