@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import socket
 import ssl
@@ -48,7 +49,7 @@ class Called:
     async def post(self, body: bytes, *, pair: Pair = FIRST, path: str | None = None) -> tuple[int, Any]:
         context = ssl.create_default_context(cadata=(FIRST.authorities + SECOND.authorities).decode())
         url = f"https://{NAME}:{self.port}{secret_path(pair.key) if path is None else path}"
-        async with aiohttp.ClientSession() as session, session.post(url, data=body, ssl=context) as answer:
+        async with aiohttp.ClientSession() as session, session.post(url, data=io.BytesIO(body), ssl=context) as answer:
             return answer.status, await answer.text()
 
     def count(self, kind: str, outcome: str) -> float:
