@@ -18,3 +18,10 @@ def main() -> None:
             raise
         sys.exit(f"headrace: the command line needs the package \"{error.name}\": pip install 'headrace[cli]'")
     run()
+
+
+def complete() -> None:
+    """What kubectl asks at each tab after `kubectl headrace`. Exits."""
+    from headrace.cli.completion import for_kubectl  # noqa: PLC0415 - as above
+
+    for_kubectl()

@@ -109,7 +109,7 @@ def _check(run: Mapping[str, Any], changes: Changes) -> None:
         parent = spec["task"]["parent"]["name"]
         raise NotToBeRunAgain(name, f"is a task of run {parent}; run that again: headrace rerun {parent}")
     if phase not in FINISHED:
-        raise NotToBeRunAgain(name, f"is {phase or 'Pending'}; wait for its end, or cancel it (spec.cancel)")
+        raise NotToBeRunAgain(name, f"is {phase or 'Pending'}; wait for its end, or cancel it: headrace cancel {name}")
     if changes.same_revision and "deploymentRef" in spec:
         deployment = spec["deploymentRef"]["name"]
         raise NotToBeRunAgain(

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headrace.errors import UsageError, shown
-from headrace.flows import Flow
+
+if TYPE_CHECKING:
+    from headrace.flows import Flow
 
 Entrypoint = Annotated[
     str, typer.Argument(help='The flow: "etl.py:main" (file and function) or "etl:main" (module and function).')

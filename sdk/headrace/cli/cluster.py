@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 import typer
 
 from headrace.api import keys
+from headrace.cli.commanding import kubeconfig
 from headrace.errors import HeadraceError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="The namespace. Else that of kubectl's context.")]
+AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of every namespace.")]
 Context = Annotated[str | None, typer.Option(help="A context of your kubeconfig. Else the current one.")]
 
 
@@ -56,10 +58,10 @@ def in_cluster(
 
     Raises: ConfigurationError: there is no cluster to talk to. HeadraceError, KubeError: as the work does.
     """
-    from headrace.kubeapi.client import KubeClient  # noqa: PLC0415 - slow to import
-    from headrace.kubeapi.config import load_connection  # noqa: PLC0415 - as above
+    from headrace.cli.signin import connection_of  # noqa: PLC0415 - slow to import
+    from headrace.kubeapi.client import KubeClient  # noqa: PLC0415 - as above
 
-    connection = load_connection(context=context)
+    connection = connection_of(kubeconfig(), context)
 
     async def connected() -> T:
         async with KubeClient(connection, user_agent="headrace-cli") as client:
@@ -73,6 +75,22 @@ def path_of(resource: keys.Resource, namespace: str = "", name: str = "") -> str
     within = f"/namespaces/{namespace}" if namespace else ""
     collection = f"/apis/{keys.API_VERSION}{within}/{resource.plural}"
     return f"{collection}/{name}" if name else collection
+
+
+async def listed(api: Api, path: str, params: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """Every object at a path, read in pages. Raises: ClusterRefusal, ApiError."""
+    from headrace.kubeapi.errors import Gone  # noqa: PLC0415 - as above
+
+    wanted = f"list {path.rpartition('/')[2]}"
+    while True:
+        found: list[dict[str, Any]] = []
+        pages = api.pages(path, params)
+        try:
+            while (page := await asked(wanted, anext(pages, None))) is not None:
+                found += page.get("items") or ()
+        except Gone:  # the list took longer than the API server's history lasts
+            continue
+        return found
 
 
 async def asked(wanted: str, request: Awaitable[T], *, missing: str = "") -> T:

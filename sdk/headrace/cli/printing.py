@@ -2,24 +2,63 @@
 
 from __future__ import annotations
 
+import os
+import re
 import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import IO, TYPE_CHECKING, Final
 
-from rich.console import Console
-from rich.status import Status
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.status import Status
 
 QUIET_S = 15.0
 """Between two ticks where the output is a file or a CI log: enough to see that it lives."""
+COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+COLOURS: Final = {
+    **dict.fromkeys(("Succeeded", "ok", "True", "info"), "32"),
+    **dict.fromkeys(("Running", "debug"), "36"),
+    **dict.fromkeys(("Retrying", "Paused", "Waiting", "warning", "warn"), "33"),
+    **dict.fromkeys(("Failed", "Crashed", "error", "critical", "fail", "False"), "31"),
+    **dict.fromkeys(("Cancelled", "Skipped"), "2"),
+}
+"""What a terminal is told, by phase, verdict and level of a log line."""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The rows under their header, each column as wide as its widest cell."""
     lines = [header, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join("   ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+    widths = [max(width(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join("   ".join(map(_padded, line, widths)).rstrip() for line in lines)
+
+
+def width(text: str) -> int:
+    """Characters that it takes on a terminal; its colours take none."""
+    return len(COLOUR.sub("", text)) if "\x1b" in text else len(text)
+
+
+def _padded(text: str, size: int) -> str:
+    return text + " " * (size - width(text))
+
+
+def shortened(text: str, size: int) -> str:
+    """In one line of at most so many characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= size else f"{line[: size - 1]}…"
+
+
+def paints(stream: IO[str]) -> bool:
+    """Whether colours are wanted there: on a terminal, unless NO_COLOR is set or the terminal is dumb."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def painted(text: str, word: str) -> str:
+    """The text in the colour of a phase or a verdict, whatever the stream is; others stay as they are."""
+    code = COLOURS.get(word)
+    return f"\x1b[{code}m{text}\x1b[0m" if code and text else text
 
 
 def age(span: timedelta) -> str:
@@ -72,6 +111,11 @@ class Terminal:
 @contextmanager
 def progress() -> Iterator[Lines | Terminal]:
     """Shows progress on standard error until the block ends; standard output stays free for results."""
+    if not sys.stderr.isatty():
+        yield Lines()
+        return
+    from rich.console import Console  # noqa: PLC0415 - on a terminal only
+
     console = Console(stderr=True, soft_wrap=True)
     if not console.is_terminal:
         yield Lines()

@@ -31,8 +31,9 @@ SHOWN = 10
 
 
 def register(app: typer.Typer) -> None:
-    """Adds `headrace rerun`."""
+    """Adds `headrace rerun`, and `headrace retry`, which is the same."""
     app.command(name="rerun")(rerun)
+    app.command(name="retry", help="The same as rerun: `headrace retry etl-7` runs it again.")(rerun)
 
 
 class Telling(Protocol):

@@ -1,0 +1,176 @@
+"""`headrace cost`: what runs have cost, by Flow, Deployment, namespace or pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated, Any, Final, Literal
+
+import typer
+
+from headrace.api import keys
+from headrace.cli.cluster import AllNamespaces, Api, Context, Namespace, in_cluster, listed, path_of
+from headrace.cli.deadletters import age_from
+from headrace.cli.outputs import document
+from headrace.cli.printing import counted, table
+from headrace.cli.runs import flow_of, flows_of_deployments, instant
+
+By = Literal["flow", "deployment", "namespace", "pool", "backfill"]
+MOST_RECORDS: Final = 100_000
+
+
+def register(app: typer.Typer) -> None:
+    """Adds `headrace cost`."""
+    app.command(name="cost")(cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one run has cost; `amount` is None where no price is known. `keys` name what it belongs to, by kind."""
+
+    uid: str
+    keys: Mapping[str, str]
+    amount: Decimal | None
+    currency: str
+    created: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What the runs of one Flow, or whatever is asked by, have cost together in one currency, "" where none is known."""
+
+    name: str
+    currency: str
+    amount: Decimal = Decimal(0)
+    runs: int = 0
+    unpriced: int = 0
+
+
+def cost(  # noqa: PLR0913 - one argument an option
+    *,
+    by: Annotated[By, typer.Option(help="What is added up.")] = "flow",
+    since: Annotated[
+        str | None, typer.Option(metavar="AGE", help="Only runs created within this time: 24h, 7d.")
+    ] = None,
+    store: Annotated[
+        str, typer.Option(envvar="HEADRACE_HISTORY_URL", help="The history store, for runs that have left the cluster.")
+    ] = "",
+    namespace: Namespace = "",
+    all_namespaces: AllNamespaces = False,
+    output: Annotated[
+        Literal["table", "json", "yaml"], typer.Option("--output", "-o", help="json and yaml are for other programs.")
+    ] = "table",
+    context: Context = None,
+) -> None:
+    """
+    Adds up what runs have cost, the dearest first: `headrace cost --by deployment --since 7d -A`.
+
+    Of runs in the cluster, and with --store also of those that have left it. Prices are those of WorkPools.
+    """
+    after = datetime.now(UTC) - age_from(since) if since else None
+
+    async def work(api: Api, here: str) -> tuple[str, list[Spent]]:
+        scope = "" if all_namespaces else here
+        return scope, await spent_in_cluster(api, scope)
+
+    scope, runs = in_cluster(work, namespace=namespace, context=context)
+    known = {run.uid: run for run in (*(_recorded(store, scope, after) if store else ()), *runs)}
+    found = totals([run for run in known.values() if after is None or (run.created or after) >= after], by)
+    print(as_table(found, by) if output == "table" else document([_object(total, by) for total in found], output))
+
+
+async def spent_in_cluster(api: Api, namespace: str) -> list[Spent]:
+    """What the runs that are there have cost; the namespace "" is all of them. Raises: ClusterRefusal, ApiError."""
+    deployments = await flows_of_deployments(api, namespace)
+    return [_spent(run, deployments) for run in await listed(api, path_of(keys.FLOWRUNS, namespace))]
+
+
+def totals(runs: Iterable[Spent], by: str) -> list[Total]:
+    """By name and currency, the dearest first; runs without a price count where their name has one already."""
+    found: dict[tuple[str, str], Total] = {}
+    unpriced: dict[str, int] = {}
+    for run in runs:
+        name = run.keys.get(by) or "(none)"
+        if run.amount is None:
+            unpriced[name] = unpriced.get(name, 0) + 1
+            continue
+        known = found.get((name, run.currency)) or Total(name, run.currency)
+        found[name, run.currency] = replace(known, amount=known.amount + run.amount, runs=known.runs + 1)
+    for name, count in unpriced.items():
+        key = next((key for key in found if key[0] == name), (name, ""))
+        found[key] = replace(found.get(key) or Total(name, ""), unpriced=count)
+    return sorted(found.values(), key=lambda total: (-total.amount, total.name, total.currency))
+
+
+def as_table(found: Sequence[Total], by: str) -> str:
+    """A line each, and what it is together."""
+    if not found:
+        return "no run is there"
+    rows = [(each.name, _amount(each), str(each.runs), str(each.unpriced) if each.unpriced else "") for each in found]
+    sums: dict[str, Decimal] = {}
+    for each in found:
+        if each.currency:
+            sums[each.currency] = sums.get(each.currency, Decimal(0)) + each.amount
+    together = ", ".join(f"{amount:f} {currency}" for currency, amount in sorted(sums.items()))
+    runs = counted(sum(each.runs for each in found), "run")
+    text = table((by.upper(), "COST", "RUNS", "WITHOUT PRICE"), rows)
+    if not together:
+        return f"{text}\nno run has a price: set spec.pricing of WorkPools (headrace pools)"
+    return f"{text}\ntogether {together} for {runs}"
+
+
+def _spent(run: Mapping[str, Any], deployments: Mapping[tuple[str, str], str]) -> Spent:
+    metadata, status = run["metadata"], run.get("status") or {}
+    price = status.get("cost")
+    names = {
+        "flow": flow_of(run, deployments),
+        "deployment": (run["spec"].get("deploymentRef") or {}).get("name", ""),
+        "namespace": metadata["namespace"],
+        "pool": status.get("pool") or "",
+        "backfill": (metadata.get("labels") or {}).get(keys.BACKFILL_LABEL, ""),
+    }
+    return Spent(
+        uid=metadata["uid"],
+        keys=names,
+        amount=Decimal(price["amount"]) if price else None,
+        currency=price["currency"] if price else "",
+        created=instant(run, "creationTimestamp"),
+    )
+
+
+def _recorded(url: str, namespace: str, since: datetime | None) -> list[Spent]:
+    """What the history store has of runs that ended since then. Raises: HistoryError, UsageError."""
+    from headrace.history import open_history, reading  # noqa: PLC0415 - where a store is named
+
+    opened = open_history(url, is_reader=True)
+    try:
+        rows = reading.listed(opened, reading.Question(namespace=namespace or None, since=since), MOST_RECORDS)
+    finally:
+        opened.close()
+    return [
+        Spent(
+            uid=row["uid"],
+            keys={name: row.get(name) or "" for name in ("flow", "deployment", "namespace", "backfill")},
+            amount=Decimal(row["cost_amount"]) if row["cost_amount"] is not None else None,
+            currency=row["cost_currency"] or "",
+            created=datetime.fromisoformat(row["started_at"] or row["finished_at"]),
+        )
+        for row in rows
+    ]
+
+
+def _amount(total: Total) -> str:
+    return f"{total.amount:f} {total.currency}" if total.currency else "unknown"
+
+
+def _object(total: Total, by: str) -> dict[str, Any]:
+    amount = f"{total.amount:f}" if total.currency else None
+    return {
+        by: total.name,
+        "amount": amount,
+        "currency": total.currency or None,
+        "runs": total.runs,
+        "unpriced": total.unpriced,
+    }
