@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import platform
 import tarfile
 from collections.abc import Sequence
@@ -112,7 +111,7 @@ def _add(tar: tarfile.TarFile, path: Path, name: str, *, mode: int | None = None
     entry = tarfile.TarInfo(name)
     entry.mode = (status.st_mode & 0o7777) if mode is None else mode
     if path.is_symlink():
-        entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, os.readlink(path), 0o777
+        entry.type, entry.linkname, entry.mode = tarfile.SYMTYPE, str(path.readlink()), 0o777
         tar.addfile(entry)
     elif path.is_dir():
         entry.type = tarfile.DIRTYPE

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from string import Template
+from typing import Any
 
 WORDS = ("ARG", "ENV", "COPY", "RUN", "USER", "WORKDIR", "EXPOSE", "ENTRYPOINT", "CMD")
 
@@ -45,18 +45,19 @@ class Config:
         if step.word == "ENV":
             named = {**dict(self.environment), **dict(pairs(step.text))}
             return replace(self, environment=tuple(named.items()))
-        match step.word:
-            case "USER":
-                return replace(self, user=step.text)
-            case "WORKDIR":
-                return replace(self, folder=step.text)
-            case "EXPOSE":
-                return replace(self, ports=tuple(step.text.split()))
-            case "ENTRYPOINT":
-                return replace(self, entrypoint=tuple(json.loads(step.text)), command=())
-            case "CMD":
-                return replace(self, command=tuple(json.loads(step.text)))
-        return self
+        if step.word == "ENTRYPOINT":
+            return replace(self, entrypoint=tuple(json.loads(step.text)), command=())
+        read = READ.get(step.word)
+        return replace(self, **{read[0]: read[1](step.text)}) if read else self
+
+
+READ: dict[str, tuple[str, Callable[[str], Any]]] = {
+    "USER": ("user", str),
+    "WORKDIR": ("folder", str),
+    "EXPOSE": ("ports", lambda text: tuple(text.split())),
+    "CMD": ("command", lambda text: tuple(json.loads(text))),
+}
+"""The field that an instruction sets, and how its text is read."""
 
 
 def parse(text: str, arguments: Mapping[str, str]) -> dict[str, Stage]:

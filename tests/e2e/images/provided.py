@@ -47,7 +47,12 @@ class Images:
     @property
     def archives(self) -> list[Path]:
         """All of them."""
-        return [self.folder / f"{name}.tar" for name in (*TARGETS, "pause")]
+        return [*self.of_runs, self.folder / "operator.tar"]
+
+    @property
+    def of_runs(self) -> list[Path]:
+        """What a node needs that has no operator."""
+        return [self.folder / "pause.tar", self.folder / "runtime.tar"]
 
 
 def images_folder() -> Path:
@@ -116,9 +121,8 @@ def _provide_wheels(kept: Path, python: str, progress: Progress) -> Path:
 
 def _download(python: str, target: Path) -> None:
     """What `pip install .[…]` needs, with what builds the project itself, for the Python of the base."""
-    only = ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}", "--quiet"]
-    for level in ("manylinux2014", "manylinux_2_28"):
-        only.append(f"--platform={level}_{platform.machine()}")
+    platforms = [f"--platform={level}_{platform.machine()}" for level in ("manylinux2014", "manylinux_2_28")]
+    only = ["--only-binary=:all:", "--implementation=cp", f"--python-version={python}", "--quiet", *platforms]
     pip = [sys.executable, "-m", "pip", "download", "--dest", target, "--constraint", PROJECT / "constraints.txt"]
     wheel = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", target, PROJECT]
     subprocess.run(wheel, check=True, capture_output=True, text=True)

@@ -1,0 +1,179 @@
+"""
+Real nodes, and the operator of the chart in pods on them. `make e2e`, or `pytest tests/e2e --e2e`.
+
+What a test asks for:
+    client        an open KubeClient, administrator
+    namespace     its own, deleted afterwards
+    kubectl       `kubectl("get", "pods")`, in that namespace
+    runs          `await runs.start(flow, ...)`, `await runs.ended(name)`: flows and runs of that namespace
+    real_nodes    the cluster; `close()` of one of its `nodes` pulls the plug; None where kind is used
+    measured      rows of the table at the end
+
+`node-1` holds the operator. What drains or stops a node adds one of its own: `real_nodes.add("node-3", archives, label)`.
+With HEADRACE_E2E_LOGS=FOLDER, the output of every component is there afterwards.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from headrace.devcluster.binaries import Binaries, provide_binaries
+from headrace.devcluster.errors import ClusterError
+from headrace.kubeapi.client import KubeClient
+from headrace.kubeapi.config import load_connection
+from tests import tools
+from tests.e2e.images.provided import Images, provide_images
+from tests.e2e.in_docker import kind_cluster
+from tests.e2e.installed import install_operator
+from tests.e2e.nodes.cluster import RealCluster, real_cluster
+from tests.e2e.nodes.machine import problem
+from tests.e2e.runs import Runs
+from tests.gotools import provide
+
+HERE = Path(__file__).parent
+PROJECT = HERE.parents[1]
+TEST_WITHIN_S = 300
+PROBLEM = pytest.StashKey[str]()
+BINARIES = pytest.StashKey[Binaries]()
+IMAGES = pytest.StashKey[Images]()
+DOCKER = pytest.StashKey[bool]()
+MEASURED = pytest.StashKey["list[str]"]()
+
+Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class Printed:
+    """Progress of a build, between pytest's own lines."""
+
+    def step(self, text: str) -> None:
+        print(text, flush=True)
+
+    def tick(self, text: str) -> None:
+        """Nothing: a log keeps every tick."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+            item.add_marker(pytest.mark.timeout(TEST_WITHIN_S))
+            if not config.getoption("--e2e"):
+                item.add_marker(pytest.mark.skip(reason="real nodes are asked for by --e2e"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Builds what is missing before the first test: it takes minutes, and a test's time is limited."""
+    wanted = any(HERE in item.path.parents for item in session.items)
+    if not wanted or session.config.option.collectonly or not session.config.getoption("--e2e"):
+        return
+    if kind.docker_answers(os.environ) and kind.installed(os.environ):
+        session.stash[DOCKER] = True
+        return
+    if trouble := problem():
+        session.stash[PROBLEM] = trouble
+        return
+    try:
+        session.stash[BINARIES] = provide_binaries(os.environ, Printed())
+        for tool in (*tools.NODE_TOOLS, tools.HELM):
+            provide(tool, Printed())
+        session.stash[IMAGES] = provide_images(Printed())
+    except ClusterError as error:
+        session.stash[PROBLEM] = str(error)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The table of what was measured."""
+    rows = config.stash.get(MEASURED, [])
+    if rows:
+        terminalreporter.section("latencies")
+        terminalreporter.write_line("\n".join(rows))
+
+
+@pytest.fixture(scope="session")
+def measured(request: pytest.FixtureRequest) -> list[str]:
+    """Lines to print when everything has run."""
+    return request.config.stash.setdefault(MEASURED, [])
+
+
+@pytest.fixture(scope="session")
+def real_nodes(request: pytest.FixtureRequest) -> Iterator[RealCluster | None]:
+    """The cluster, started once; it ends with the tests, also if they are killed. None: kind is used."""
+    if PROBLEM in request.session.stash:
+        pytest.skip(request.session.stash[PROBLEM])
+    if DOCKER in request.session.stash:
+        yield None
+        return
+    images = request.session.stash[IMAGES]
+    folder = Path(tempfile.mkdtemp(prefix="hr-e2e-"))
+    try:
+        with real_cluster(folder, request.session.stash[BINARIES]) as cluster:
+            cluster.add("node-1", images.archives, "headrace.dev/pool=general")
+            cluster.add("node-2", images.of_runs, "headrace.dev/pool=spare")
+            yield cluster
+    finally:
+        _keep_logs(folder)
+        shutil.rmtree(folder)
+
+
+def _keep_logs(folder: Path) -> None:
+    """Into the folder that HEADRACE_E2E_LOGS names, if it does."""
+    if kept := os.environ.get("HEADRACE_E2E_LOGS"):
+        shutil.copytree(folder, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("containerd", "etcd", "pki"))
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(real_nodes: RealCluster | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The administrator's, of a cluster on which the chart's operator runs."""
+    home = tmp_path_factory.mktemp("helm")
+    if real_nodes is not None:
+        install_operator(real_nodes.kubeconfig, home, {"kubernetes.io/hostname": "node-1"})
+        yield real_nodes.kubeconfig
+        return
+    with kind_cluster(home / "kubeconfig") as kubeconfig:
+        install_operator(kubeconfig, home, {"headrace.dev/pool": "general"})
+        yield kubeconfig
+
+
+@pytest.fixture
+async def client(kubeconfig: Path) -> AsyncIterator[KubeClient]:
+    """An open client, administrator."""
+    async with KubeClient(load_connection(str(kubeconfig)), user_agent="headrace-e2e") as opened:
+        yield opened
+
+
+@pytest.fixture
+async def namespace(client: KubeClient) -> AsyncIterator[str]:
+    """A namespace of the test's own."""
+    name = f"e2e-{uuid.uuid4().hex[:8]}"
+    await client.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    yield name
+    await client.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+async def runs(client: KubeClient, namespace: str) -> Runs:
+    """Flows and runs of the test's namespace."""
+    made = Runs(client, namespace)
+    await made.wait_for_service_account()
+    return made
+
+
+@pytest.fixture
+def kubectl(kubeconfig: Path, namespace: str) -> Kubectl:
+    """Kubectl in the test's namespace."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+        whole = ["kubectl", f"--namespace={namespace}", *arguments]
+        return subprocess.run(whole, env=environment, capture_output=True, text=True, check=True, timeout=120)
+
+    return call
