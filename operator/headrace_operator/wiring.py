@@ -22,12 +22,14 @@ from headrace.slots import LIMIT_LABEL
 from headrace_operator.decide.sharding import EVERYTHING, Share
 from headrace_operator.engine import Engine
 from headrace_operator.handlers.context import Clock, Context
+from headrace_operator.holdings import Holdings
 from headrace_operator.kube.braked import Brake, BrakedCluster
 from headrace_operator.kube.cluster import ApiCluster, Cluster
 from headrace_operator.kube.echoed import EchoedCluster, Echoes
 from headrace_operator.kube.fenced import IN_FORCE, Fence, FencedCluster, check_fence
 from headrace_operator.kube.metered import MeteredCluster
 from headrace_operator.kube.resources import (
+    AUTOMATIONS,
     BACKFILLS,
     CLUSTER_SCOPED,
     CONCURRENCY_LIMITS,
@@ -170,11 +172,18 @@ class Workshop:
             self.metrics.circuit(deployment, is_open=None)
         for backfill in engine.intake.backfills.held:
             self.metrics.backfills.gone(backfill)
+        for automation in engine.intake.automations.held:
+            self.metrics.automations.gone(automation)
         if engine.share.keeps_cluster:
             for pool in cache.pools:
                 self.metrics.pools.gone(pool.name)
             for limit in cache.limits:
                 self.metrics.limits.gone(limit.name)
+
+    def tell_of(self, engines: Callable[[], Iterable[Engine]]) -> None:
+        """Gauges are over what these hold, whenever they are asked for."""
+        keeps_history = bool(self.settings.history_url)
+        self.metrics.watch(Holdings(engines), keeps_history=keeps_history, clock=self.outside.clock)
 
     def stream(self, watched: Watched, sink: Sink, keep: Callable[[bytes], bool] | None = None) -> Stream:
         """
@@ -260,6 +269,7 @@ class Operator:
         self.engine = self._shop.engine(fence, write_timeout_s=write_timeout_s)
         self.metrics.queue_length.set_function(lambda: len(self.engine.queue))
         self.metrics.shards_held.set_function(lambda: int(self.leadership.leads))
+        self._shop.tell_of(lambda: [self.engine])
         self.is_ready = asyncio.Event()
 
     @property
@@ -319,7 +329,7 @@ class Operator:
 
     async def close(self) -> None:
         """Closes timers and connections."""
-        self.queue.close()
+        self.engine.close()
         await self._shop.close()
 
 
@@ -335,6 +345,7 @@ def all_watched(settings: Settings) -> Iterator[Watched]:
         FLOWS: {},
         DEPLOYMENTS: {},
         BACKFILLS: {},
+        AUTOMATIONS: {},
         FLOW_RUNS: {"fieldSelector": UNFINISHED},
         PODS: {"labelSelector": FLOW_RUN_LABEL},
         CONCURRENCY_LIMITS: {},

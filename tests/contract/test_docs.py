@@ -16,8 +16,10 @@ from bench.__main__ import BENCHMARKS
 from headrace.api.conditions import Phase, Reason
 from headrace.api.crd import KINDS
 from headrace.cli.main import application
+from headrace_operator.holdings import Holdings
 from headrace_operator.settings import PREFIX, Settings
 from headrace_operator.telemetry.metrics import Metrics
+from headrace_operator.wiring import utc_now
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -47,7 +49,7 @@ def commands(group: click.Group, *path: str) -> Iterator[tuple[str, click.Comman
 
 def metric_names() -> list[str]:
     registry = CollectorRegistry()
-    Metrics(registry)
+    Metrics(registry).watch(Holdings(list), keeps_history=False, clock=utc_now)
     suffix = {"counter": "_total"}
     return sorted(family.name + suffix.get(family.type, "") for family in registry.collect())
 

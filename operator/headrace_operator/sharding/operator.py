@@ -72,9 +72,10 @@ class ShardedOperator:
         self._is_unsure = False
         self._sharing: asyncio.Task[None] | None = None
         self.is_ready = asyncio.Event()
-        metrics = self._shop.metrics
+        self.metrics = metrics = self._shop.metrics
         metrics.queue_length.set_function(lambda: sum(len(engine.queue) for engine in self._routes.engines))
         metrics.shards_held.set_function(lambda: len(self.ring.held))
+        self._shop.tell_of(lambda: self._routes.engines)
 
     async def run(self) -> None:
         """

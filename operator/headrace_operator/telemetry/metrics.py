@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime
 from functools import cache, cached_property
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from headrace_operator.decide.actions import Decision
-from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Unresolved
+from headrace_operator.decide.snapshot import ObjectKey, Snapshot
+from headrace_operator.telemetry.automations import AutomationMetrics
 from headrace_operator.telemetry.backfills import BackfillMetrics
 from headrace_operator.telemetry.history import HistoryMetrics
 from headrace_operator.telemetry.limits import LimitMetrics
 from headrace_operator.telemetry.pools import PoolMetrics
+from headrace_operator.telemetry.runs import RunMetrics
+from headrace_operator.telemetry.standing import Held, Standing
 
 RECONCILES = (
     "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize, ConcurrencyLimit, WorkPool, Admission, "
-    "Backfill, BackfillRetention; "
+    "Backfill, BackfillRetention, Automation; "
     "outcome: done, stale, api_error, error."
 )
 LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
@@ -27,8 +31,11 @@ class Metrics:
     """The operator's metrics, in one registry."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self.runs = RunMetrics(registry)
         self.history = HistoryMetrics(registry)
         self.backfills = BackfillMetrics(registry)
+        self.automations = AutomationMetrics(registry)
         self.limits = LimitMetrics(registry)
         self.pools = PoolMetrics(registry)
 
@@ -43,19 +50,6 @@ class Metrics:
             buckets=LATENCY_BUCKETS_S,
             registry=registry,
         )
-        of_flow = ("namespace", "flow")
-        self._finished = counter(
-            "headrace_runs_finished_total",
-            "Runs that reached their last phase. phase: Succeeded, Failed, Crashed, Cancelled, Skipped; "
-            "reason: those of docs/diagnosis.md.",
-            *of_flow,
-            "phase",
-            "reason",
-        )
-        again = "Attempts that ended and are tried again. reason: those of docs/diagnosis.md."
-        self._retried = counter("headrace_attempts_failed_total", again, *of_flow, "reason")
-        paused = "Pauses that began. reason: AwaitingApproval, Sleeping."
-        self._paused = counter("headrace_runs_paused_total", paused, *of_flow, "reason")
         self.api_requests = counter(
             "headrace_api_requests_total",
             "Requests to the API server. verb: get, list, create, patch, delete; "
@@ -104,16 +98,9 @@ class Metrics:
             self._circuit_open.labels(*deployment).set(is_open)
 
     def decided(self, seen: Snapshot, decision: Decision) -> None:
-        """Count what a Decision says of the run's end, or of its next attempt."""
-        status = decision.status
-        if status is None or status.phase is None:
-            return
-        flow = "" if isinstance(seen.flow, Unresolved) else seen.flow.name
-        namespace = seen.run.key.namespace
-        if status.phase.finished and not seen.run.finished:
-            self._finished.labels(namespace, flow, status.phase, status.reason or "").inc()
-        elif status.pause is not None:
-            if seen.run.status.pause is None:
-                self._paused.labels(namespace, flow, status.reason or "").inc()
-        elif status.next_attempt_at is not None and status.next_attempt_at != seen.run.status.next_attempt_at:
-            self._retried.labels(namespace, flow, status.reason or "").inc()
+        """As RunMetrics has it."""
+        self.runs.decided(seen, decision)
+
+    def watch(self, held: Held, *, keeps_history: bool, clock: Callable[[], datetime]) -> None:
+        """Where gauges of what is under way look when they are asked; as Standing has it."""
+        self._registry.register(Standing(held, keeps_history=keeps_history, clock=clock))

@@ -15,6 +15,10 @@ MANAGED_BY_LABEL: Final = "app.kubernetes.io/managed-by"
 MANAGED_BY: Final = "headrace"
 """On everything that the operator makes: runs of schedules, pods, revisions."""
 
+TEAM_LABEL: Final = "headrace.dev/team"
+"""On Flows: who looks after it, for metrics and alerts."""
+TIER_LABEL: Final = "headrace.dev/tier"
+"""On Flows: how much depends on it; `critical` ones that fail are told at once."""
 FLOW_LABEL: Final = "headrace.dev/flow"
 DEPLOYMENT_LABEL: Final = "headrace.dev/deployment"
 FLOW_RUN_LABEL: Final = "headrace.dev/flow-run"
@@ -32,6 +36,8 @@ ATTEMPT_LABEL: Final = "headrace.dev/attempt"
 REVISION_LABEL: Final = "headrace.dev/revision"
 POOL_LABEL: Final = "headrace.dev/pool"
 """On pods: the WorkPool that they were placed in."""
+AUTOMATION_LABEL: Final = "headrace.dev/automation"
+"""On FlowRuns: the Automation that started them."""
 RERUN_OF_LABEL: Final = "headrace.dev/rerun-of"
 """On FlowRuns: the run that failed, and of which this is another go."""
 OPERATOR_LABEL: Final = "headrace.dev/operator"
@@ -89,3 +95,4 @@ FLOWRUNS: Final = Resource("FlowRun", "flowruns", "flowrun", "fr")
 WORKPOOLS: Final = Resource("WorkPool", "workpools", "workpool", "wp", namespaced=False)
 CONCURRENCYLIMITS: Final = Resource("ConcurrencyLimit", "concurrencylimits", "concurrencylimit", "cl", namespaced=False)
 BACKFILLS: Final = Resource("Backfill", "backfills", "backfill", "bf")
+AUTOMATIONS: Final = Resource("Automation", "automations", "automation", "auto")
