@@ -25,6 +25,7 @@ from pathlib import Path
 
 import pytest
 
+from headrace.devcluster import kind
 from headrace.devcluster.binaries import Binaries, provide_binaries
 from headrace.devcluster.errors import ClusterError
 from headrace.kubeapi.client import KubeClient
