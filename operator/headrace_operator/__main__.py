@@ -21,7 +21,8 @@ from headrace_operator.probes import Probes
 from headrace_operator.settings import Settings, SettingsError, load_settings
 from headrace_operator.sharding.operator import ShardedOperator
 from headrace_operator.telemetry.logging import configure_logging
-from headrace_operator.wiring import Operator
+from headrace_operator.telemetry.metrics import Metrics
+from headrace_operator.wiring import Operator, monotonic, utc_now
 
 log = structlog.get_logger()
 
@@ -42,7 +43,7 @@ async def serve(settings: Settings, seam: Callable[[Cluster], Cluster] | None) -
     kind = ShardedOperator if settings.shards > 1 else Operator
     connection = load_connection()
     operator = kind(settings, connection, registry=REGISTRY, seam=seam)
-    lifecycle = Lifecycle(partial(work, operator.run, settings, connection), operator.rest)
+    lifecycle = Lifecycle(partial(work, operator.run, settings, connection, operator.metrics), operator.rest)
     registry = kopf.OperatorRegistry()
     lifecycle.register(registry)
     if settings.metrics_port:
@@ -62,15 +63,20 @@ async def serve(settings: Settings, seam: Callable[[Cluster], Cluster] | None) -
     return 0 if lifecycle.failure is None else 1
 
 
-async def work(run: Callable[[], Coroutine[Any, Any, None]], settings: Settings, connection: Connection) -> None:
-    """The operator's own work, and the webhook beside it where there is one. Raises: what broke one of them."""
-    if not settings.webhook_port:
-        await run()
-        return
-    from headrace_operator.admission.webhook import run_webhook  # noqa: PLC0415 - nothing of it where there is none
-
+async def work(
+    run: Callable[[], Coroutine[Any, Any, None]], settings: Settings, connection: Connection, metrics: Metrics
+) -> None:
+    """The operator's own work, and what is served beside it where a port says so. Raises: what broke one of them."""
     async with asyncio.TaskGroup() as group:
-        group.create_task(run_webhook(settings, connection, REGISTRY), name="webhook")
+        if settings.webhook_port:
+            from headrace_operator.admission.webhook import run_webhook  # noqa: PLC0415 - nothing of it where there is none
+
+            group.create_task(run_webhook(settings, connection, REGISTRY), name="webhook")
+        if settings.inbound_port:
+            from headrace_operator.inbound.server import receive_requests  # noqa: PLC0415 - as above
+
+            requests = receive_requests(settings, connection, metrics, utc_now, monotonic=monotonic)
+            group.create_task(requests, name="inbound")
         group.create_task(run(), name="operator")
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.apply.webhooks import Webhooks
 from headrace_operator.decide.sharding import EVERYTHING, Share
 from headrace_operator.handlers.context import Clock, Context
 from headrace_operator.handlers.worker import work
@@ -85,6 +86,7 @@ class Engine:
             ),
             applier=RunApplier(cluster, self.intake, gate, gate.slots, default_image=settings.default_image),
             metrics=metrics,
+            webhooks=Webhooks(cluster, clock, settings.webhook_targets, self.intake.automations.wake),
             share=share,
         )
 
@@ -113,6 +115,7 @@ class Engine:
     def close(self) -> None:
         """Drops every timer; nobody waits any more for what it is to be told."""
         self.queue.close()
+        self.context.webhooks.close()
         for feed in self.feeds.values():
             feed.is_synced.set()
 

@@ -108,6 +108,13 @@ class Settings(BaseModel):
     webhook_certificate: Literal["own", "given"] = Field(
         "own", description="`own`: made and renewed by the operator; `given`: by what fills the Secret."
     )
+    inbound_port: int = Field(
+        0, ge=0, le=65535, description="Port of /hooks, where Automations are sent requests, on all addresses; 0 for none."
+    )
+    automation_hosts: str = Field(
+        "",
+        description="Hosts, separated by commas, that Automations may send to though they are on this machine or its link.",
+    )
     liveness_port: int = Field(
         8080, ge=0, le=65535, description="Port of /healthz and /readyz on all addresses; 0 for none."
     )
@@ -132,6 +139,11 @@ class Settings(BaseModel):
             message = "an operator of all namespaces needs cluster-wide rights anyway; set HEADRACE_NAMESPACE, or leave it out"
             raise ValueError(message)
         return cluster_objects
+
+    @property
+    def webhook_targets(self) -> frozenset[str]:
+        """Hosts on this machine or its link that Automations may send to."""
+        return frozenset(host.strip().lower() for host in self.automation_hosts.split(",") if host.strip())
 
     @property
     def lost_write_s(self) -> float:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.apply.webhooks import Webhooks
 from headrace_operator.decide.queueing.board import Board
 from headrace_operator.decide.sharding import EVERYTHING, Share
 from headrace_operator.decide.snapshot import ObjectKey
@@ -37,6 +38,8 @@ class Context:
     runs: RunObserver
     applier: RunApplier
     metrics: Metrics
+    webhooks: Webhooks
+    """What Automations send."""
     share: Share = EVERYTHING
     tallies: Tallies = field(default_factory=Tallies)
     """What other shards count; the first shard tells of all."""

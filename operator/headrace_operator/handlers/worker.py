@@ -12,6 +12,7 @@ from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.errors import LeadershipLostError
 from headrace_operator.handlers import (
     admission,
+    automation,
     autosize,
     backfill,
     concurrency_limit,
@@ -24,6 +25,7 @@ from headrace_operator.handlers import (
 )
 from headrace_operator.handlers.context import Context, Reconcile
 from headrace_operator.kube.resources import (
+    AUTOMATIONS,
     BACKFILLS,
     CONCURRENCY_LIMITS,
     DEPLOYMENTS,
@@ -54,12 +56,14 @@ RECONCILES: Mapping[Kind, Reconcile] = {
     Kind.AUTOSIZE: autosize.reconcile,
     Kind.BACKFILL: backfill.reconcile,
     Kind.BACKFILL_RETENTION: retention.reconcile_backfill,
+    Kind.AUTOMATION: automation.reconcile,
 }
 _RESOURCES: Mapping[Kind, Resource] = {
     Kind.FLOW: FLOWS,
     Kind.AUTOSIZE: FLOWS,
     Kind.DEPLOYMENT: DEPLOYMENTS,
     Kind.BACKFILL: BACKFILLS,
+    Kind.AUTOMATION: AUTOMATIONS,
     Kind.FLOW_RUN: FLOW_RUNS,
     Kind.LIMIT: CONCURRENCY_LIMITS,
     Kind.POOL: WORK_POOLS,

@@ -34,8 +34,13 @@ LEASES = Resource("coordination.k8s.io/v1", "Lease", "leases")
 WORK_POOLS = Resource(keys.API_VERSION, keys.WORKPOOLS.kind, keys.WORKPOOLS.plural)
 CONCURRENCY_LIMITS = Resource(keys.API_VERSION, keys.CONCURRENCYLIMITS.kind, keys.CONCURRENCYLIMITS.plural)
 BACKFILLS = Resource(keys.API_VERSION, keys.BACKFILLS.kind, keys.BACKFILLS.plural)
+AUTOMATIONS = Resource(keys.API_VERSION, keys.AUTOMATIONS.kind, keys.AUTOMATIONS.plural)
+SECRETS = Resource("v1", "Secret", "secrets")
 NODES = Resource("v1", "Node", "nodes")
 NAMESPACES = Resource("v1", "Namespace", "namespaces")
+VALIDATING_WEBHOOKS = Resource(
+    "admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations"
+)
 
 CLUSTER_SCOPED = frozenset({WORK_POOLS, CONCURRENCY_LIMITS, NODES, NAMESPACES})
 """Those whose objects are in no namespace."""

@@ -19,6 +19,7 @@ from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.settle import is_live
 from headrace_operator.decide.snapshot import ObjectKey, Pod, Run
 from headrace_operator.kube.resources import (
+    AUTOMATIONS,
     BACKFILLS,
     CONCURRENCY_LIMITS,
     DEPLOYMENTS,
@@ -31,6 +32,7 @@ from headrace_operator.kube.resources import (
     WORK_POOLS,
     Resource,
 )
+from headrace_operator.observe.automations import Automations, circuit_view
 from headrace_operator.observe.backfills import Backfills
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.claims import Claims
@@ -87,6 +89,7 @@ class Intake:
         self._monotonic = monotonic
         self.claims = Claims()
         self.backfills = Backfills(waker)
+        self.automations = Automations(cache, waker)
         self.tasks = TaskRuns()
         self._waker = waker
         self._status_delay_s = status_delay_s
@@ -95,6 +98,7 @@ class Intake:
             FLOWS: Door(self.flow_seen, self.flow_gone, cache.flows),
             DEPLOYMENTS: Door(self.deployment_seen, self.deployment_gone, cache.deployments),
             BACKFILLS: Door(self.backfills.seen, self.backfills.gone, self.backfills.held),
+            AUTOMATIONS: Door(self.automations.seen, self.automations.gone, self.automations.held),
             FLOW_RUNS: Door(self.run_seen, self.run_gone, cache.runs),
             PODS: Door(self.pod_seen, self.pod_gone, cache.pods),
             CONCURRENCY_LIMITS: Door(self.limit_seen, self.limit_gone, cache.limits),
@@ -124,6 +128,9 @@ class Intake:
         if not self.cache.put_deployment(record):
             return
         self._waker.add(WorkKey(Kind.DEPLOYMENT, record.key))
+        circuit = circuit_view(record.key, record.uid, record.conditions)
+        if circuit is not None:
+            self.automations.circuit_seen(circuit)
         told = (record.uid, record.generation, record.labels)
         is_other = old is None or (old.uid, old.generation, old.labels) != told
         self.gate.deployment_changed(record.key)
@@ -179,6 +186,8 @@ class Intake:
         is_news = self.cache.put_run(run)
         if run.partition is not None and (is_news or run.finished):
             self.backfills.run_seen(run)
+        if is_news or run.finished:
+            self.automations.run_seen(run)
         if is_news:
             self._run_changed(run.key, run.uid)
             if wakes_itself:
@@ -194,6 +203,7 @@ class Intake:
         if held is not None and held.uid == uid and not self.history.has_finished(key, uid):
             self._departed(held)
         is_news = self.cache.drop_run(key, uid) and held is not None
+        self.automations.run_gone(key)
         if is_news and held is not None:
             self._run_changed(key, uid)
             self._wake_runs(self.tasks.gone(key))
@@ -228,6 +238,7 @@ class Intake:
         """A run that had finished before the start; `obj` is the whole of it, for its record if that is not made yet."""
         self.claims.put(run)
         self.backfills.run_seen(run)
+        self.automations.run_seen(run)
         self.history.put(run, obj, is_recorded=is_recorded)
 
     def runs_recorded(self, runs: Iterable[FinishedRun]) -> None:
@@ -376,6 +387,7 @@ class Intake:
         for deployment in self.cache.deployments:
             self._waker.add(WorkKey(Kind.DEPLOYMENT, deployment))
         self.backfills.wake_all()
+        self.automations.wake_all()
         for limit in {*self.cache.limits, *(ObjectKey("", name) for name in self.gate.slots.limits())}:
             self._waker.add(WorkKey(Kind.LIMIT, limit))
         self._wake_pools()

@@ -26,6 +26,7 @@ class Kind(StrEnum):
     ADMISSION = "Admission"
     BACKFILL = "Backfill"
     BACKFILL_RETENTION = "BackfillRetention"
+    AUTOMATION = "Automation"
 
 
 class WorkKey(NamedTuple):

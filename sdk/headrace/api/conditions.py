@@ -63,7 +63,8 @@ class ConditionType(Word):
         "Ready",
         (
             "Flow and Deployment: runs can be started from it. WorkPool: its nodes can take pods. "
-            "ConcurrencyLimit: no more slots are held than there are. Backfill: its runs can be created."
+            "ConcurrencyLimit: no more slots are held than there are. Backfill: its runs can be created. "
+            "Automation: its expressions are understood, and its receiver's Secret is there."
         ),
     )
     SCHEDULING = "Scheduling", "Deployment: its schedules start runs."
@@ -84,6 +85,7 @@ class Reason(Word):
     ACCEPTED = "Accepted", "The flow revision is pinned and the parameters are valid."
     FLOW_NOT_FOUND = "FlowNotFound", "No Flow of that name is in the namespace."
     DEPLOYMENT_NOT_FOUND = "DeploymentNotFound", "No Deployment of that name is in the namespace."
+    SECRET_NOT_READABLE = "SecretNotReadable", "A Secret that it names, or its key, is not there or may not be read."
     REVISION_NOT_FOUND = "RevisionNotFound", "The Flow has no such revision any more."
     INVALID_SPEC = "InvalidSpec", "The object breaks a rule that the API server cannot check."
     INVALID_SCHEDULE = "InvalidSchedule", "A schedule cannot be understood or never fires; the others go on."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from headrace.api.automation import Automation
 from headrace.api.backfill import Backfill
 from headrace.api.common import Column, CustomResource
 from headrace.api.concurrencylimit import ConcurrencyLimit
@@ -14,7 +15,7 @@ from headrace.api.keys import CATEGORY, GROUP, VERSION, Resource
 from headrace.api.structural import Schema, structural_schema
 from headrace.api.workpool import WorkPool
 
-KINDS: tuple[type[CustomResource], ...] = (Flow, Deployment, FlowRun, WorkPool, ConcurrencyLimit, Backfill)
+KINDS: tuple[type[CustomResource], ...] = (Flow, Deployment, FlowRun, WorkPool, ConcurrencyLimit, Backfill, Automation)
 
 
 def custom_resource_definitions() -> list[dict[str, Any]]:

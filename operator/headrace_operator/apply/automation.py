@@ -1,0 +1,84 @@
+"""
+What Automations do in the API.
+
+Each deed may be done twice, as the process may end before the status says that it was done: runs and Events have names that derive from
+the firing, and the other deeds set what is set already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from headrace.api import keys
+from headrace.api.automation import DeploymentDeed, RunDeed
+from headrace.kubeapi.errors import AlreadyExists, Conflict, Invalid, NotFound
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.kube.cluster import Cluster
+from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS
+from headrace_operator.manifests.automation_run import repeated_run, started_run
+
+
+async def start_run(
+    cluster: Cluster, automation: ObjectKey, start: Mapping[str, Any], *, firing: str, flow: str | None
+) -> str | None:
+    """
+    A run of a Deployment. Returns what went wrong for good, None for nothing.
+
+    Args:
+        flow: The Deployment's, for the label; None where it is not known.
+    Raises: ApiError: it may go well later.
+    """
+    manifest = started_run(
+        automation, deployment=start["deployment"], flow=flow, firing=firing, parameters=start.get("parameters") or {}
+    )
+    return await _created(cluster, manifest)
+
+
+async def change_run(cluster: Cluster, automation: ObjectKey, change: Mapping[str, Any], *, firing: str) -> str | None:
+    """Cancels a run, or has another go at it. Returns and raises as start_run."""
+    namespace, name = automation.namespace, change["name"]
+    try:
+        if change["deed"] == RunDeed.CANCEL:
+            patch = {"metadata": {"uid": change["uid"]}, "spec": {"cancel": True}}
+            await cluster.patch(FLOW_RUNS, namespace, name, patch)
+            return None
+        run = await cluster.get(FLOW_RUNS, namespace, name)
+    except NotFound:
+        return None if change["deed"] == RunDeed.CANCEL else f"FlowRun {name} is gone: it cannot be run again"
+    except Conflict:  # another run has the name: the one that was meant is gone
+        return None
+    return await _created(cluster, repeated_run(automation, run, firing))
+
+
+async def change_deployment(cluster: Cluster, namespace: str, change: Mapping[str, Any]) -> str | None:
+    """Suspends or resumes a Deployment. Returns and raises as start_run."""
+    suspend = change["deed"] == DeploymentDeed.SUSPEND
+    try:
+        await cluster.patch(DEPLOYMENTS, namespace, change["name"], {"spec": {"suspend": suspend}})
+    except NotFound:
+        return f'there is no Deployment "{change["name"]}" in namespace {namespace}; name one that is there'
+    return None
+
+
+async def _created(cluster: Cluster, manifest: Mapping[str, Any]) -> str | None:
+    metadata = manifest["metadata"]
+    namespace, name = metadata["namespace"], metadata["name"]
+    try:
+        await cluster.create(FLOW_RUNS, namespace, manifest)
+    except Invalid as error:
+        return f"FlowRun {name} is refused by the API server: {error.message}"
+    except AlreadyExists:
+        return await _taken(cluster, namespace, name, metadata["labels"][keys.AUTOMATION_LABEL])
+    return None
+
+
+async def _taken(cluster: Cluster, namespace: str, name: str, automation: str) -> str | None:
+    """A run of this name that was made for this firing is success; one of somebody else is told."""
+    try:
+        found = await cluster.get(FLOW_RUNS, namespace, name)
+    except NotFound:  # made, ended and deleted since
+        return None
+    if (found["metadata"].get("labels") or {}).get(keys.AUTOMATION_LABEL) == automation:
+        return None
+    return f"FlowRun {name} exists and is not of this Automation; delete it"

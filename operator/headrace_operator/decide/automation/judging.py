@@ -1,0 +1,166 @@
+"""
+Which occurrences an Automation acts on.
+
+    filter ──> known already? ──> silence ──> group fired within its window? ──> rate ──> room ──> a firing
+
+The answer rests on the occurrence and on the Automation's status alone. So it is the same on every replica and after a restart, and
+the status, which is written by compare and swap, is the one place where a group's first event is told from the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from headrace.api.automation import (
+    MAX_FIRINGS,
+    MAX_GROUP,
+    MAX_OPEN,
+    AutomationStatus,
+    Firing,
+    FiringState,
+    PlannedAction,
+)
+from headrace_operator.decide.automation.expressions import EvaluationError
+from headrace_operator.decide.automation.occurrences import Occurrence, fingerprint
+from headrace_operator.decide.automation.rules import Rules, TooLarge
+
+REMEMBERED_S: Final = 600
+"""A firing is kept for this long at least: a request that is sent twice is known by it."""
+ID_LENGTH: Final = 10
+
+
+class Outcome(StrEnum):
+    """What becomes of an occurrence."""
+
+    FIRED = "fired"
+    FAILED = "failed"
+    FILTERED = "filtered"
+    UNCLEAR = "filter_error"
+    KNOWN = "known"
+    DEDUPLICATED = "deduplicated"
+    SUPPRESSED = "suppressed"
+    THROTTLED = "throttled"
+    DEFERRED = "deferred"
+
+
+MATCHED: Final = (Outcome.FIRED, Outcome.FAILED, Outcome.DEDUPLICATED, Outcome.SUPPRESSED, Outcome.THROTTLED)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """
+    What is to be done.
+
+    Attributes:
+        firings: Those of the status and the new ones, in the order in which they were made.
+        outcomes: How many occurrences came to what.
+        deferred: Those that are to be judged again, when firings have ended.
+        fresh: The firings that are new.
+    """
+
+    firings: tuple[Firing, ...]
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
+    deferred: tuple[Occurrence, ...] = ()
+    fresh: tuple[Firing, ...] = ()
+
+
+def judged(
+    rules: Rules, status: AutomationStatus, occurrences: Iterable[Occurrence], *, uid: str, now: datetime
+) -> Judgement:
+    """
+    What becomes of the occurrences, the oldest first; each that fires counts for the next ones.
+
+    Args:
+        uid: The Automation's: one that is made anew under its name has other firings.
+    """
+    docket = _Docket(uid, rules, now, list(status.firings))
+    fresh, deferred = [], []
+    outcomes: Counter[Outcome] = Counter()
+    for occurrence in sorted(occurrences, key=lambda each: (each.at, each.id)):
+        outcome, firing = docket.judge(occurrence)
+        outcomes[outcome] += 1
+        if firing is not None:
+            fresh.append(firing)
+        if outcome is Outcome.DEFERRED:
+            deferred.append(occurrence)
+    return Judgement(docket.kept(), outcomes, tuple(deferred), tuple(fresh))
+
+
+def firing_id(uid: str, group: str, occurrence: str) -> str:
+    """Of the firing that this occurrence brings about; names of runs derive from it."""
+    return fingerprint(uid, group, occurrence)[:ID_LENGTH]
+
+
+@dataclass(slots=True)
+class _Docket:
+    """What an Automation has fired for, while occurrences are judged."""
+
+    uid: str
+    rules: Rules
+    now: datetime
+    firings: list[Firing]
+
+    def judge(self, occurrence: Occurrence) -> tuple[Outcome, Firing | None]:
+        """What it comes to, and the firing, which is among `firings` then."""
+        try:
+            if not self.rules.counts(occurrence.event):
+                return Outcome.FILTERED, None
+        except EvaluationError:
+            return Outcome.UNCLEAR, None
+        group = self.rules.group_of(occurrence)
+        obstacle = self._told_before(occurrence, group) or self._too_much(occurrence)
+        if obstacle is not None:
+            return obstacle, None
+        firing = self._firing(occurrence, group)
+        self.firings.append(firing)
+        return (Outcome.FAILED if firing.state is FiringState.FAILED else Outcome.FIRED), firing
+
+    def kept(self) -> tuple[Firing, ...]:
+        """Those that may still settle something, and as many of the newest ended ones as there is room for."""
+        spec = self.rules.spec
+        memory = timedelta(seconds=max(spec.deduplicate_seconds, spec.rate_limit.per_seconds, REMEMBERED_S))
+        surplus = len(self.firings) - MAX_FIRINGS // 2
+        kept = []
+        for firing in self.firings:
+            if surplus > 0 and firing.state is not FiringState.OPEN and self.now - firing.at >= memory:
+                surplus -= 1
+            else:
+                kept.append(firing)
+        return tuple(kept)
+
+    def _told_before(self, occurrence: Occurrence, group: str) -> Outcome | None:
+        known = firing_id(self.uid, group, occurrence.id)
+        if any(firing.id == known for firing in self.firings):
+            return Outcome.KNOWN
+        if self.rules.is_silent(occurrence.at):
+            return Outcome.SUPPRESSED
+        window = timedelta(seconds=self.rules.spec.deduplicate_seconds)
+        fired = any(firing.group == group and abs(occurrence.at - firing.at) < window for firing in self.firings)
+        return Outcome.DEDUPLICATED if fired else None
+
+    def _too_much(self, occurrence: Occurrence) -> Outcome | None:
+        rate = self.rules.spec.rate_limit
+        stretch = timedelta(seconds=rate.per_seconds)
+        if sum(abs(occurrence.at - firing.at) < stretch for firing in self.firings) >= rate.count:
+            return Outcome.THROTTLED
+        is_full = sum(firing.state is FiringState.OPEN for firing in self.firings) >= MAX_OPEN
+        return Outcome.DEFERRED if is_full or len(self.kept()) >= MAX_FIRINGS else None
+
+    def _firing(self, occurrence: Occurrence, group: str) -> Firing:
+        made = Firing(
+            id=firing_id(self.uid, group, occurrence.id),
+            group=group,
+            about=occurrence.about[:MAX_GROUP],
+            at=occurrence.at,
+            state=FiringState.OPEN,
+        )
+        try:
+            actions = self.rules.rendered(occurrence.event)
+        except (EvaluationError, TooLarge) as error:
+            return made.model_copy(update={"state": FiringState.FAILED, "message": f"nothing is done: {error}"})
+        return made.model_copy(update={"actions": tuple(PlannedAction(**action) for action in actions)})

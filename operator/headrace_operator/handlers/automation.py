@@ -1,0 +1,239 @@
+"""
+The reconcile of Automations: what has happened is claimed in the status, then it is acted on.
+
+    occurrence ──(status, by compare and swap)──> open firing ──(actions)──> ended firing in the status
+
+The claim comes first. Who dies after it leaves an open firing, which the next one acts on; who dies before it leaves an occurrence that is
+found again. Receivers of webhooks claim in the same way, on any replica.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+import structlog
+
+from headrace.api.automation import AutomationStatus, Firing, PlannedAction
+from headrace.api.conditions import ConditionType, Reason
+from headrace.api.keys import API_VERSION
+from headrace.kubeapi.errors import ApiError, Forbidden
+from headrace_operator.apply.automation import change_deployment, change_run, start_run
+from headrace_operator.apply.events import record_event
+from headrace_operator.apply.webhooks import Delivery, SecretUnreadable, secret_value
+from headrace_operator.decide.actions import RecordEvent
+from headrace_operator.decide.automation.judging import Judgement, judged
+from headrace_operator.decide.automation.progress import (
+    observed,
+    open_firings,
+    with_counts,
+    with_ended,
+    with_judgement,
+)
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.handlers.context import Context, seconds_until
+from headrace_operator.kube.resources import AUTOMATIONS
+from headrace_operator.manifests.event import Subject
+from headrace_operator.manifests.patches import status_changes
+from headrace_operator.observe.automations import AutomationRecord, Waiting
+
+log = structlog.get_logger()
+
+COUNTED_EVERY: Final = timedelta(seconds=30)
+"""Counts that nothing else takes along are written after this long."""
+SECRET_AGAIN: Final = timedelta(seconds=60)
+PATIENCE: Final = timedelta(hours=1)
+"""An action that the API server forbids is tried for this long: a quota may be used up for a while."""
+
+
+async def reconcile(context: Context, key: ObjectKey) -> float | None:
+    """Bring one Automation one step on. Returns seconds until time alone calls for the next one."""
+    automations = context.intake.automations
+    record = automations.held.get(key)
+    if record is None or record.deleting:
+        context.metrics.automations.gone(key)
+        return None
+    now = context.clock()
+    dues = [automations.due(record, now)]
+    problem = await _problem(context, record)
+    if problem is not None and problem[0] is Reason.SECRET_NOT_READABLE:
+        dues.append(now + SECRET_AGAIN)
+    record = await _claim(context, record, problem, now)
+    await _act(context, record)
+    waiting = automations.waiting(record.uid)
+    if waiting.counted_since is not None:
+        dues.append(waiting.counted_since + COUNTED_EVERY)
+    return seconds_until(min((due for due in dues if due is not None), default=None), context.clock())
+
+
+async def _problem(context: Context, record: AutomationRecord) -> tuple[Reason, str] | None:
+    """Why it cannot act, None if it can. A receiver's Secret is read when the spec is new, and until it is there."""
+    if record.rules is None:
+        return Reason.INVALID_SPEC, record.problem or ""
+    hook = record.rules.spec.trigger.webhook
+    if hook is None or _is_ready(record):
+        return None
+    try:
+        await secret_value(context.cluster, record.key.namespace, hook.secret_ref.name, hook.secret_ref.key)
+    except SecretUnreadable as error:
+        return Reason.SECRET_NOT_READABLE, error.problem
+    return None
+
+
+def _is_ready(record: AutomationRecord) -> bool:
+    conditions = record.status.conditions
+    ready = next((each for each in conditions if each.type == ConditionType.READY), None)
+    return ready is not None and ready.status == "True" and ready.observed_generation == record.generation
+
+
+async def _claim(
+    context: Context, record: AutomationRecord, problem: tuple[Reason, str] | None, now: datetime
+) -> AutomationRecord:
+    """What has happened goes into the status, where it is to be acted on. Returns the record with it."""
+    waiting = context.intake.automations.waiting(record.uid)
+    status = observed(record.status, generation=record.generation, problem=problem, created=record.created, now=now)
+    seen = tuple(waiting.occurrences.values())
+    judgement = Judgement(status.firings)
+    if record.rules is not None:
+        current = [each for each in seen if status.since is None or each.at >= status.since]
+        judgement = judged(record.rules, status, current, uid=record.uid, now=now)
+        status = with_judgement(status, judgement)
+    counts = waiting.counts + judgement.outcomes
+    is_due = waiting.counted_since is not None and now - waiting.counted_since >= COUNTED_EVERY
+    if status != record.status or is_due:
+        record = await _write(context, record, with_counts(status, counts))
+        counts.clear()
+    for each in seen:
+        if each not in judgement.deferred and waiting.occurrences.get(each.id) is each:
+            del waiting.occurrences[each.id]
+    _count(waiting, counts, now, status)
+    context.metrics.automations.judged(record.key, judgement.outcomes)
+    for firing in judgement.fresh:
+        log.info("automation_fired", firing=firing.id, about=firing.about)
+        if firing.message is not None:
+            await _tell_failure(context, record, firing.message)
+    return record
+
+
+def _count(waiting: Waiting, counts: Any, now: datetime, status: AutomationStatus) -> None:
+    """Counts that change nothing that people see are not kept."""
+    waiting.counts = counts
+    is_news = with_counts(status, counts) is not status
+    waiting.counted_since = (waiting.counted_since or now) if is_news else None
+
+
+async def _write(context: Context, record: AutomationRecord, status: AutomationStatus) -> AutomationRecord:
+    """Raises: Conflict: a receiver was quicker, or somebody changed the spec. ApiError."""
+    told = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    patch = status_changes(record.stored, told, resource_version=record.version)
+    if patch is None:
+        return record
+    stored = await context.cluster.patch(AUTOMATIONS, *record.key, patch, subresource="status")
+    automations = context.intake.automations
+    automations.seen(stored)
+    return automations.held.get(record.key, record)
+
+
+async def _act(context: Context, record: AutomationRecord) -> None:
+    """Does what open firings ask for, and writes which of them have ended. Raises: ApiError: one has not, for the moment."""
+    ended: dict[str, str | None] = {}
+    held_up: ApiError | None = None
+    for firing in open_firings(record.status.firings):
+        try:
+            is_over, problem = await _carry_out(context, record, firing)
+        except ApiError as error:
+            held_up = error
+            continue
+        if is_over:
+            ended[firing.id] = problem
+    if ended:
+        await _write(context, record, with_ended(record.status, ended))
+        await _tell_ended(context, record, ended)
+    if held_up is not None:
+        raise held_up
+
+
+async def _tell_ended(context: Context, record: AutomationRecord, ended: dict[str, str | None]) -> None:
+    for firing in open_firings(record.status.firings):
+        if firing.id not in ended:
+            continue
+        for action in firing.actions or ():
+            if "webhook" in action.do:
+                context.webhooks.forget(_delivery(record, firing, action))
+            context.intake.automations.waiting(record.uid).acted.pop((firing.id, action.name), None)
+        problem = ended[firing.id]
+        log.info("automation_acted", firing=firing.id, problem=problem)
+        if problem is not None:
+            await _tell_failure(context, record, problem)
+
+
+async def _tell_failure(context: Context, record: AutomationRecord, problem: str) -> None:
+    await _tell(context, record, RecordEvent("AutomationFailed", problem, warning=True))
+
+
+async def _tell(context: Context, record: AutomationRecord, event: RecordEvent) -> None:
+    subject = Subject(API_VERSION, AUTOMATIONS.kind, record.key, record.uid)
+    await record_event(context.cluster, subject, event, context.clock())
+
+
+async def _carry_out(context: Context, record: AutomationRecord, firing: Firing) -> tuple[bool, str | None]:
+    """Whether all of its actions have ended, and what went wrong with them. Raises: ApiError: one is to be tried again."""
+    problems: list[str] = []
+    under_way = False
+    for action in firing.actions or ():
+        if "webhook" in action.do:  # begun before any is waited for
+            under_way |= context.webhooks.under_way(_delivery(record, firing, action))
+    for action in firing.actions or ():
+        if "webhook" in action.do:
+            continue
+        done = context.intake.automations.waiting(record.uid).acted
+        if (firing.id, action.name) not in done:  # a webhook beside it may take long: people may have changed it back
+            done[firing.id, action.name] = await _done(context, record, firing, action)
+        problem = done[firing.id, action.name]
+        if problem is not None:
+            problems.append(f"action {action.name}: {problem}")
+    if under_way:
+        return False, None
+    for action in firing.actions or ():
+        problem = context.webhooks.problem(_delivery(record, firing, action)) if "webhook" in action.do else None
+        if problem is not None:
+            problems.append(f"action {action.name}: {problem}")
+    _measure(context, record, firing, problems)
+    return True, "; ".join(problems) or None
+
+
+def _measure(context: Context, record: AutomationRecord, firing: Firing, problems: list[str]) -> None:
+    for action in firing.actions or ():
+        failed = next((each for each in problems if each.startswith(f"action {action.name}: ")), None)
+        context.metrics.automations.acted(record.key, next(iter(action.do), "none"), failed)
+
+
+def _delivery(record: AutomationRecord, firing: Firing, action: PlannedAction) -> Delivery:
+    return Delivery(record.key, firing, action.name, action.do["webhook"])
+
+
+async def _done(context: Context, record: AutomationRecord, firing: Firing, action: PlannedAction) -> str | None:
+    """What went wrong for good, None for nothing. Raises: ApiError: it may go well later."""
+    try:
+        return await _one(context, record, firing, action)
+    except Forbidden as error:
+        if context.clock() - firing.at < PATIENCE:
+            raise
+        return f"the API server forbids it: {error.message}"
+
+
+async def _one(context: Context, record: AutomationRecord, firing: Firing, action: PlannedAction) -> str | None:
+    match action.do:
+        case {"start": start}:
+            found = context.intake.cache.deployments.get(ObjectKey(record.key.namespace, start["deployment"]))
+            flow = found.spec.flow_ref.name if found and found.spec else None
+            return await start_run(context.cluster, record.key, start, firing=firing.id, flow=flow)
+        case {"run": change}:
+            return await change_run(context.cluster, record.key, change, firing=firing.id)
+        case {"deployment": change}:
+            return await change_deployment(context.cluster, record.key.namespace, change)
+        case {"event": told}:
+            event = RecordEvent(told["reason"], told["message"], warning=told["type"] == "Warning")
+            await _tell(context, record, event)
+            return None
+    return "it is of no kind that this version knows"

@@ -1,0 +1,1 @@
+"""Requests that come in for Automations: every replica takes them, whoever leads. No FlowRun is made here, and no secret is kept for long."""
