@@ -1,0 +1,1 @@
+"""What a cluster that is run from Git takes beside the chart."""
