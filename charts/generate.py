@@ -40,6 +40,9 @@ SET_BY_THE_CHART: Final = {
     "identity": "the pod's name",
     "default_image": "runtimeImage",
     "history_url": "history",
+    "webhook_port": "webhook",
+    "webhook_name": "webhook",
+    "webhook_certificate": "webhook.certificate",
 }
 """Settings that are no value of `settings`, and what they follow from."""
 TABLE: Final = re.compile(r"(<!-- values -->\n).*(<!-- /values -->)", re.DOTALL)

@@ -1,0 +1,345 @@
+"""The chart: every value is described and does something, what is made from it is current, and no right is written down twice."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from charts.generate import SET_BY_THE_CHART, camel, current_schema, generated_files
+from headrace_operator.settings import Settings, load_settings
+from tests.cluster.support.helm import CHART, NAMESPACE, Helm, environment, names, only
+
+ROOT = Path(__file__).parents[2]
+VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
+SCHEMA = json.loads((CHART / "values.schema.json").read_text())
+TEMPLATES = {path.relative_to(CHART): path.read_text() for path in (CHART / "templates").rglob("*.*")}
+MONITORING = "--api-versions=monitoring.coreos.com/v1"
+
+pytestmark = pytest.mark.timeout(1200)
+"""Helm may have to be built first."""
+
+
+@pytest.fixture(scope="module")
+def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
+    return Helm(tmp_path_factory.mktemp("helm"))
+
+
+@pytest.fixture(scope="module")
+def defaults(helm: Helm) -> list[dict[str, Any]]:
+    """What the chart makes of its defaults."""
+    return helm.template()
+
+
+def leaves(schema: Mapping[str, Any], values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Path, schema and default of each value."""
+    for name, value in values.items():
+        field = schema["properties"][name]
+        if "properties" in field:
+            yield from leaves(field, value, f"{path}{name}.")
+        else:
+            yield f"{path}{name}", field, value
+
+
+LEAVES = {path: (field, value) for path, field, value in leaves(SCHEMA, VALUES)}
+
+
+def objects_of(schema: Mapping[str, Any], values: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Path, schema and default of each group of values, that of all included."""
+    if "properties" in schema:
+        yield path or "(all)", schema, values
+        for name, field in schema["properties"].items():
+            if name != "global":
+                yield from objects_of(field, values[name], f"{path}.{name}".lstrip("."))
+
+
+def test_what_is_generated_is_current():
+    """If this fails, run `make manifests`."""
+    stale = [str(path.relative_to(ROOT)) for path, text in generated_files().items() if path.read_text() != text]
+    assert stale == []
+
+
+@pytest.mark.parametrize(("path", "field", "values"), objects_of(SCHEMA, VALUES), ids=lambda each: str(each)[:30])
+def test_a_value_that_does_not_exist_is_refused_and_each_that_exists_has_a_default(path, field, values):
+    assert field["additionalProperties"] is False, path
+    assert set(field["properties"]) - {"global"} == set(values), path
+
+
+@pytest.mark.parametrize("path", LEAVES)
+def test_every_value_is_described_and_read(path):
+    """By a template: as a whole path, or as a part of one that is read as a whole."""
+    field, _ = LEAVES[path]
+    assert field["description"].strip(), path
+    parent, _, name = path.rpartition(".")
+    text = "".join(TEMPLATES.values())
+    assert re.search(rf"\.{name}\b", text) or (parent == "settings" and "range $setting, $value" in text), path
+
+
+@pytest.mark.parametrize("name", [name for name in Settings.model_fields if name not in SET_BY_THE_CHART])
+def test_a_setting_of_the_operator_is_a_value_with_the_same_default(name):
+    """If this fails, add it to `settings` in values.yaml and run `make manifests`."""
+    default = Settings.model_fields[name].default
+    assert VALUES["settings"][camel(name)] == default
+    assert camel(name) in current_schema()["properties"]["settings"]["properties"]
+
+
+def test_what_the_chart_sets_by_itself_are_settings():
+    assert set(SET_BY_THE_CHART) <= set(Settings.model_fields)
+
+
+def test_the_operator_understands_all_that_it_is_given(defaults):
+    """With the defaults of the chart it has those of its own."""
+    given = environment(only(defaults, "Deployment"), metadata_namespace=NAMESPACE)
+    unknown = {name for name in given if name.removeprefix("HEADRACE_").lower() not in Settings.model_fields}
+    version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
+    expected = {"operator_namespace": NAMESPACE, "default_image": f"headrace/runtime:{version}"}
+    assert unknown == set()
+    assert load_settings(given) == Settings(**{**expected, "identity": load_settings(given).identity})
+
+
+def test_large_numbers_reach_the_operator_as_they_are(helm):
+    """Not as 2.592e+06."""
+    manifests = helm.template("--set=settings.orphanTtlS=2592000", "--set=settings.statusDelayS=0.5")
+    given = environment(only(manifests, "Deployment"), metadata_namespace=NAMESPACE)
+    assert (given["HEADRACE_ORPHAN_TTL_S"], given["HEADRACE_STATUS_DELAY_S"]) == ("2592000", "0.5")
+
+
+def test_lint_finds_nothing(helm):
+    done = helm.call("lint", "--strict", str(CHART))
+    assert "0 chart(s) failed" in done.stdout
+    assert "WARNING" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--set=history.store=SQLite"], "operator.replicas: is 2, but history.store is SQLite"),
+        (["--set=history.store=PostgreSQL"], "set history.postgresql.url"),
+        (["--set=operator.namespaces={a}", "--set=settings.shards=4"], "one namespace cannot be spread"),
+        (["--set=serviceAccount.create=false"], "serviceAccount.name: is empty"),
+        (
+            ["--set=metrics.service.enabled=false", "--set=metrics.monitor.create=Always"],
+            "set metrics.monitor.kind=PodMonitor",
+        ),
+        (
+            [
+                "--set=history.store=SQLite",
+                "--set=operator.replicas=1",
+                "--set=operator.namespaces={a,b}",
+                "--set=history.sqlite.existingClaim=mine",
+            ],
+            "each operator needs a volume of its own",
+        ),
+        (["--set=settings.shards=0"], "shards"),
+        (["--set=settings.logLevel=loud"], "logLevel"),
+        (["--set=operator.replica=3"], "replica"),
+        (["--set=history.store=MySQL"], "store"),
+    ],
+)
+def test_values_that_cannot_work_are_refused_and_named(helm, options, expected):
+    """Before anything is applied."""
+    assert expected in helm.refusal(*options)
+
+
+def test_rights_come_from_the_one_file(defaults):
+    """For all namespaces a ClusterRole, for the operator's own a Role."""
+    rules = yaml.safe_load((CHART / "files" / "operator-rules.yaml").read_text())
+    assert set(rules) == {"cluster", "namespaced", "operatorNamespace"}
+    assert (
+        only(defaults, "ClusterRole", f"headrace-operator.{NAMESPACE}")["rules"]
+        == rules["cluster"] + rules["namespaced"]
+    )
+    assert only(defaults, "Role", "headrace-operator-leases")["rules"] == rules["operatorNamespace"]
+    assert all("*" not in rule[part] for each in rules.values() for rule in each for part in ("verbs", "resources"))
+
+
+def test_chosen_namespaces_need_no_right_that_spans_the_cluster(helm):
+    """A person who may not touch the cluster itself can install it."""
+    options = ("--set=operator.namespaces={team-a,team-b}", "--set=crds.install=false", "--set=rbac.userRoles=false")
+    manifests = helm.template(*options)
+    rules = yaml.safe_load((CHART / "files" / "operator-rules.yaml").read_text())
+    assert [m["kind"] for m in manifests if "namespace" not in m["metadata"]] == []
+    assert names(manifests, "Deployment") == ["headrace-operator-team-a", "headrace-operator-team-b"]
+    for namespace in ("team-a", "team-b"):
+        deployment = only(manifests, "Deployment", f"headrace-operator-{namespace}")
+        settings = load_settings(environment(deployment, metadata_namespace=NAMESPACE))
+        assert (settings.namespace, settings.cluster_objects) == (namespace, "ignore")
+        (role,) = [
+            m
+            for m in manifests
+            if m["kind"] == "Role"
+            and m["metadata"]["namespace"] == namespace
+            and m["metadata"]["name"] == "headrace-operator"
+        ]
+        assert role["rules"] == rules["namespaced"]
+
+
+def test_operators_of_one_release_do_not_take_each_others_pods(helm):
+    """Their selectors differ."""
+    manifests = helm.template("--set=operator.namespaces={team-a,team-b}")
+    for kind in ("Deployment", "PodDisruptionBudget"):
+        picked = [json.dumps(m["spec"]["selector"]["matchLabels"]) for m in manifests if m["kind"] == kind]
+        assert len(set(picked)) == 2, kind
+
+
+@pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor"])
+def test_metrics_are_scraped_where_the_cluster_can(helm, defaults, kind):
+    """By what is asked for, and at the port that the pods have."""
+    manifests = helm.template(
+        MONITORING, f"--set=metrics.monitor.kind={kind}", "--set=metrics.monitor.labels.release=prometheus"
+    )
+    monitor = only(manifests, kind)
+    spec = monitor["spec"]
+    (endpoint,) = spec["endpoints" if kind == "ServiceMonitor" else "podMetricsEndpoints"]
+    pod = only(manifests, "Deployment")["spec"]["template"]
+    target = only(manifests, "Service", "headrace-metrics")["metadata"] if kind == "ServiceMonitor" else pod["metadata"]
+    assert spec["selector"]["matchLabels"].items() <= target["labels"].items()
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    assert endpoint["port"] in {port["name"] for port in pod["spec"]["containers"][0]["ports"]}
+    assert names(defaults, kind) == []
+    assert names(helm.template(MONITORING, "--set=metrics.monitor.create=Never"), "ServiceMonitor") == []
+
+
+def test_rules_and_dashboards_are_those_of_the_folders(helm):
+    """As they are, whatever is in them."""
+    manifests = helm.template("--set=metrics.rules.create=Always", "--set=metrics.dashboards.enabled=true")
+    rules, boards = CHART / "files" / "rules.yaml", sorted((CHART / "dashboards").glob("*.json"))
+    made = [m["spec"] for m in manifests if m["kind"] == "PrometheusRule"]
+    shown = {name: text for m in manifests if m["kind"] == "ConfigMap" for name, text in m["data"].items()}
+    assert made == ([yaml.safe_load(rules.read_text())] if rules.exists() else [])
+    assert {name: json.loads(text) for name, text in shown.items() if name.endswith(".json")} == {
+        path.name: json.loads(path.read_text()) for path in boards
+    }
+
+
+def test_a_history_in_a_file_has_a_volume_that_stays(helm):
+    """One replica, and no second one beside it while it is replaced."""
+    manifests = helm.template("--set=history.store=SQLite", "--set=operator.replicas=1")
+    deployment, claim = only(manifests, "Deployment"), only(manifests, "PersistentVolumeClaim")
+    pod = deployment["spec"]["template"]["spec"]
+    url = environment(deployment, metadata_namespace=NAMESPACE)["HEADRACE_HISTORY_URL"]
+    (mount,) = [m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "history"]
+    (volume,) = [v for v in pod["volumes"] if v["name"] == "history"]
+    assert url == f"sqlite:///{mount['mountPath']}/history.db"
+    assert volume["persistentVolumeClaim"]["claimName"] == claim["metadata"]["name"]
+    assert claim["metadata"]["annotations"]["helm.sh/resource-policy"] == "keep"
+    assert deployment["spec"]["strategy"] == {"type": "Recreate"}
+    assert names(manifests, "PodDisruptionBudget") == []
+    assert pod["securityContext"]["fsGroup"] == VALUES["history"]["sqlite"]["fsGroup"]
+
+
+def test_a_password_comes_from_its_secret(helm):
+    """And the URL too, if it is in one."""
+    postgresql = (
+        "--set=history.store=PostgreSQL,history.postgresql.passwordSecret.name=pw,history.postgresql.urlSecret.name=db"
+    )
+    (container,) = only(helm.template(postgresql), "Deployment")["spec"]["template"]["spec"]["containers"]
+    sources = {each["name"]: each.get("valueFrom") for each in container["env"]}
+    assert sources["HEADRACE_HISTORY_URL"] == {"secretKeyRef": {"name": "db", "key": "url"}}
+    assert sources["HEADRACE_HISTORY_PASSWORD"] == {"secretKeyRef": {"name": "pw", "key": "password"}}
+
+
+def test_a_digest_wins_over_a_tag_and_a_tag_over_the_version(helm):
+    """For the operator, its check, and the flows."""
+    digest = "sha256:" + "a" * 64
+    manifests = helm.template(
+        f"--set=image.digest={digest},image.tag=v9,runtimeImage.tag=v9,runtimeImage.repository=eu.example/run"
+    )
+    deployment, check = only(manifests, "Deployment"), only(manifests, "Pod")
+    images = {pod["containers"][0]["image"] for pod in (deployment["spec"]["template"]["spec"], check["spec"])}
+    assert images == {f"headrace/operator@{digest}"}
+    given = environment(deployment, metadata_namespace=NAMESPACE)
+    assert given["HEADRACE_DEFAULT_IMAGE"] == "eu.example/run:v9"
+
+
+def test_the_probes_and_ports_are_those_that_the_operator_listens_at(helm):
+    """Without a port there is no probe, which could not but fail."""
+    (container,) = only(helm.template("--set=settings.livenessPort=8181"), "Deployment")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    probed = {kind: container[kind]["httpGet"] for kind in ("startupProbe", "livenessProbe", "readinessProbe")}
+    assert ports == {"health": 8181, "metrics": VALUES["settings"]["metricsPort"]}
+    assert probed["livenessProbe"] == probed["startupProbe"] == {"path": "/healthz", "port": "health"}
+    assert probed["readinessProbe"] == {"path": "/readyz", "port": "health"}
+    without = helm.template("--set=settings.livenessPort=0,settings.metricsPort=0,networkPolicy.enabled=true")
+    (container,) = only(without, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert not {"startupProbe", "livenessProbe", "readinessProbe", "ports"} & container.keys()
+    assert names(without, "Service") == []
+
+
+def test_the_network_policy_lets_through_what_the_operator_needs(helm, defaults):
+    """DNS and the API server, and what the values add."""
+    policy = only(
+        helm.template("--set=networkPolicy.enabled=true", "--set=networkPolicy.egress[0].ports[0].port=5432"),
+        "NetworkPolicy",
+    )
+    pod = only(defaults, "Deployment")["spec"]["template"]
+    opened = [[port["port"] for port in rule["ports"]] for rule in policy["spec"]["egress"]]
+    assert opened == [[53, 53], [443, 6443], [5432]]
+    assert policy["spec"]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
+    assert names(defaults, "NetworkPolicy") == []
+
+
+def test_what_people_may_do_grows_from_view_to_admin(defaults):
+    """And none of them may write a status, which is the operator's."""
+
+    def rights(role: str) -> set[tuple[str, str]]:
+        rules = only(defaults, "ClusterRole", f"headrace-{role}")["rules"]
+        return {(resource, verb) for rule in rules for resource in rule["resources"] for verb in rule["verbs"]}
+
+    view, edit, admin = map(rights, ("view", "edit", "admin"))
+    assert view < edit < admin
+    assert {verb for _, verb in view} == {"get", "list", "watch"}
+    assert ("flows", "create") in edit
+    assert ("workpools", "update") in admin - edit
+    assert not [resource for resource, _ in admin if resource.endswith("/status")]
+
+
+@pytest.mark.parametrize("option", ["commonLabels.team=data", "operator.podLabels.team=data"])
+def test_labels_of_the_values_do_not_change_what_is_selected(helm, defaults, option):
+    """A selector cannot be changed by an upgrade."""
+    before, after = only(defaults, "Deployment"), only(helm.template(f"--set={option}"), "Deployment")
+    assert after["spec"]["template"]["metadata"]["labels"]["team"] == "data"
+    assert after["spec"]["selector"] == before["spec"]["selector"]
+
+
+def test_what_the_values_add_to_the_pods_is_in_them(helm, tmp_path):
+    """Each optional branch of the template."""
+    extra = {
+        "imagePullSecrets": [{"name": "registry"}],
+        "serviceAccount": {"create": False, "name": "given"},
+        "operator": {
+            "priorityClassName": "system-cluster-critical",
+            "nodeSelector": {"pool": "system"},
+            "tolerations": [{"key": "system", "operator": "Exists"}],
+            "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+            "podAnnotations": {"note": "x"},
+            "extraEnv": [{"name": "PGSSLMODE", "value": "verify-full"}],
+            "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
+            "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+            "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+        },
+    }
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(extra))
+    manifests = helm.template(f"--values={file}")
+    template = only(manifests, "Deployment")["spec"]["template"]
+    pod, (container,) = template["spec"], template["spec"]["containers"]
+    operator = extra["operator"]
+    assert pod["imagePullSecrets"] == extra["imagePullSecrets"]
+    assert pod["serviceAccountName"] == "given"
+    assert [pod[key] for key in ("priorityClassName", "nodeSelector", "tolerations", "affinity")] == [
+        operator[key] for key in ("priorityClassName", "nodeSelector", "tolerations", "affinity")
+    ]
+    assert template["metadata"]["annotations"]["note"] == "x"
+    assert operator["extraEnv"][0] in container["env"]
+    assert container["envFrom"] == operator["extraEnvFrom"]
+    assert operator["extraVolumes"][0] in pod["volumes"]
+    assert operator["extraVolumeMounts"][0] in container["volumeMounts"]
+    assert "given" not in names(manifests, "ServiceAccount")
