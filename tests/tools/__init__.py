@@ -15,8 +15,10 @@ HELM = Tool("helm", HERE / "helm", "helm.sh/helm/v3", "helm.sh/helm/v3/cmd/helm"
 KUBECONFORM = Tool(
     "kubeconform", HERE / "kubeconform", "github.com/yannh/kubeconform", "github.com/yannh/kubeconform/cmd/kubeconform"
 )
-PROMTOOL = Tool(
-    "promtool", HERE / "promtool", "github.com/prometheus/prometheus", "github.com/prometheus/prometheus/cmd/promtool"
+_PROMETHEUS = "github.com/prometheus/prometheus"
+PROMTOOL, PROMETHEUS = (
+    Tool(name, HERE / "prometheus", _PROMETHEUS, f"{_PROMETHEUS}/cmd/{name}", tags=("remove_all_sd",))
+    for name in ("promtool", "prometheus")
 )
 
 # What a node is made of (tests/e2e). kubelet and kube-proxy are of the version of the control plane.
