@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 CLUSTER_WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: manifests help setup demo test unit storage-test cluster-test lint format crds cluster bench clean
+.PHONY: manifests help setup demo test unit storage-test cluster-test e2e lint format crds cluster bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,9 @@ cluster-test: setup ## tests on a real kube-apiserver and etcd
 	@rm -rf .pytest_cache/operator-rights
 	@HEADRACE_RIGHTS_USED=$(CURDIR)/.pytest_cache/operator-rights $(BIN)/pytest tests/cluster
 	@$(BIN)/python -m tests.cluster.support.rights .pytest_cache/operator-rights
+
+e2e: setup ## tests on real nodes: the chart's operator in a pod, flows in pods (root, or Docker and kind)
+	@$(BIN)/pytest tests/e2e --e2e
 
 lint: $(STAMP) ## ruff, mypy, import contracts, generated files are current
 	@$(BIN)/ruff check .

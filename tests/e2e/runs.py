@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -91,6 +92,18 @@ class Runs:
     async def log(self, pod: str) -> str:
         """What a pod has written."""
         return await self.client.text(f"{self.pods}/{pod}/log")
+
+    async def printed(self, pod: str, text: str) -> None:
+        """Waits until a pod's log has `text`."""
+        await eventually(lambda: self._has(pod, text), within_s=WITHIN_S, what=f"{text!r} in the log of {pod}")
+
+    def following(self, pod: str) -> asyncio.Task[str]:
+        """All that a pod writes until it ends, also if it is deleted then."""
+        whole = self.client.text(f"{self.pods}/{pod}/log", {"follow": "true"})
+        return asyncio.get_running_loop().create_task(whole)
+
+    async def _has(self, pod: str, text: str) -> bool:
+        return text in await self.log(pod)
 
     async def _found(self, path: str) -> dict[str, Any] | None:
         try:

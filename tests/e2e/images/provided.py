@@ -40,9 +40,15 @@ SOURCES = ("Dockerfile", "pyproject.toml", "constraints.txt", "README.md", "LICE
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """Where the archives are."""
+    """
+    Where the archives are.
+
+    Attributes: `base` and `wheels` what they were made of.
+    """
 
     folder: Path
+    base: Path
+    wheels: Path
 
     @property
     def archives(self) -> list[Path]:
@@ -70,7 +76,7 @@ def provide_images(progress: Progress) -> Images:
         key = _hash([base.name.encode(), wheels.name.encode(), *_source_bytes()])
         if not (kept / key).exists():
             progress.step("assembling the images from the Dockerfile, Debian packages and wheels")
-        return Images(_once(kept / key, lambda new: _assemble(base, wheels, new, kept / "packages")))
+        return Images(_once(kept / key, lambda new: _assemble(base, wheels, new, kept / "packages")), base, wheels)
 
 
 def assemble(base: Path, wheels: Path, target: Path) -> None:
