@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from headrace.api.automation import Body, Firing
+from headrace_operator.decide.automation.occurrences import timestamp
 from headrace_operator.decide.snapshot import ObjectKey
-from headrace_operator.manifests.times import timestamp
 
 SUMMARY_LIMIT: Final = 1024
 """PagerDuty takes no longer one."""

@@ -9,16 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from headrace.api import keys
 from headrace.api.automation import EventSource, OnOverdueRun, OnRun, RunChoice
 from headrace.api.conditions import Phase
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Run
-from headrace_operator.manifests.times import timestamp
-
-ABOUT_LIMIT: Final = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +45,11 @@ class CircuitView:
     deployment: ObjectKey
     uid: str
     condition: ConditionView
+
+
+def timestamp(instant: datetime) -> str:
+    """RFC 3339 in UTC, to the second."""
+    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def fingerprint(*parts: str) -> str:
