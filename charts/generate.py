@@ -5,7 +5,7 @@ Writes what is made from the chart, and what the chart takes from the operator.
     python -m charts.generate --check    writes nothing, exits with 1 and names what is out of date
 
 values.schema.json has `settings` from the operator's own; docs/install.md has a table of all values; config/ has what the chart
-renders, for `kubectl apply -k config/default`.
+renders, for `kubectl apply -k config/default` (its definitions are written by `make crds`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def generated_files() -> dict[Path, str]:
     """The content of every generated file."""
     schema = current_schema()
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    rows = "".join(f"| `{path}` | {default} | {text} |\n" for path, default, text in described(schema, values))
+    rows = "".join(f"| {path} | {default} | {text} |\n" for path, default, text in described(schema, values))
     table = "| value | default | meaning |\n| --- | --- | --- |\n" + rows
     page = TABLE.sub(lambda found: found[1] + table + found[2], PAGE.read_text())
     return {SCHEMA: json.dumps(schema, indent=2) + "\n", PAGE: page} | plain_manifests()
@@ -83,25 +83,23 @@ def camel(name: str) -> str:
 
 
 def described(schema: Mapping[str, Any], values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, str, str]]:
-    """Path, default and description of each value, in the order of values.yaml."""
+    """Path, default and description of each value and each group of them, in the order of values.yaml."""
     for name, value in values.items():
         field = schema["properties"][name]
         if "properties" in field:
+            yield f"**{path}{name}**", "", field["description"]
             yield from described(field, value, f"{path}{name}.")
         else:
             default = "" if value in ("", [], {}) else f"`{json.dumps(value)}`"
-            yield f"{path}{name}", default.replace("|", "\\|"), field["description"].replace("|", "\\|")
+            yield f"`{path}{name}`", default.replace("|", "\\|"), field["description"].replace("|", "\\|")
 
 
 def plain_manifests() -> dict[Path, str]:
     """What is under config/: the chart's defaults, for a cluster without Helm."""
-    objects = rendered("--set=crds.keep=false", "--no-hooks")
-    definitions = [each for each in objects if each["kind"] == "CustomResourceDefinition"]
-    others = [a_namespace(), *(each for each in objects if each["kind"] != "CustomResourceDefinition")]
+    objects = [a_namespace(), *map(_without_helm, rendered("--set=crds.install=false", "--no-hooks"))]
     return {
-        CONFIG / "crds" / "crds.yaml": _manifest(definitions),
         CONFIG / "crds" / "kustomization.yaml": _manifest([_kustomization("crds.yaml")]),
-        CONFIG / "default" / "headrace.yaml": _manifest([_without_helm(each) for each in others]),
+        CONFIG / "default" / "headrace.yaml": _manifest(objects),
         CONFIG / "default" / "kustomization.yaml": _manifest([_kustomization("../crds", "headrace.yaml")]),
     }
 

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from charts.generate import SET_BY_THE_CHART, camel, current_schema, generated_files
+from headrace.api.crd import custom_resource_definitions
 from headrace_operator.settings import Settings, load_settings
 from tests.cluster.support.helm import CHART, NAMESPACE, Helm, environment, names, only
 
@@ -55,7 +56,7 @@ def objects_of(schema: Mapping[str, Any], values: Any, path: str = "") -> Iterat
         yield path or "(all)", schema, values
         for name, field in schema["properties"].items():
             if name != "global":
-                yield from objects_of(field, values[name], f"{path}.{name}".lstrip("."))
+                yield from objects_of(field, values.get(name, {}), f"{path}.{name}".lstrip("."))
 
 
 def test_what_is_generated_is_current():
@@ -64,7 +65,7 @@ def test_what_is_generated_is_current():
     assert stale == []
 
 
-@pytest.mark.parametrize(("path", "field", "values"), objects_of(SCHEMA, VALUES), ids=lambda each: str(each)[:30])
+@pytest.mark.parametrize(("path", "field", "values"), list(objects_of(SCHEMA, VALUES)))
 def test_a_value_that_does_not_exist_is_refused_and_each_that_exists_has_a_default(path, field, values):
     assert field["additionalProperties"] is False, path
     assert set(field["properties"]) - {"global"} == set(values), path
@@ -284,6 +285,18 @@ def test_the_network_policy_lets_through_what_the_operator_needs(helm, defaults)
     assert opened == [[53, 53], [443, 6443], [5432]]
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     assert names(defaults, "NetworkPolicy") == []
+
+
+def test_people_have_rights_to_every_kind(defaults):
+    """Also to those that come later."""
+    edit, admin = (only(defaults, "ClusterRole", f"headrace-{role}")["rules"] for role in ("edit", "admin"))
+    writable = {
+        role: {each for rule in rules if "create" in rule["verbs"] for each in rule["resources"]}
+        for role, rules in (("edit", edit), ("admin", admin))
+    }
+    crds = [crd["spec"] for crd in custom_resource_definitions()]
+    assert writable["edit"] == {spec["names"]["plural"] for spec in crds if spec["scope"] == "Namespaced"}
+    assert writable["admin"] == {spec["names"]["plural"] for spec in crds}
 
 
 def test_what_people_may_do_grows_from_view_to_admin(defaults):
