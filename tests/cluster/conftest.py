@@ -23,6 +23,7 @@ from headrace.devcluster.binaries import Binaries, provide_binaries
 from headrace.devcluster.crds import install_definitions
 from headrace.devcluster.errors import ClusterError
 from headrace.devcluster.plane import Plane
+from headrace.devcluster.policies import install_guards
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
 from headrace.kubeapi.errors import NotFound
@@ -113,6 +114,7 @@ def _a_plane(directory: Path, binaries: Binaries) -> Iterator[Plane]:
 async def _install(kubeconfig: Path) -> None:
     async with KubeClient(load_connection(str(kubeconfig))) as client:
         await install_definitions(client)
+        await install_guards(client)
 
 
 @pytest.fixture(scope="session")
