@@ -7,24 +7,36 @@ ARG BASE_IMAGE=python:3.13-slim
 
 FROM ${BASE_IMAGE} AS source
 WORKDIR /src
-COPY pyproject.toml README.md LICENSE constraints.txt ./
-COPY sdk ./sdk
-COPY operator ./operator
-COPY images ./images
 # Packages for a build without a registry; LICENSE stands beside them because the folder need not be there.
 COPY LICENSE wheel[s] /wheels/
+COPY images ./images
+COPY pyproject.toml README.md LICENSE constraints.txt ./
 
-# Packages go to /out, which the images take as one layer.
-FROM source AS installed-runtime
+# What we depend on changes seldom, and is kept from build to build. All of it goes to /out, which the images take as one layer.
+FROM source AS packages-runtime
 ARG EXTRAS=
 ARG PIP_NO_INDEX=
 ARG SOURCE_DATE_EPOCH=0
-RUN sh images/install.sh "${EXTRAS}"
+RUN sh images/install.sh packages "${EXTRAS}"
 
-FROM source AS installed-operator
+FROM source AS packages-operator
 ARG PIP_NO_INDEX=
 ARG SOURCE_DATE_EPOCH=0
-RUN sh images/install.sh operator,sql
+RUN sh images/install.sh packages operator,sql
+
+FROM packages-runtime AS installed-runtime
+ARG PIP_NO_INDEX=
+ARG SOURCE_DATE_EPOCH=0
+COPY sdk ./sdk
+COPY operator ./operator
+RUN sh images/install.sh project
+
+FROM packages-operator AS installed-operator
+ARG PIP_NO_INDEX=
+ARG SOURCE_DATE_EPOCH=0
+COPY sdk ./sdk
+COPY operator ./operator
+RUN sh images/install.sh project
 
 FROM ${BASE_IMAGE} AS runtime
 COPY --from=installed-runtime /out/ /

@@ -27,7 +27,7 @@ def test_the_same_sources_give_the_same_images(tmp_path: Path) -> None:
         pytest.skip(trouble)
     first = provide_images(Silent())
 
-    assemble(first.base, first.wheels, tmp_path)
+    assemble(first.base, first.wheels, tmp_path, tmp_path / "installed")
 
     assert {name: index(tmp_path / f"{name}.tar") for name in TARGETS} == {
         name: index(first.folder / f"{name}.tar") for name in TARGETS

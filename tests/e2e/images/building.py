@@ -55,12 +55,18 @@ class Built:
 
 
 class Build:
-    """Stages of one Dockerfile, each run once, in `folder`."""
+    """
+    Stages of one Dockerfile, each run once, in `folder`.
 
-    def __init__(self, stages: Mapping[str, Stage], context: Context, folder: Path) -> None:
+    Args:
+        kept: Where stages stay whose names begin with `packages-`; those that are there do not run again.
+    """
+
+    def __init__(self, stages: Mapping[str, Stage], context: Context, *, folder: Path, kept: Path) -> None:
         self._stages = stages
         self._context = context
         self._folder = folder
+        self._kept = kept
         self._built: dict[str, Built] = {}
 
     def stage(self, name: str) -> Built:
@@ -71,8 +77,20 @@ class Build:
 
     def _run_stage(self, stage: Stage) -> Built:
         below = self.stage(stage.base) if stage.base in self._stages else Built((), Config())
-        added = self._folder / stage.name
-        added.mkdir(parents=True)
+        keeps = stage.name.startswith("packages-")
+        added = (self._kept if keeps else self._folder) / stage.name
+        if not added.exists():
+            unfinished = added.with_name(f"{stage.name}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            self._run_steps(stage, below, unfinished)
+            unfinished.rename(added)
+        config = below.config
+        for step in stage.steps:
+            config = config.after(step)
+        return Built((*below.added, added), config)
+
+    def _run_steps(self, stage: Stage, below: Built, added: Path) -> None:
         config, variables = below.config, dict(below.config.environment)
         for step in stage.steps:
             if step.word == "ARG":
@@ -83,20 +101,20 @@ class Build:
             elif step.word == "RUN":
                 self._run(step, (*below.added, added), config.folder, variables)
             config = config.after(step)
-        return Built((*below.added, added), config)
 
     def _copy(self, step: Step, folder: Path, root: Path) -> None:
         *names, goal = step.text.split()
         target = root / goal.lstrip("/") if goal.startswith("/") else folder / goal
         if names[0].startswith("--from="):
-            other = self.stage(names[0].removeprefix("--from=")).added[-1]
-            sources = [other / name.lstrip("/") for name in names[1:]]
+            layers = self.stage(names.pop(0).removeprefix("--from=")).added
+            sources = [found for each in layers for name in names if (found := each / name.lstrip("/")).exists()]
+            ignore = None
         else:
-            sources = [found for name in names for found in self._context.files(name)]
+            sources, ignore = [found for name in names for found in self._context.files(name)], LEFT_OUT
         target.mkdir(parents=True, exist_ok=True)
         for source in sources:
             if source.is_dir():
-                shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, ignore=_left_out(step))
+                shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True, ignore=ignore)
             else:
                 shutil.copy2(source, target)
 
@@ -120,7 +138,3 @@ class Build:
             msg = f"RUN {step.text} ended with status {done.returncode}:\n{done.stdout[-2000:]}{done.stderr[-2000:]}"
             raise RuntimeError(msg)
         shutil.rmtree(work)
-
-
-def _left_out(step: Step) -> object:
-    return None if step.text.startswith("--from=") else LEFT_OUT

@@ -31,7 +31,9 @@ def fetch(roots: Sequence[str], folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     listed = _said("apt-cache", "depends", "--recurse", "--important", *roots)
     names = sorted({line for line in listed.splitlines() if re.match(r"\w", line) and not NEEDLESS.match(line)})
-    printed = _said("apt-get", "download", "--print-uris", *names, folder=folder)
+    printed = _said(
+        "apt-get", "download", "--print-uris", *names, folder=Path("/")
+    )  # files beside it would be left out
     files = [folder / line.split()[1] for line in printed.splitlines() if line.startswith("'")]
     if not all(each.exists() for each in files):
         _said("apt-get", "-qq", "-o", "APT::Sandbox::User=root", "download", *names, folder=folder)

@@ -5,18 +5,21 @@ The images of the tests, made once for each state of the sources and kept in the
         packages/                     Debian's, as fetched
         wheels-0f1e2d3c4b5a/          Python's, for constraints.txt and the Python of the base
         base-0f1e2d3c4b5a/            root file system of these packages, and its layer
-        0f1e2d3c4b5a/                 runtime.tar, operator.tar, pause.tar
+        installed-0f1e2d3c4b5a/       these packages as they are installed
+        made/0f1e2d3c4b5a/            runtime.tar, operator.tar, pause.tar; of the last few states
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +38,8 @@ RUNTIME, OPERATOR, PAUSE = (f"docker.io/headrace/{name}:{TAG}" for name in ("run
 TARGETS = {"runtime": RUNTIME, "operator": OPERATOR}
 EXTRAS = "operator,sql"
 """Of both images together."""
+STATES = 3
+"""Of the sources whose images are kept."""
 SOURCES = ("Dockerfile", "pyproject.toml", "constraints.txt", "README.md", "LICENSE", "images", "sdk", "operator")
 
 
@@ -74,17 +79,24 @@ def provide_images(progress: Progress) -> Images:
         base = _once(kept / f"base-{_hash(each.name.encode() for each in packages)}", lambda new: _base(packages, new))
         wheels = _provide_wheels(kept, debian.python_version(base / "root"), progress)
         key = _hash([base.name.encode(), wheels.name.encode(), *_source_bytes()])
-        if not (kept / key).exists():
+        if not (kept / "made" / key).exists():
             progress.step("assembling the images from the Dockerfile, Debian packages and wheels")
-        return Images(_once(kept / key, lambda new: _assemble(base, wheels, new, kept / "packages")), base, wheels)
+        made = _once(kept / "made" / key, lambda new: _assemble(base, wheels, new, kept / "packages"))
+        _forget(kept / "made", made)
+        return Images(made, base, wheels)
 
 
-def assemble(base: Path, wheels: Path, target: Path) -> None:
-    """Writes the archives of the Dockerfile's images into `target`, on a base of `provide_images`."""
+def assemble(base: Path, wheels: Path, target: Path, kept: Path) -> None:
+    """
+    Writes the archives of the Dockerfile's images into `target`, on a base of `provide_images`.
+
+    Args:
+        kept: Where installed packages stay, and are taken from.
+    """
     stages = parse((PROJECT / "Dockerfile").read_text(), {})
     with tempfile.TemporaryDirectory(prefix="headrace-images-", dir=target) as scratch:
         context = Context(PROJECT, wheels, base / "root", {"PIP_NO_INDEX": "1"})
-        build = Build(stages, context, Path(scratch))
+        build = Build(stages, context, folder=Path(scratch), kept=kept)
         lowest = _layer(base / "base.tar")
         for name, image in TARGETS.items():
             built = build.stage(name)
@@ -93,8 +105,14 @@ def assemble(base: Path, wheels: Path, target: Path) -> None:
 
 
 def _assemble(base: Path, wheels: Path, target: Path, packages: Path) -> None:
-    assemble(base, wheels, target)
+    assemble(base, wheels, target, _installed(base, wheels))
     _pause(packages, target)
+
+
+def _installed(base: Path, wheels: Path) -> Path:
+    """Where packages stay that were installed for this base, from these wheels, in this way."""
+    way = [(PROJECT / name).read_bytes() for name in ("Dockerfile", "images/install.sh")]
+    return base.with_name(f"installed-{_hash([base.name.encode(), wheels.name.encode(), *way])}")
 
 
 def _pause(packages: Path, target: Path) -> None:
@@ -118,8 +136,9 @@ def _layer(path: Path) -> Layer:
 
 
 def _provide_wheels(kept: Path, python: str, progress: Progress) -> Path:
-    wanted = [(PROJECT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt")]
-    folder = kept / f"wheels-{_hash([*wanted, python.encode()])}"
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    wanted = json.dumps([project["dependencies"], project["optional-dependencies"], python])
+    folder = kept / f"wheels-{_hash([wanted.encode(), (PROJECT / 'constraints.txt').read_bytes()])}"
     if not folder.exists():
         progress.step(f"fetching the wheels of the images, for Python {python}")
     return _once(folder, lambda new: _download(python, new))
@@ -135,6 +154,13 @@ def _download(python: str, target: Path) -> None:
     (own,) = target.glob("headrace-*.whl")
     subprocess.run([*pip, *only, "pip", "setuptools", f"{own}[{EXTRAS}]"], check=True, capture_output=True, text=True)
     own.unlink()
+
+
+def _forget(folder: Path, made: Path) -> None:
+    """Removes all but the last few: another process may still read the one before."""
+    made.touch()
+    for each in sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime)[:-STATES]:
+        shutil.rmtree(each)
 
 
 def _once(folder: Path, make: Callable[[Path], None]) -> Path:

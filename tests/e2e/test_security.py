@@ -1,0 +1,88 @@
+"""What a run's container may do, judged by the kernel and the API server."""
+
+from __future__ import annotations
+
+from headrace.kubeapi.client import KubeClient
+from tests.e2e.runs import Runs
+
+RESTRICTED = {
+    "spec": {
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "containers": [
+            {
+                "name": "flow",
+                "securityContext": {
+                    "allowPrivilegeEscalation": False,
+                    "readOnlyRootFilesystem": True,
+                    "capabilities": {"drop": ["ALL"]},
+                },
+            }
+        ],
+    }
+}
+LOOKS = """
+import pathlib
+from headrace import flow
+
+@flow(log_prints=True)
+def main():
+    status = dict(line.split(":\\t") for line in pathlib.Path("/proc/self/status").read_text().splitlines() if ":\\t" in line)
+    print("capabilities", int(status["CapEff"], 16), "of", int(status["CapBnd"], 16))
+    print("seccomp", status["Seccomp"], "no new privileges", status["NoNewPrivs"])
+    try:
+        pathlib.Path("/usr/written").write_text("x")
+    except OSError as error:
+        print("root refused:", error.strerror)
+    print("token", pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists())
+"""
+ASKS = """
+import json, os, pathlib, ssl, urllib.error, urllib.request
+from headrace import flow
+
+@flow(log_prints=True)
+def main():
+    folder = pathlib.Path(os.environ["HEADRACE_API_DIR"])
+    context = ssl.create_default_context(cafile=folder / "ca.crt")
+    server = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
+    def ask(path, body=None):
+        headers = {"Authorization": "Bearer " + (folder / "token").read_text(), "Content-Type": "application/json"}
+        data = json.dumps(body).encode() if body else None
+        try:
+            return json.load(urllib.request.urlopen(urllib.request.Request(server + path, data, headers), context=context))
+        except urllib.error.HTTPError as error:
+            return error.code
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
+    print("I am", ask("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)["status"]["userInfo"]["username"])
+    print("secrets:", ask("/api/v1/namespaces/kube-system/secrets"))
+"""
+
+
+async def test_a_run_under_pod_security_restricted(runs: Runs, client: KubeClient) -> None:
+    """No capability, no way to one, a read-only root, system calls filtered, and no token."""
+    enforced = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
+    await client.patch(f"/api/v1/namespaces/{runs.namespace}", enforced)
+    name = await runs.start_code("restricted", LOOKS, podTemplate=RESTRICTED)
+
+    status = await runs.ended(name)
+
+    assert status["phase"] == "Succeeded", status
+    log = await runs.log(f"{name}-1")
+    for said in (
+        "capabilities 0 of 0",
+        "seccomp 2 no new privileges 1",
+        "root refused: Read-only file system",
+        "token False",
+    ):
+        assert said in log
+
+
+async def test_a_run_with_api_access_is_its_service_account(runs: Runs) -> None:
+    """The projected token signs it in at the Service of the API server, and gives no right by itself."""
+    name = await runs.start_code("asks", ASKS, apiAccess="Enabled")
+
+    status = await runs.ended(name)
+
+    assert status["phase"] == "Succeeded", status
+    log = await runs.log(f"{name}-1")
+    assert f"I am system:serviceaccount:{runs.namespace}:default" in log
+    assert "secrets: 403" in log
