@@ -28,6 +28,7 @@ from headrace_operator.manifests.merge import merge
 from headrace_operator.manifests.mounts import with_sources
 from headrace_operator.manifests.pool import placed
 from headrace_operator.manifests.revision import revision_name
+from headrace_operator.manifests.security import secured
 from headrace_operator.manifests.times import timestamp
 from headrace_operator.manifests.trace import traceparent
 
@@ -141,7 +142,7 @@ def _mould(terms: _Terms) -> _Mould:
     manifest: Any = {"metadata": {"finalizers": [keys.POD_FINALIZER]}, "spec": _spec(terms, flow)}
     for template in (flow.spec.pod_template, deployment.pod_template if deployment else None):
         manifest = merge(manifest, template or {})
-    manifest = placed(_kept_ours(with_sources(manifest, flow)), terms.pool.it)
+    manifest = placed(secured(_kept_ours(with_sources(manifest, flow))), terms.pool.it)
     for index, container in enumerate(_mappings(manifest["spec"], "containers")):
         gaps = tuple(_gaps(container))
         if gaps:

@@ -63,6 +63,7 @@ def test_the_whole_pod_of_a_plain_inline_flow() -> None:
             "restartPolicy": "Never",
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
+            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
             "volumes": [{"name": "headrace-code", "configMap": {"name": "etl-rev1"}}],
             "containers": [
                 {
@@ -83,6 +84,7 @@ def test_the_whole_pod_of_a_plain_inline_flow() -> None:
                     ],
                     "volumeMounts": [{"name": "headrace-code", "mountPath": "/opt/headrace/code", "readOnly": True}],
                     "terminationMessagePolicy": "FallbackToLogsOnError",
+                    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                 }
             ],
         },
