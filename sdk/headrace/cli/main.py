@@ -49,6 +49,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "history": "history",
     "results": "results",
     "render": "render",
+    "rerender": "rerender",
     "migrate": "migrate",
     "dev": "dev",
     "doctor": "doctor",

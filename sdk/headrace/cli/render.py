@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from headrace.cli.arguments import Entrypoint, Given, GivenFile, parameters
+from headrace.cli.recording import arguments_of, headed
 from headrace.entrypoints import load_flow
 from headrace.errors import UsageError
 
@@ -49,6 +50,10 @@ def render(  # noqa: PLR0913 - one argument an option
     deployment: Annotated[
         bool, Option("--deployment", help="Print a Deployment even if no other option asks for one.")
     ] = False,
+    output: Annotated[
+        Path | None,
+        Option("--output", "-o", metavar="FILE", help="Write a file that `headrace rerender` keeps current."),
+    ] = None,
 ) -> None:
     """
     Prints the manifests of a flow: `headrace render etl.py:main --cron "0 7 * * *" | kubectl apply -f -`.
@@ -67,7 +72,28 @@ def render(  # noqa: PLR0913 - one argument an option
     manifests = [rendering.flow_manifest(source, place)]
     if deployment or given or schedules or limit:
         manifests.append(rendering.deployment_manifest(place, parameters=given, schedules=schedules, concurrency=limit))
-    typer.echo(as_yaml(manifests), nl=False)
+    if output is None:
+        typer.echo(as_yaml(manifests), nl=False)
+        return
+    options: dict[str, object] = {
+        "--name": name,
+        "--namespace": namespace,
+        "--image": image,
+        "--inline": inline,
+        "--image-source": inline is False,
+        "--cron": cron,
+        "--interval": interval,
+        "--rrule": rrule,
+        "--time-zone": time_zone,
+        "--param": param,
+        "--params-file": params_file,
+        "--concurrency": concurrency,
+        "--on-conflict": on_conflict,
+        "--deployment": deployment,
+    }
+    output.write_text(
+        headed(as_yaml(manifests), arguments_of(entrypoint, options, output.resolve().parent)), encoding="utf-8"
+    )
 
 
 def as_yaml(manifests: list[dict[str, Any]]) -> str:
