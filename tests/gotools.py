@@ -3,7 +3,7 @@ Programs in Go that tests and benchmarks need beside us, built once from a modul
 
     ~/.cache/headrace/tools/
         kwok.lock                     held while one process builds
-        kwok-0f1e2d3c4b5a/            hash of go.mod and go.sum: a change of either builds anew
+        kwok-0f1e2d3c4b5a/            hash of go.mod, go.sum and programs of ours: a change of any builds anew
             kwok                      the program
             module/                   what its module holds beside it, as far as `keep` names it
 """
@@ -59,8 +59,8 @@ class Tool:
     def home(self) -> Path:
         """Where its build is, or would be, kept."""
         digest = hashlib.sha256()
-        for name in ("go.mod", "go.sum"):
-            digest.update((self.folder / name).read_bytes())
+        for path in (self.folder / "go.mod", self.folder / "go.sum", *sorted(self.folder.glob("*.go"))):
+            digest.update(path.read_bytes())
         return tools_folder() / f"{self.name}-{digest.hexdigest()[:12]}"
 
     @property
@@ -90,6 +90,8 @@ def provide(tool: Tool, progress: Progress) -> Tool:
 
     Raises: MissingTool: no Go. BuildFailed: Go ended with an error.
     """
+    if tool.is_built:  # nobody has to wait then, not even for one who builds another version
+        return tool
     with one_at_a_time(tools_folder() / f"{tool.name}.lock", progress, f"another process builds {tool.name}; waiting"):
         if not tool.is_built:
             progress.step(f"building {tool.name} {tool.version} with Go (once, some minutes)")
