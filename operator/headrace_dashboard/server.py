@@ -14,7 +14,7 @@ from aiohttp import web
 from headrace.kubeapi.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
 from headrace_dashboard.access.forgery import CSRF_FIELD, HEADERS, is_from_elsewhere, is_ours
 from headrace_dashboard.pages.errors import error_page
-from headrace_dashboard.routes import live, logs, run, run_actions, runs, signing_in
+from headrace_dashboard.routes import dead_letters, deployments, live, logs, run, run_actions, runs, signing_in
 from headrace_dashboard.site import SITE, Refusal, Route, Site, Visit, html, see_other, stranger
 
 log = structlog.get_logger()
@@ -25,6 +25,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *run.ROUTES,
     *run_actions.ROUTES,
     *logs.ROUTES,
+    *deployments.ROUTES,
+    *dead_letters.ROUTES,
     *live.ROUTES,
 )
 """Everything that only somebody who was let in may ask for."""

@@ -50,5 +50,7 @@ async def events_to(visit: Visit) -> AsyncIterator[Events]:
         await response.prepare(visit.request)
         await response.write(f"retry: {RETRY_MS}\n\n".encode())
         yield Events(response)
+    except ConnectionError:  # the browser has gone: nothing is left to be told
+        return
     finally:
         site.streams -= 1

@@ -62,6 +62,9 @@ SAID: Final = {
     "suspended": "No further attempt starts until the run is resumed.",
     "resumed": "The run goes on when its turn comes.",
     "answered": "The answer is given; the run goes on when the operator has checked it.",
+    "started": "The run is created.",
+    "schedules-suspended": "Its schedules start no runs until they are resumed.",
+    "schedules-resumed": "Its schedules start runs again.",
     "again": "This run is another go of the one before.",
 }
 """What became of an action, by the word that stands in the address after it."""

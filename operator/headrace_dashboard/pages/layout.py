@@ -10,7 +10,11 @@ from urllib.parse import urlencode
 from headrace_dashboard.access.forgery import CSRF_FIELD
 from headrace_dashboard.pages.html import Html, join, tag, text
 
-NAVIGATION: Final[Sequence[tuple[str, str]]] = (("/runs", "Runs"),)
+NAVIGATION: Final[Sequence[tuple[str, str]]] = (
+    ("/runs", "Runs"),
+    ("/deployments", "Deployments"),
+    ("/dead-letters", "Dead letters"),
+)
 """Address and name of each page that is found from everywhere."""
 
 
@@ -85,9 +89,14 @@ def facts(rows: Iterable[tuple[str, Html | str | None]]) -> Html:
     return tag("dl", *pairs, class_="facts")
 
 
-def section(title: str, *content: Html | str | None, key: str, live: bool = True) -> Html:
-    """A part of a page under a heading; live ones are kept up to date where they have changed."""
-    return tag("section", tag("h2", title), *content, id=key, data_live=live)
+def section(title: str, *content: Html | str | None, key: str, keep: str = "") -> Html:
+    """
+    A part of a page under a heading, kept up to date where it has changed.
+
+    Args:
+        keep: What a script fills it with: as long as that is the same the part is left alone.
+    """
+    return tag("section", tag("h2", title), *content, id=key, data_live=True, data_keep=keep or None)
 
 
 def table(headings: Sequence[str], rows: Sequence[Html], *, caption: str, empty: str) -> Html:

@@ -248,12 +248,12 @@ def _kind(attempt: Mapping[str, Any]) -> str:
 def _tasks(view: RunView, allowed: Allowed) -> Html:
     """The place for the tasks, which the script fills from the log as it comes."""
     if not (allowed.logs and view.attempts):
-        return Html("")
+        return tag("section", id="tasks-section", data_live=True)
     return section(
         "Tasks",
         tag("div", tag("p", "The tasks of the attempt are read from its log.", class_="empty"), id="tasks"),
         key="tasks-section",
-        live=False,
+        keep=str(view.attempt),
     )
 
 
@@ -277,7 +277,7 @@ def _log(view: RunView, allowed: Allowed) -> Html:
         ),
         tag("ol", id="log-lines", data_log_url=f"{path}/log", tabindex="0", aria_label="Log"),
         key="log",
-        live=False,
+        keep=str(view.attempt),
     )
 
 

@@ -18,7 +18,7 @@ def ago(written: str | None, now: datetime) -> Html:
         return NONE
     then = datetime.fromisoformat(written)
     seconds = (now - then).total_seconds()
-    words = f"{duration(seconds)} ago" if seconds >= 0 else f"in {duration(-seconds)}"
+    words = f"{duration(int(seconds))} ago" if seconds >= 0 else f"in {duration(int(-seconds))}"
     return tag("time", words, datetime=written, title=exact(then))
 
 

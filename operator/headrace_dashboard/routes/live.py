@@ -48,7 +48,7 @@ async def live(visit: Visit) -> web.StreamResponse:
             batch = following
             if await _concerns(visit, visitor, interest, batch):
                 await events.send("changed", {})
-        return events.response
+    return events.response
 
 
 async def _following(batch: Batch) -> Batch | None:

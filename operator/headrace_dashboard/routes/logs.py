@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from typing import Any, Final
 
 from aiohttp import web
@@ -38,18 +39,19 @@ async def log(visit: Visit) -> web.StreamResponse:
         async with visit.hands() as api:
             why = await _followed(visit, events, _lines(visit, api, pod), after if STAMP.fullmatch(after) else "")
         await events.send("end", {"why": why})
-        return events.response
+    return events.response
 
 
 async def text(visit: Visit) -> web.StreamResponse:
     """The whole log as it is. Raises: HTTPNotFound, ApiError."""
     pod = await _pod(visit)
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"})
-    async with visit.hands() as api:
-        async for line in api.raw_lines(_path(visit, pod), {"container": FLOW_CONTAINER}):
-            if not response.prepared:
-                await response.prepare(visit.request)
-            await response.write(line)
+    with suppress(ConnectionError):  # the browser has gone
+        async with visit.hands() as api:
+            async for line in api.raw_lines(_path(visit, pod), {"container": FLOW_CONTAINER}):
+                if not response.prepared:
+                    await response.prepare(visit.request)
+                await response.write(line)
     if not response.prepared:
         await response.prepare(visit.request)
     return response

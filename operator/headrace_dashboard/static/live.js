@@ -72,7 +72,7 @@ async function refresh() {
 function put(page) {
   for (const fresh of page.querySelectorAll("[data-live][id]")) {
     const old = document.getElementById(fresh.id);
-    if (!old || old.isEqualNode(fresh) || isBeingFilledIn(old)) continue;
+    if (!old || isKept(old, fresh) || old.isEqualNode(fresh) || isBeingFilledIn(old)) continue;
     const focused = old.contains(document.activeElement) ? pathTo(old, document.activeElement) : null;
     const scrolled = [...old.querySelectorAll(".scroll, .gantt")].map((each) => [each.scrollLeft, each.scrollTop]);
     old.replaceWith(document.adoptNode(fresh));
@@ -81,6 +81,11 @@ function put(page) {
     });
     if (focused) at(fresh, focused)?.focus({ preventScroll: true });
   }
+  document.dispatchEvent(new Event("refreshed"));
+}
+
+function isKept(old, fresh) {
+  return Boolean(fresh.dataset.keep) && old.dataset.keep === fresh.dataset.keep;
 }
 
 function isBeingFilledIn(part) {

@@ -1,46 +1,54 @@
-// The log of an attempt as it is written, and the timeline of tasks that the server makes of it.
+// The log of an attempt as it is written, and the timeline of tasks that the server makes of it. When the page goes on to another
+// attempt, so does the log.
 
 const MOST = 5000;
 const AGAIN_MS = 5000;
 
-const list = document.getElementById("log-lines");
-const follow = document.getElementById("follow");
-const filter = document.getElementById("log-filter");
-const state = document.getElementById("log-state");
-const tasks = document.getElementById("tasks");
+let list = null;
 let source = null;
 let isOver = false;
 let last = "";
 
-if (list) {
-  open();
-  filter.addEventListener("input", sift);
+begin();
+document.addEventListener("refreshed", begin);
+document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+window.addEventListener("pagehide", close);
+
+function begin() {
+  const found = document.getElementById("log-lines");
+  if (found === list) return;
+  close();
+  list = found;
+  isOver = false;
+  last = "";
+  if (!list) return;
+  part("log-filter").addEventListener("input", sift);
   list.addEventListener("wheel", (event) => {
-    if (event.deltaY < 0) follow.checked = false;
+    if (event.deltaY < 0) part("follow").checked = false;
   }, { passive: true });
-  document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
-  window.addEventListener("pagehide", close);
+  open();
 }
 
 function open() {
-  if (source || isOver || document.hidden) return;
+  if (source || isOver || !list || document.hidden) return;
   const joined = last ? `?after=${encodeURIComponent(last)}` : "";
-  source = new EventSource(list.dataset.logUrl + joined);
-  state.textContent = "Connecting…";
-  source.addEventListener("open", () => (state.textContent = "Live"));
-  source.addEventListener("lines", (event) => {
+  const mine = new EventSource(list.dataset.logUrl + joined);
+  source = mine;
+  say("Connecting…");
+  mine.addEventListener("open", () => say("Live"));
+  mine.addEventListener("lines", (event) => {
     last = event.lastEventId || last;
     add(JSON.parse(event.data));
   });
-  source.addEventListener("tasks", (event) => show(JSON.parse(event.data).html));
-  source.addEventListener("end", (event) => {
+  mine.addEventListener("tasks", (event) => show(JSON.parse(event.data).html));
+  mine.addEventListener("end", (event) => {
     isOver = true;
     close();
-    state.textContent = JSON.parse(event.data).why || "The log has ended.";
+    say(JSON.parse(event.data).why || "The log has ended.");
   });
-  source.addEventListener("error", () => {
-    state.textContent = "Not connected";
-    if (source && source.readyState === EventSource.CLOSED) {
+  mine.addEventListener("error", () => {
+    say("Not connected");
+    if (mine === source && mine.readyState === EventSource.CLOSED) {
       close();
       setTimeout(open, AGAIN_MS);
     }
@@ -52,24 +60,32 @@ function close() {
   source = null;
 }
 
+function part(id) {
+  return document.getElementById(id);
+}
+
+function say(words) {
+  part("log-state").textContent = words;
+}
+
 function add(lines) {
   const fresh = document.createDocumentFragment();
   for (const line of lines) fresh.append(row(line));
   list.append(fresh);
   while (list.childElementCount > MOST) list.firstElementChild.remove();
-  if (follow.checked) list.scrollTop = list.scrollHeight;
+  if (part("follow").checked) list.scrollTop = list.scrollHeight;
 }
 
 function row(line) {
   const item = document.createElement("li");
-  item.append(part("stamp", line.time));
-  if (line.task) item.append(part("task", line.task));
-  item.append(part(line.level || "plain", line.message));
+  item.append(words("stamp", line.time));
+  if (line.task) item.append(words("task", line.task));
+  item.append(words(line.level || "plain", line.message));
   item.hidden = !fits(item);
   return item;
 }
 
-function part(name, text) {
+function words(name, text) {
   const element = document.createElement("span");
   element.className = name;
   element.textContent = text;
@@ -77,16 +93,15 @@ function part(name, text) {
 }
 
 function show(html) {
-  const fresh = new DOMParser().parseFromString(html, "text/html").body;
-  const chart = tasks.querySelector(".gantt");
-  const scrolled = chart ? chart.scrollTop : 0;
-  tasks.replaceChildren(...fresh.childNodes);
-  const now = tasks.querySelector(".gantt");
-  if (now) now.scrollTop = scrolled;
+  const place = part("tasks");
+  const scrolled = place.querySelector(".gantt")?.scrollTop ?? 0;
+  place.replaceChildren(...new DOMParser().parseFromString(html, "text/html").body.childNodes);
+  const chart = place.querySelector(".gantt");
+  if (chart) chart.scrollTop = scrolled;
 }
 
 function fits(item) {
-  return item.textContent.toLowerCase().includes(filter.value.trim().toLowerCase());
+  return item.textContent.toLowerCase().includes(part("log-filter").value.trim().toLowerCase());
 }
 
 function sift() {

@@ -1,0 +1,71 @@
+"""Runs that failed or crashed for good and were not run again, by what they have in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Final
+
+from headrace.api import keys
+from headrace_dashboard.pages.html import Html, tag
+from headrace_dashboard.pages.layout import Frame, about, page, section, table
+from headrace_dashboard.pages.runs import HEADINGS, run_row
+from headrace_dashboard.pages.selecting import GROUPS
+from headrace_dashboard.pages.times import duration
+from headrace_dashboard.watching.records import RunRecord
+
+SHOWN: Final = 100
+GROUPED: Final = 20
+
+
+def dead_letters(runs: Sequence[RunRecord], visible: Callable[[str], bool]) -> list[RunRecord]:
+    """Those of the runs, newest first; tasks of other runs are dealt with by these."""
+    shown = [run for run in runs if visible(run.namespace)]
+    again: dict[tuple[str, str], str] = {}
+    for run in shown:
+        if run.rerun_of:
+            key = (run.namespace, run.rerun_of)
+            again[key] = max(again.get(key, ""), run.created)
+    return [
+        run
+        for run in shown
+        if run.phase in GROUPS["dead"] and not run.is_task and again.get((run.namespace, run.name), "") < run.created
+    ]
+
+
+def dead_letters_page(frame: Frame, found: Sequence[RunRecord], now: datetime) -> str:
+    """The whole page."""
+    return page(
+        frame,
+        "Dead letters",
+        section("Why", _groups(found, now), key="why"),
+        section("Runs", _listed(found, now), key="letters"),
+        live=about(keys.FLOWRUNS.plural),
+    )
+
+
+def _groups(found: Sequence[RunRecord], now: datetime) -> Html:
+    """What most of them have in common, and since when."""
+    if not found:
+        return tag("p", "No run that failed is left to be dealt with.", class_="empty")
+    groups = Counter((run.namespace, run.of, run.reason) for run in found)
+    lines = []
+    for (namespace, of, reason), count in groups.most_common(GROUPED):
+        newest = next(run for run in found if (run.namespace, run.of, run.reason) == (namespace, of, reason))
+        since = (now - datetime.fromisoformat(newest.created)).total_seconds()
+        lines.append(
+            tag(
+                "li",
+                tag("strong", f"{count:,}"),
+                f" of {namespace}/{of}: {reason}, the last {duration(int(since))} ago",
+            )
+        )
+    return tag("ul", *lines)
+
+
+def _listed(found: Sequence[RunRecord], now: datetime) -> Html:
+    rows = [run_row(run, now) for run in found[:SHOWN]]
+    listed = table(HEADINGS, rows, caption="Dead letters, newest first", empty="None.")
+    more = tag("p", f"The newest {SHOWN} of {len(found):,}.", class_="hint") if len(found) > SHOWN else None
+    return tag("div", listed, more)
