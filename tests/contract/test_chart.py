@@ -105,7 +105,7 @@ def test_the_operator_understands_all_that_it_is_given(defaults):
 
 def test_large_numbers_reach_the_operator_as_they_are(helm):
     """Not as 2.592e+06."""
-    manifests = helm.template("--set=settings.orphanTtlS=2592000", "--set=settings.statusDelayS=0.5")
+    manifests = helm.template("--set=settings.orphanTtlS=2592000", "--set-json=settings.statusDelayS=0.5")
     given = environment(only(manifests, "Deployment"), metadata_namespace=NAMESPACE)
     assert (given["HEADRACE_ORPHAN_TTL_S"], given["HEADRACE_STATUS_DELAY_S"]) == ("2592000", "0.5")
 
