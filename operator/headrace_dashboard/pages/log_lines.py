@@ -99,6 +99,10 @@ class Tasks:
         self._bars[task] = Bar(task, started, finished, ENDS[event], ENDS[event])
         return True
 
+    def are_going(self) -> bool:
+        """Whether any has not ended."""
+        return any(bar.finished is None for bar in self._bars.values())
+
     def bars(self) -> list[Bar]:
         """In the order in which they began."""
         return sorted(self._bars.values(), key=lambda bar: bar.started)

@@ -126,7 +126,7 @@ def _status(view: RunView, now: datetime) -> Html:
     ref = spec.get("deploymentRef")
     return join(
         (
-            tag("p", badge(view.phase), " ", tag("strong", reason) if reason else None, class_="phase"),
+            tag("p", badge(view.phase), " ", tag("strong", reason) if reason != view.phase else None, class_="phase"),
             tag("p", str(status.get("message") or ""), class_="message") if status.get("message") else None,
             tag("p", why, class_="hint") if why else None,
             facts(

@@ -20,7 +20,8 @@ from headrace_dashboard.site import NAME, NAMESPACE, Need, Route, Visit
 
 GATHER_S: Final = 0.25
 """Lines that come within this time travel together."""
-BEAT_S: Final = 15.0
+BEAT_S: Final = 5.0
+"""So often the bars of tasks that go on are drawn anew where no line comes."""
 MOST_AT_ONCE: Final = 500
 STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 READ_RUN: Final = Need("get", FLOWRUNS.plural)
@@ -69,19 +70,24 @@ async def _followed(visit: Visit, events: Events, lines: AsyncIterator[Line], af
                 if await visit.site.door.visitor(visit.request) is None:
                     return "You are signed out."
                 await events.beat()
+                if tasks.are_going():
+                    await events.send("tasks", _chart(visit, tasks))
                 continue
             news = [each for each in batch if isinstance(each, Line)]
             unseen = [each for each in news if each.stamp > after]
             if unseen:
                 await events.send("lines", [each.shown() for each in unseen], id_=unseen[-1].stamp)
             if sum(tasks.take(each) for each in news):
-                chart = timeline(tasks.bars(), visit.site.now(), title="Tasks over time")
-                await events.send("tasks", {"html": chart})
+                await events.send("tasks", _chart(visit, tasks))
             if isinstance(batch[-1], str):
                 return batch[-1]
         return "The dashboard is being restarted."
     finally:
         reader.cancel()
+
+
+def _chart(visit: Visit, tasks: Tasks) -> dict[str, str]:
+    return {"html": timeline(tasks.bars(), visit.site.now(), title="Tasks over time")}
 
 
 async def _read_into(queue: asyncio.Queue[Line | str], lines: AsyncIterator[Line]) -> None:

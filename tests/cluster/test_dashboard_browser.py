@@ -1,0 +1,270 @@
+"""The dashboard in a real browser, on a live operator whose flows run as processes and write logs."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.async_api import Page, async_playwright, expect
+
+from headrace.kubeapi.client import KubeClient
+from tests.cluster.support.dashboard import EDIT, VIEW, Dashboard, a_dashboard, a_person
+from tests.cluster.support.world import World, with_real_pods
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SCREENSHOTS = os.environ.get("HEADRACE_SCREENSHOTS")
+"""A folder that pictures for the pages of docs/ are written to."""
+WITHIN_MS = 60_000
+NODE_LABEL = "headrace.dev/test"
+
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="there is no Chromium here; on Debian: apt-get install chromium"
+)
+
+CODE = '''
+import time
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from headrace import flow, get_run_logger, pause, task
+
+
+class Approval(BaseModel):
+    replicas: int
+    note: str = ""
+
+
+@task
+def extract(day: str) -> int:
+    get_run_logger().info("reading orders of %s", day)
+    return 3
+
+
+@task
+def load(rows: int, gate: str) -> int:
+    """Waits until the test opens the gate."""
+    get_run_logger().warning("loading %s rows", rows)
+    while gate and not Path(gate).exists():
+        time.sleep(0.05)
+    return rows
+
+
+@flow
+def main(day: str = "today", gate: str = "") -> int:
+    return load(extract(day), gate)
+
+
+@flow
+def fails():
+    raise KeyError("no such column: price")
+
+
+@flow
+def asks():
+    answer = pause("deploy to production?", wait_for_input=Approval, name="deploy")
+    return answer.replicas
+'''
+
+
+@dataclass
+class Browser:
+    """A tab, and what it complained about."""
+
+    page: Page
+    base: str
+    complaints: list[str] = field(default_factory=list)
+
+    async def picture(self, name: str) -> None:
+        """For the docs, where a folder for them is set."""
+        if SCREENSHOTS:
+            await self.page.screenshot(path=Path(SCREENSHOTS) / f"dashboard-{name}.png", full_page=True)
+
+
+@pytest.fixture
+async def world(
+    client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path, local_node: Any
+) -> AsyncIterator[World]:
+    """A namespace with an operator and a node of its own."""
+    await local_node("real", labels={NODE_LABEL: namespace})
+    (tmp_path / "notes").mkdir()
+    pod = {
+        "nodeSelector": {NODE_LABEL: namespace},
+        "volumes": [{"name": "notes", "hostPath": {"path": str(tmp_path / "notes")}}],
+        "containers": [{"name": "flow", "volumeMounts": [{"name": "notes", "mountPath": "/notes"}]}],
+    }
+    async with with_real_pods(client, kubeconfig, namespace, tmp_path) as found:
+        for function in ("main", "fails", "asks"):
+            await found.create(
+                "Flow",
+                function,
+                entrypoint=f"etl.py:{function}",
+                source={"inline": {"files": {"etl.py": CODE}}},
+                podTemplate={"spec": pod},
+            )
+        yield found
+
+
+@pytest.fixture
+async def dashboard(client: KubeClient, kubeconfig: Path, world: World) -> AsyncIterator[Dashboard]:
+    async with a_dashboard(client, kubeconfig, world.namespace) as found:
+        yield found
+
+
+@pytest.fixture
+async def browser(client: KubeClient, dashboard: Dashboard, world: World) -> AsyncIterator[Browser]:
+    """Somebody who may see and change runs, signed in through the form. No page may complain."""
+    token = await a_person(client, world.namespace, "ann", (*VIEW, *EDIT))
+    async with async_playwright() as playwright:
+        chromium = await playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+        )
+        page = await chromium.new_page(viewport={"width": 1280, "height": 900})
+        page.set_default_timeout(WITHIN_MS)
+        expect.set_options(timeout=WITHIN_MS)
+        tab = Browser(page, dashboard.base.replace("127.0.0.1", "localhost"))
+        page.on("console", lambda said: tab.complaints.append(said.text) if said.type in {"error", "warning"} else None)
+        page.on("pageerror", lambda error: tab.complaints.append(str(error)))
+        await page.goto(f"{tab.base}/")
+        await expect(page).to_have_title("Sign in · headrace")
+        await page.get_by_label("Token of the cluster").fill(token)
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page).to_have_title("Runs · headrace")
+        yield tab
+        await chromium.close()
+        assert tab.complaints == []
+
+
+async def test_a_run_is_followed_from_the_list_to_its_last_line(world: World, browser: Browser, tmp_path: Path) -> None:
+    """It comes into the list by itself; its page shows tasks and log lines while it runs, and its end."""
+    page, gate = browser.page, tmp_path / "notes" / "gate"
+    await expect(page.get_by_text("There are no runs that you may see.")).to_be_visible()
+    await world.a_run("etl-1", flow="main", parameters={"day": "2026-01-01", "gate": "/notes/gate"})
+    await page.get_by_role("link", name="etl-1").click()
+    await expect(page.locator("#log-lines")).to_contain_text("loading 3 rows")
+    await expect(page.locator("#log-lines .warning")).to_have_count(1)
+    await expect(page.locator("#tasks")).to_contain_text("load-0")
+    await expect(page.locator("#tasks rect.succeeded")).to_have_count(1)
+    await expect(page.locator("#tasks rect.running")).to_have_count(1)
+    await expect(page.locator("#status .badge")).to_have_text("Running")
+    await browser.picture("run")
+    gate.touch()
+    await expect(page.locator("#status .badge")).to_have_text("Succeeded")
+    await expect(page.locator("#log-state")).to_have_text("The log has ended.")
+    await expect(page.locator("#tasks rect.succeeded")).to_have_count(2)
+    await expect(page.locator("#result")).to_contain_text("3")
+
+
+async def test_a_failed_run_says_why_and_is_run_again(world: World, browser: Browser) -> None:
+    """Its reason with its meaning, its traceback in the log; the new run is linked to it."""
+    page = browser.page
+    await world.a_run("sad-1", flow="fails")
+    await world.run_is("sad-1", "Failed")
+    await page.goto(f"{browser.base}/runs?phase=dead")
+    await page.get_by_role("link", name="sad-1").click()
+    await expect(page.locator("#status")).to_contain_text("no such column: price")
+    await expect(page.locator("#status")).to_contain_text("The flow raised an exception.")
+    await expect(page.locator("#log-lines .error")).to_contain_text("Traceback")
+    await page.get_by_role("button", name="Run again").click()
+    await expect(page).to_have_url(re.compile(r"/sad-1-r[0-9a-f]{8}\?said=again"))
+    await expect(page.locator("#more")).to_contain_text("sad-1")
+
+
+async def test_a_question_is_answered_in_the_page(world: World, browser: Browser) -> None:
+    """A form made from the flow's model; what is being typed stays while the page is kept up to date."""
+    page = browser.page
+    await world.a_run("release-1", flow="asks")
+    await world.run_is("release-1", "Paused")
+    await page.goto(f"{browser.base}/runs/{world.namespace}/release-1")
+    await expect(page.locator("#question")).to_contain_text("deploy to production?")
+    await page.get_by_label("replicas").fill("3")
+    await world.client.patch(world.path("FlowRun", "release-1"), {"metadata": {"labels": {"changed": "meanwhile"}}})
+    await expect(page.locator("#more")).to_contain_text("changed=meanwhile")
+    await expect(page.get_by_label("replicas")).to_have_value("3")
+    await page.get_by_role("button", name="Approve").click()
+    await expect(page.locator("#notices")).to_contain_text("The answer is given")
+    await expect(page.locator("#status .badge")).to_have_text("Succeeded")
+    await expect(page.locator("#result")).to_contain_text("3")
+
+
+async def test_a_run_is_cancelled_by_keyboard_on_a_narrow_screen_in_the_dark(world: World, browser: Browser) -> None:
+    """No page is wider than 360 px; a link and a button are reached by Tab alone."""
+    page = browser.page
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await page.emulate_media(color_scheme="dark")
+    await world.a_run("etl-2", flow="main", parameters={"gate": "/notes/never"})
+    link = page.get_by_role("link", name="etl-2")
+    await expect(link).to_be_visible()
+    assert await is_as_wide_as_the_screen(page)
+    await tab_to(page, "etl-2")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#log-lines")).to_contain_text("loading 3 rows")
+    assert await is_as_wide_as_the_screen(page)
+    await browser.picture("narrow")
+    await tab_to(page, "Cancel")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#notices")).to_contain_text("asked to end")
+    await expect(page.locator("#status .badge")).to_have_text("Cancelled")
+
+
+async def test_the_list_is_narrowed_by_filters_and_paged(world: World, browser: Browser) -> None:
+    """Filters are in the address, so that they can be sent to somebody."""
+    page = browser.page
+    for number in range(60):
+        await world.a_run(f"many-{number:02}", flow="main", suspend=True)
+    await expect(page.get_by_text("1 to 50 of 60")).to_be_visible()
+    await browser.picture("runs")
+    await page.get_by_role("link", name="Older").click()
+    await expect(page.get_by_text("51 to 60 of 60")).to_be_visible()
+    await page.get_by_role("link", name="Newest").click()
+    await page.get_by_label("Name contains").fill("many-07")
+    await page.get_by_role("button", name="Show").click()
+    await expect(page.get_by_text("1 to 1 of 1")).to_be_visible()
+    await expect(page).to_have_url(re.compile("q=many-07"))
+
+
+async def test_a_deployment_is_suspended_and_started_from_its_form(world: World, browser: Browser) -> None:
+    """The form has a field for each parameter of the Flow, with the Deployment's own values in them."""
+    page = browser.page
+    schema = {"type": "object", "properties": {"day": {"type": "string"}, "gate": {"type": "string", "default": ""}}}
+    await world.patch("Flow", "main", {"parameters": {"schema": schema}})
+    daily = {"name": "daily", "cron": "0 7 * * *", "timeZone": "Europe/London"}
+    await world.create(
+        "Deployment", "orders", flowRef={"name": "main"}, parameters={"day": "2026-02-01"}, schedules=[daily]
+    )
+    await page.get_by_role("link", name="Deployments").click()
+    await page.get_by_role("link", name="orders").click()
+    await expect(page.locator("#schedules")).to_contain_text("0 7 * * *")
+    await expect(page.get_by_label("day")).to_have_value("2026-02-01")
+    await browser.picture("deployment")
+    await page.get_by_role("button", name="Suspend schedules").click()
+    await expect(page.locator("#state .badge")).to_have_text("Suspended")
+    await page.get_by_label("day").fill("2026-03-01")
+    await page.get_by_role("button", name="Run now").click()
+    await expect(page.locator("#status .badge")).to_have_text("Succeeded")
+    await expect(page.locator("#parameters")).to_contain_text("2026-03-01")
+    (run,) = await world.list("FlowRun")
+    assert run["spec"]["parameters"] == {"day": "2026-03-01"}
+
+
+async def is_as_wide_as_the_screen(page: Page) -> bool:
+    return bool(await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+
+
+async def tab_to(page: Page, words: str) -> None:
+    """Presses Tab until the element with these words has the focus, and shows that it has."""
+    for _ in range(60):
+        await page.keyboard.press("Tab")
+        text, outline = await page.evaluate(
+            "[document.activeElement.textContent, getComputedStyle(document.activeElement).outlineStyle]"
+        )
+        if text.strip() == words:
+            assert outline != "none"
+            return
+    raise AssertionError(f"Tab never comes to {words!r}")
