@@ -20,6 +20,7 @@ from bench.figures import FILE_ENV, row, taken_from
 BENCHMARKS: Mapping[str, str] = {
     "peers": "bench.peers.compare",
     "import": "bench.import_time",
+    "cli": "bench.command_line",
     "task": "bench.task_overhead",
     "checkpoints": "bench.checkpoints",
     "mapping": "bench.mapping",

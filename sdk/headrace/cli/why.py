@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Mapping
 from datetime import UTC, datetime
+from textwrap import indent
 from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
 
 import typer
@@ -56,7 +57,7 @@ def as_text(found: Explanation) -> str:
     """A line, then what is behind it by headings, then what to do."""
     lines = [found.what]
     for heading, told in found.because.items():
-        lines += ["", f"{heading}:", *(f"  {line}" for line in told)]
+        lines += ["", f"{heading}:", *(indent(line, "  ") for line in told)]
     if found.steps:
         lines += ["", "next:", *(f"  {step}" for step in found.steps)]
     return "\n".join(lines)
