@@ -21,6 +21,7 @@ from pydantic import ValidationError
 
 from headrace.api.automation import AutomationSpec, AutomationStatus
 from headrace.api.conditions import ConditionType
+from headrace.api.keys import FLOW_LABEL
 from headrace_operator.decide.automation.expressions import InvalidExpression
 from headrace_operator.decide.automation.judging import Outcome
 from headrace_operator.decide.automation.occurrences import (
@@ -149,8 +150,9 @@ class Automations:
             heapq.heappop(waiting.order)
             if is_true and run is not None and record.rules is not None:
                 del waiting.overdue[run_key]
-                if overdue_at(record.rules.spec.trigger, run) == at:
-                    self._add(record, overdue_occurrence(record.rules.spec.trigger, run, at))
+                trigger, flow = record.rules.spec.trigger, self._flow_of(run)
+                if overdue_at(trigger, run, flow=flow) == at:
+                    self._add(record, overdue_occurrence(trigger, run, at, flow=flow))
         return None
 
     def wake_all(self) -> None:
@@ -186,9 +188,15 @@ class Automations:
             return
         trigger = record.rules.spec.trigger
         if trigger.run is not None:
-            self._add(record, run_occurrence(trigger, record.key.name, run))
+            self._add(record, run_occurrence(trigger, record.key.name, run, flow=self._flow_of(run)))
         elif trigger.late_run is not None or trigger.long_run is not None:
-            self._expect(record, run, overdue_at(trigger, run))
+            self._expect(record, run, overdue_at(trigger, run, flow=self._flow_of(run)))
+
+    def _flow_of(self, run: Run) -> str | None:
+        """The Flow that it runs; a run of a Deployment that is gone may still carry its label."""
+        deployment = self._cache.deployments.get(ObjectKey(run.key.namespace, run.deployment_ref or ""))
+        told = deployment.spec.flow_ref.name if deployment is not None and deployment.spec is not None else None
+        return run.flow_ref or told or run.labels.get(FLOW_LABEL)
 
     def _expect(self, record: AutomationRecord, run: Run, at: datetime | None) -> None:
         waiting = self.waiting(record.uid)

@@ -61,24 +61,24 @@ def fingerprint(*parts: str) -> str:
     return digest.hexdigest()[:40]
 
 
-def is_chosen(choice: RunChoice, run: Run) -> bool:
-    """Whether a FlowRun is one of these."""
+def is_chosen(choice: RunChoice, run: Run, flow: str | None) -> bool:
+    """
+    Whether a FlowRun is one of these.
+
+    Args:
+        flow: That it runs; None where it is not known.
+    """
     if choice.deployments is not None and run.deployment_ref not in choice.deployments:
         return False
-    if choice.flows is not None and flow_of(run) not in choice.flows:
+    if choice.flows is not None and flow not in choice.flows:
         return False
     return choice.selector is None or choice.selector.matches(run.labels)
 
 
-def flow_of(run: Run) -> str | None:
-    """The Flow that it runs, as far as the FlowRun tells by itself."""
-    return run.flow_ref or run.labels.get(keys.FLOW_LABEL)
-
-
-def run_occurrence(source: EventSource, automation: str, run: Run) -> Occurrence | None:
+def run_occurrence(source: EventSource, automation: str, run: Run, *, flow: str | None) -> Occurrence | None:
     """That the run is in a phase that is waited for; None where it is not, or where the Automation started it itself."""
     on = source.run
-    if on is None or not _has_phase(on, run) or not is_chosen(on, run):
+    if on is None or not _has_phase(on, run) or not is_chosen(on, run, flow):
         return None
     if run.labels.get(keys.AUTOMATION_LABEL) == automation:  # it would go on for ever
         return None
@@ -88,7 +88,7 @@ def run_occurrence(source: EventSource, automation: str, run: Run) -> Occurrence
     phase = str(run.status.phase)
     attempt = "" if run.finished else f"{len(run.status.attempts)}/{timestamp(at)}"
     about = f"FlowRun {run.key.name} is {phase}" + (f" ({run.status.reason})" if run.status.reason else "")
-    return Occurrence(fingerprint("run", run.uid, phase, attempt), at, about, run_event("run", run))
+    return Occurrence(fingerprint("run", run.uid, phase, attempt), at, about, run_event("run", run, flow))
 
 
 def _has_phase(on: OnRun, run: Run) -> bool:
@@ -105,14 +105,14 @@ def _since(run: Run) -> datetime | None:
     return status.attempts[-1].finished_at if status.attempts else None
 
 
-def overdue_at(source: EventSource, run: Run) -> datetime | None:
+def overdue_at(source: EventSource, run: Run, *, flow: str | None) -> datetime | None:
     """When the run will be, or has been, late or long; None if it is not waited for, or came far enough."""
     if run.finished or run.deleting:
         return None
     late, long = source.late_run, source.long_run
-    if late is not None and run.status.started_at is None and not run.status.attempts and is_chosen(late, run):
+    if late is not None and run.status.started_at is None and not run.status.attempts and is_chosen(late, run, flow):
         return _after(late, run.due)
-    if long is not None and run.status.started_at is not None and is_chosen(long, run):
+    if long is not None and run.status.started_at is not None and is_chosen(long, run, flow):
         return _after(long, run.status.started_at)
     return None
 
@@ -121,12 +121,12 @@ def _after(overdue: OnOverdueRun, since: datetime) -> datetime:
     return since + timedelta(seconds=overdue.after_seconds)
 
 
-def overdue_occurrence(source: EventSource, run: Run, at: datetime) -> Occurrence:
+def overdue_occurrence(source: EventSource, run: Run, at: datetime, *, flow: str | None) -> Occurrence:
     """That the run is late, or lasts for long, since then."""
     is_late = source.late_run is not None
     kind = "lateRun" if is_late else "longRun"
     about = f"FlowRun {run.key.name} " + ("has not started in time" if is_late else "lasts longer than it should")
-    return Occurrence(fingerprint(kind, run.uid), at, about, run_event(kind, run))
+    return Occurrence(fingerprint(kind, run.uid), at, about, run_event(kind, run, flow))
 
 
 def circuit_occurrence(source: EventSource, circuit: CircuitView) -> Occurrence | None:
@@ -145,7 +145,7 @@ def circuit_occurrence(source: EventSource, circuit: CircuitView) -> Occurrence 
     return Occurrence(fingerprint("circuit", circuit.uid, timestamp(since)), since, about, event, circuit.uid)
 
 
-def run_event(kind: str, run: Run) -> dict[str, Any]:
+def run_event(kind: str, run: Run, flow: str | None) -> dict[str, Any]:
     """What expressions see of a FlowRun; what it does not have is left out."""
     status = run.status
     facts = {
@@ -153,7 +153,7 @@ def run_event(kind: str, run: Run) -> dict[str, Any]:
         "namespace": run.key.namespace,
         "uid": run.uid,
         "deployment": run.deployment_ref,
-        "flow": flow_of(run),
+        "flow": flow,
         "labels": dict(run.labels),
         "parameters": None if run.parameters is None else dict(run.parameters),
         "phase": None if status.phase is None else str(status.phase),
