@@ -37,9 +37,10 @@ class MemoryApi:
 
     async def patch(self, path: str, body: Any) -> dict[str, Any]:
         self._note("PATCH", path)
-        annotations = body["metadata"]["annotations"]
-        self.objects[path]["metadata"].setdefault("annotations", {}).update(annotations)
-        return self.objects[path]
+        found = self.objects[path]
+        found["metadata"].setdefault("annotations", {}).update(body.get("metadata", {}).get("annotations", {}))
+        found["spec"].update(body.get("spec", {}))
+        return found
 
     async def pages(self, path: str, params: Mapping[str, str] | None = None) -> AsyncIterator[dict[str, Any]]:
         plural = path.rpartition("/")[2]
@@ -61,7 +62,7 @@ class MemoryApi:
 
 def path(obj: Mapping[str, Any]) -> str:
     """Where an object is."""
-    plural = {"Flow": "flows", "FlowRun": "flowruns", "Deployment": "deployments"}[obj["kind"]]
+    plural = {"Flow": "flows", "FlowRun": "flowruns", "Deployment": "deployments", "Backfill": "backfills"}[obj["kind"]]
     return f"{ROOT}/namespaces/{obj['metadata']['namespace']}/{plural}/{obj['metadata']['name']}"
 
 

@@ -1,0 +1,137 @@
+"""Logs of pods: what a line says, and where to go on after a stream broke."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from datetime import UTC, datetime
+
+import pytest
+
+from headrace.cli import podlogs
+from headrace.cli.loglines import line_from
+from headrace.cli.podlogs import Section, pod_lines
+from headrace.cli.tree import Branch, Family, TaskRun, branch_of, drawn, task_runs
+from headrace.kubeapi.errors import Unreachable
+from tests.unit.headrace.cli.memory_api import a_run
+
+NOW = datetime(2026, 3, 5, tzinfo=UTC)
+
+
+def a_line(event: str = "log", task_run: str = "load-0", **facts: object) -> str:
+    task = task_run.rpartition("-")[0]
+    head = {"time": "2026-03-05T12:00:01.250Z", "level": "info", "event": event, "message": "done"}
+    return json.dumps({**head, "flow_run": "etl-7", "task": task, "task_run": task_run, **facts})
+
+
+def test_a_line_of_the_sdk_is_readable_and_knows_its_task() -> None:
+    line = line_from(a_line() + "\n")
+    assert line.readable(colours=False) == "12:00:01.250 info    load-0               done"
+    assert (line.is_of("load"), line.is_of("load-0"), line.is_of("load-1")) == (True, True, False)
+    assert "\x1b[32minfo" in line.readable(colours=True)
+
+
+def test_a_traceback_stands_below_its_line() -> None:
+    assert line_from(a_line(exception="Traceback\n  x")).readable(colours=False).endswith("done\nTraceback\n  x")
+
+
+@pytest.mark.parametrize("text", ["plain", "{broken", '{"a": 1}', "[1]", '{"time": "x"}', ""])
+def test_any_other_line_stays_as_it_is(text: str) -> None:
+    line = line_from(text)
+    assert (line.readable(colours=False), line.is_of("load")) == (text, False)
+
+
+class Broken:
+    """A client whose log stream breaks after each of its parts."""
+
+    def __init__(self, *parts: list[str]) -> None:
+        self.parts = list(parts)
+        self.asked: list[dict[str, str]] = []
+
+    async def lines(self, _path: str, params: Mapping[str, str]) -> AsyncIterator[str]:
+        self.asked.append(dict(params))
+        for line in self.parts.pop(0):
+            yield line
+        if self.parts:
+            raise Unreachable(0, "Unreachable", "cut")
+
+
+async def test_a_broken_stream_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`sinceTime` is exact to a second: what came of that second is not shown twice, and nothing of it is lost."""
+    monkeypatch.setattr(podlogs, "BETWEEN_TRIES_S", 0)
+    first = ["2026-03-05T12:00:01.1Z a\n", "2026-03-05T12:00:02.1Z b\n", "2026-03-05T12:00:02.1Z c\n"]
+    again = [
+        "2026-03-05T12:00:02.1Z b\n",
+        "2026-03-05T12:00:02.1Z c\n",
+        "2026-03-05T12:00:02.15Z d\n",
+        "2026-03-05T12:00:03Z e\n",
+    ]
+    client = Broken(first, again)
+    found = [line.raw async for line in pod_lines(client, "n", "p", Section(tail=5, follow=True))]  # type: ignore[arg-type]
+    assert found == ["a", "b", "c", "d", "e"]
+    assert client.asked[0] == {"container": "flow", "timestamps": "true", "tailLines": "5", "follow": "true"}
+    assert client.asked[1] == {
+        "container": "flow",
+        "timestamps": "true",
+        "follow": "true",
+        "sinceTime": "2026-03-05T12:00:02Z",
+    }
+
+
+async def test_a_stream_that_stays_broken_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(podlogs, "BETWEEN_TRIES_S", 0)
+    client = Broken(*([] for _ in range(20)))
+    with pytest.raises(Unreachable):
+        [line async for line in pod_lines(client, "n", "p", Section())]  # type: ignore[arg-type]
+    assert len(client.asked) == podlogs.TRIES + 1
+
+
+def test_tasks_are_read_from_the_log() -> None:
+    """The last that is told of each counts."""
+    lines = [
+        a_line("task_started"),
+        a_line("task_succeeded", duration_s=1.5),
+        a_line("task_started", "load-1"),
+        a_line("task_failed", "load-1", error="ValueError: no", duration_s=2),
+        a_line("task_cached", "read-0"),
+        a_line("log", "other-0"),
+        "noise",
+    ]
+    assert task_runs(map(line_from, lines)) == [
+        TaskRun("load", "load-0", "succeeded", 1.5),
+        TaskRun("load", "load-1", "failed", 2.0, "ValueError: no"),
+        TaskRun("read", "read-0", "cached"),
+    ]
+
+
+def test_a_tree_has_attempts_tasks_and_children() -> None:
+    run = a_run(
+        "etl-7",
+        status={
+            "attempts": [
+                {"number": 1, "pod": "etl-7-1", "reason": "OOMKilled", "message": "too much", "exitCode": 137},
+                {"number": 2, "pod": "etl-7-2", "reason": "FlowFailed", "node": "n1"},
+            ]
+        },
+    )
+    tasks = {2: [TaskRun("load", f"load-{number}", "succeeded", 1.0) for number in range(3)]}
+    family = Family(run, tasks, [Family(a_run("child", "Succeeded", status={"reason": "Succeeded"}))])
+    assert drawn(branch_of(family, NOW, colours=False)).splitlines() == [
+        "etl-7   deployment/daily   Failed (FlowFailed)",
+        "├─ no",
+        '├─ parameters   {"day": "old", "n": 1}',
+        "├─ waited   13h",
+        "├─ attempt 1   OOMKilled   exit code 137",
+        "│  └─ too much",
+        "├─ attempt 2   FlowFailed   on n1",
+        "│  └─ load x 3   succeeded   at most 1.0s",
+        "└─ child   deployment/daily   Succeeded",
+        '   ├─ parameters   {"day": "old", "n": 1}',
+        "   ├─ waited   13h",
+        "   └─ attempt 1   Running",
+    ]
+
+
+def test_a_text_of_several_lines_stays_within_its_branch() -> None:
+    tree = Branch("run", (Branch("a\nb", (Branch("c"),)), Branch("d")))
+    assert drawn(tree).splitlines() == ["run", "├─ a", "│     b", "│  └─ c", "└─ d"]
