@@ -73,7 +73,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Builds what is missing before the first test: it takes minutes, and a test's time is limited."""
-    wanted = any(HERE in item.path.parents for item in session.items)
+    wanted = any(
+        HERE in item.path.parents and "kubeconfig" in getattr(item, "fixturenames", ()) for item in session.items
+    )
     if not wanted or session.config.option.collectonly or not session.config.getoption("--e2e"):
         return
     if kind.docker_answers(os.environ) and kind.installed(os.environ):
