@@ -29,6 +29,8 @@ from tests.cluster.support.world import World, a_world, condition
 SECRET = b"correct horse battery staple"
 FLOOD = 500
 AT_ONCE = 20
+SLOW_S = 120
+"""A process takes long to start on a machine that is busy."""
 REPORT = {"name": "report", "kind": "markdown", "url": "s3://reports/diagnose.md", "description": "What is wrong"}
 
 
@@ -99,7 +101,7 @@ class Office(World):
         async def look() -> bool:
             return "observedGeneration" in await self.told(name)
 
-        await eventually(look, what=f"Automation {name} is looked at")
+        await eventually(look, within_s=SLOW_S, what=f"Automation {name} is looked at")
 
     async def told(self, name: str) -> dict[str, Any]:
         """Its status."""
@@ -114,7 +116,7 @@ class Office(World):
             states = [firing["state"] for firing in status.get("firings") or ()]
             return status if len(states) >= fired and "Open" not in states else None
 
-        return await eventually(look, within_s=60, what=f"{fired} firings of {name} end")
+        return await eventually(look, within_s=SLOW_S, what=f"{fired} firings of {name} end")
 
     async def secret(self, name: str = "sender", value: bytes = SECRET) -> None:
         data = {"key": base64.b64encode(value).decode()}
@@ -136,7 +138,7 @@ async def office(client: KubeClient, kubeconfig: Path, namespace: str, tmp_path:
         await rights_to_secrets(client, namespace)
         await made.a_flow()
         await made.create("Deployment", "diagnose", flowRef={"name": "etl"})
-        await eventually(lambda: answers(port), what="requests are taken")
+        await eventually(lambda: answers(port), within_s=SLOW_S, what="requests are taken")
         yield made
         if made.second is not None:
             made.second.kill()
@@ -224,7 +226,7 @@ async def test_a_flood_of_one_alert_at_two_replicas_starts_one_run_whose_report_
     )
     (tmp_path / "second").mkdir()
     office.second.start()
-    await eventually(lambda: answers(port), what="the standby takes requests")
+    await eventually(lambda: answers(port), within_s=SLOW_S, what="the standby takes requests")
 
     path = f"/hooks/{office.namespace}/incident"
     urls = [f"http://127.0.0.1:{each}{path}" for each in (office.port, port)]
@@ -286,7 +288,7 @@ async def test_the_operator_dies_at_each_write_and_acts_once(
     office.operator.kill()
     await office.a_run("first", deploymentRef={"name": "diagnose"})
     office.operator.start_journaled(write, str(number), side)
-    await eventually(lambda: not office.operator.runs, what=f"it dies {side} {write}")
+    await eventually(lambda: not office.operator.runs, within_s=SLOW_S, what=f"it dies {side} {write}")
     office.operator.start()
     (fired,) = (await office.settled("again", 1))["firings"]
     assert fired["state"] == "Done"
@@ -339,7 +341,7 @@ async def test_runs_that_last_or_do_not_start_are_events(office: Office) -> None
         actions=[{"name": "end", "run": "Cancel"}],
     )
     await office.a_run("hangs", deploymentRef={"name": "diagnose"})
-    assert (await office.finished("hangs"))["phase"] == "Cancelled"
+    assert (await office.finished("hangs", within_s=SLOW_S))["phase"] == "Cancelled"
     assert len((await office.told("late"))["firings"]) == 1
 
 

@@ -51,6 +51,7 @@ async def test_short_names_and_category_reach_every_kind(client):
         "workpools": ["wp"],
         "concurrencylimits": ["cl"],
         "backfills": ["bf"],
+        "automations": ["auto"],
     }
     assert all(found["categories"] == ["headrace"] for name, found in served.items() if "/" not in name)
     assert {name for name in served if "/" in name} == {f"{plural}/status" for plural in served if "/" not in plural}

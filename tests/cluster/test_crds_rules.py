@@ -25,6 +25,10 @@ SPECS: dict[str, dict[str, Any]] = {
     "WorkPool": {"nodeSelector": {"pool": "cpu"}},
     "ConcurrencyLimit": {"slots": 5},
     "Backfill": {"deploymentRef": {"name": "etl"}, "partitions": {"list": [{"name": "a"}]}},
+    "Automation": {
+        "trigger": {"run": {"phases": ["Failed"]}},
+        "actions": [{"name": "tell", "event": {"message": "x"}}],
+    },
 }
 TASK = {
     "name": "train",
@@ -110,7 +114,81 @@ RANGE = "spec.partitions.range"
 ONE_STEP = "cron: set exactly one of cron and intervalSeconds"
 ONE_SOURCE = "partitions: set exactly one of range, list and matrix"
 
+SENDER = {"secretRef": {"name": "sender", "key": "key"}}
+
+
+def acting(**action: Any) -> dict[str, Any]:
+    return {"actions": [{"name": "act", **action}]}
+
+
+def sending(**fields: Any) -> dict[str, Any]:
+    return acting(webhook={"url": "https://example.org", **fields})
+
+
 BROKEN = {
+    "an automation with a long name": Case(
+        "Automation", {}, "", "metadata.name: at most 63 characters, as runs carry it as a label", "a" * 64
+    ),
+    "an automation with two triggers": Case(
+        "Automation",
+        {"trigger": {"run": {"phases": ["Failed"]}, "circuitOpen": {}}},
+        "spec.trigger",
+        "trigger: set exactly one of run, lateRun, longRun, circuitOpen and webhook",
+    ),
+    "an automation on runs that begin": Case(
+        "Automation",
+        {"trigger": {"run": {"phases": ["Running"]}}},
+        "spec.trigger.run.phases",
+        "phases: Pending and Running are no events; use lateRun or longRun",
+    ),
+    "an action that does nothing": Case(
+        "Automation",
+        acting(),
+        "spec.actions[0]",
+        "start: set exactly one of start, run, deployment, webhook and event",
+    ),
+    "a run cancelled on an event without one": Case(
+        "Automation",
+        {"trigger": {"circuitOpen": {}}, **acting(run="Cancel")},
+        "spec",
+        "actions: run is allowed only on run, lateRun and longRun, whose events have a FlowRun",
+    ),
+    "a deployment suspended on an event without one": Case(
+        "Automation",
+        {"trigger": {"webhook": SENDER}, **acting(deployment={"set": "Suspend"})},
+        "spec",
+        "actions: deployment needs a name on webhook, whose events have no Deployment",
+    ),
+    "a webhook to two URLs": Case(
+        "Automation",
+        sending(urlFrom=SENDER["secretRef"]),
+        "spec.actions[0].webhook",
+        "url: set exactly one of url and urlFrom",
+    ),
+    "a page without a routing key": Case(
+        "Automation",
+        sending(body="PagerDuty"),
+        "spec.actions[0].webhook",
+        "routingKeyFrom: required with the body PagerDuty, and allowed with no other",
+    ),
+    "a body of its own for Slack": Case(
+        "Automation",
+        sending(body="Slack", json={"a": 1}),
+        "spec.actions[0].webhook",
+        "json: allowed only with the body Event",
+    ),
+    "a run chosen by a label without values": Case(
+        "Automation",
+        {"trigger": {"run": {"phases": ["Failed"], **selecting(operator="In")}}},
+        "spec.trigger.run.selector.matchExpressions[0]",
+        VALUES,
+    ),
+    "a silence that ends before it begins": Case(
+        "Automation",
+        {"silences": [{"name": "s", "from": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}]},
+        "spec.silences[0]",
+        "until: must be later than from",
+    ),
     "an input for a no": Case(
         "FlowRun",
         {"answers": [{"name": "deploy", "decision": "Reject", "input": {}}]},
