@@ -65,7 +65,7 @@ async def test_failures_are_listed_run_again_and_then_gone_from_the_list(world: 
     assert (again.returncode, again.stdout) == (1, "")
     assert again.stderr == f"headrace: run etl-0: was run again already, as {name}; --again makes another\n"
     unasked = await command("rerun", "--all")
-    assert unasked.returncode == 1
+    assert unasked.returncode == 2
     assert "2 runs will be run again" in unasked.stderr
     assert "add --yes" in unasked.stderr
     rest = await command("rerun", "--all", "--yes")

@@ -13,17 +13,20 @@ from headrace.api import keys
 from headrace.cli.arguments import text_parameters
 from headrace.cli.backfilling import Range, columns, manifest, matrix, over, percent, status_line
 from headrace.cli.changes import watched
-from headrace.cli.cluster import AllNamespaces, Context, Namespace, asked, in_cluster, listed, path_of
+from headrace.cli.cluster import AllNamespaces, Api, Context, Namespace, asked, in_cluster, listed, path_of
 from headrace.cli.exits import CANCELLED, FAILED, OK
 from headrace.cli.names import backfill_names, deployment_names
-from headrace.cli.outputs import Output, printed, with_kind
-from headrace.cli.printing import paints
+from headrace.cli.outputs import Output, printed, say, with_kind
+from headrace.cli.printing import counted, paints
 from headrace.cli.references import Reference
 from headrace.cli.steering import cancelled, found_object, held
 from headrace.errors import UsageError
+from headrace.kubeapi.errors import Conflict
 
 if TYPE_CHECKING:
     from headrace.kubeapi.client import KubeClient
+
+TRIES = 5
 
 backfill = typer.Typer(no_args_is_help=True)
 
@@ -119,7 +122,7 @@ def list_(
     )
     newest = sorted(found, key=lambda one: str(one["metadata"]["creationTimestamp"]), reverse=True)
     shape = columns(datetime.now(UTC), namespaces=all_namespaces, colours=paints(sys.stdout))
-    print(printed(with_kind(newest, "Backfill"), output, shape, none="there is no Backfill"))
+    say(printed(with_kind(newest, "Backfill"), output, shape, none="there is no Backfill"))
 
 
 @backfill.command()
@@ -152,20 +155,37 @@ def cancel(name: Name, *, namespace: Namespace = "", context: Context = None) ->
 @backfill.command(name="retry-failed")
 def retry_failed(name: Name, *, namespace: Namespace = "", context: Context = None) -> None:
     """Runs those partitions once more that have failed, and no others."""
+    print(in_cluster(lambda api, here: failed_again(api, here, name), namespace=namespace, context=context))
 
-    async def work(client: KubeClient, here: str) -> str:
-        target, wanted = Reference(keys.BACKFILLS, name), f"retry what failed of backfill {name}"
-        found = await found_object(client, here, target, wanted)
-        failed = (found.get("status") or {}).get("failed") or 0
+
+async def failed_again(api: Api, namespace: str, name: str) -> str:
+    """
+    What was done, for people. Two who ask at once get one more go, and one of them is told so.
+
+    Raises: ClusterRefusal: it is not there, or may not be changed. ApiError.
+    """
+    target, wanted = Reference(keys.BACKFILLS, name), f"retry what failed of backfill {name}"
+    asked_before: int | None = None
+    for left in reversed(range(TRIES)):
+        found = await found_object(api, namespace, target, wanted)
+        failed, goes = (found.get("status") or {}).get("failed") or 0, int(found["spec"].get("rerunFailed") or 0)
+        if asked_before is not None and goes != asked_before:
+            return f"{target}: somebody else has just asked for it"
         if not failed:
             return f"{target}: no partition has failed"
-        again = int(found["spec"].get("rerunFailed") or 0) + 1
-        # With the version that was read: two people who ask at once get one rerun, and the other is told.
-        body = {"metadata": {"resourceVersion": found["metadata"]["resourceVersion"]}, "spec": {"rerunFailed": again}}
-        await asked(wanted, client.patch(path_of(keys.BACKFILLS, here, name), body))
-        return f"{target}: {failed} partitions that failed run once more"
-
-    print(in_cluster(work, namespace=namespace, context=context))
+        asked_before = goes
+        body = {
+            "metadata": {"resourceVersion": found["metadata"]["resourceVersion"]},
+            "spec": {"rerunFailed": goes + 1},
+        }
+        try:
+            await asked(wanted, api.patch(path_of(keys.BACKFILLS, namespace, name), body))
+        except Conflict:  # its status changes all the time
+            if not left:
+                raise
+        else:
+            return f"{target}: {counted(failed, 'partition')} that failed run once more"
+    raise AssertionError("the last try returns or raises")
 
 
 async def _watched(client: KubeClient, namespace: str, name: str) -> int:

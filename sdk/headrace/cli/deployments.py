@@ -11,7 +11,7 @@ import typer
 from headrace.api import keys
 from headrace.cli.cluster import AllNamespaces, Api, Context, Namespace, in_cluster, listed, path_of
 from headrace.cli.names import deployment_names
-from headrace.cli.outputs import Column, Object, Output, printed, with_kind
+from headrace.cli.outputs import Column, Object, Output, printed, say, with_kind
 from headrace.cli.pools import condition
 from headrace.cli.printing import age, painted, paints, shortened
 from headrace.cli.references import Reference
@@ -45,7 +45,7 @@ def deployments(
     found = in_cluster(work, namespace=namespace, context=context)
     shown = with_kind(sorted(found, key=_turn), "Deployment")
     shape = columns(datetime.now(UTC), namespaces=all_namespaces, colours=paints(sys.stdout))
-    print(printed(shown, output, shape, none="there is no Deployment; headrace render makes one of a flow"))
+    say(printed(shown, output, shape, none="there is no Deployment; headrace render makes one of a flow"))
 
 
 def columns(now: datetime, *, namespaces: bool, colours: bool) -> list[Column]:

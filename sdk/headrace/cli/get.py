@@ -63,11 +63,19 @@ async def _family(client: KubeClient, run: dict[str, Any], *, tasks: bool) -> Fa
     namespace, name = run["metadata"]["namespace"], run["metadata"]["name"]
     by_parent: dict[str, list[dict[str, Any]]] = {}
     path = path_of(keys.FLOWRUNS, namespace)
-    for label in (keys.PARENT_LABEL, keys.STARTED_BY_LABEL):
-        for child in await listed(client, path, {"labelSelector": label}):
-            by_parent.setdefault(child["metadata"]["labels"][label], []).append(child)
+    # Those of the next generation by either label, and all that come from a run at the top.
+    for label in (keys.PARENT_LABEL, keys.STARTED_BY_LABEL, keys.ROOT_LABEL):
+        for child in await listed(client, path, {"labelSelector": f"{label}={name}"}):
+            _note(by_parent, child)
     found = {each["number"]: await _tasks(client, namespace, each["pod"]) for each in attempts_of(run)} if tasks else {}
     return Family(run, found, _children(name, by_parent, DEEPEST))
+
+
+def _note(by_parent: dict[str, list[dict[str, Any]]], child: dict[str, Any]) -> None:
+    labels = child["metadata"]["labels"]
+    siblings = by_parent.setdefault(labels.get(keys.PARENT_LABEL) or labels.get(keys.STARTED_BY_LABEL, ""), [])
+    if all(each["metadata"]["uid"] != child["metadata"]["uid"] for each in siblings):
+        siblings.append(child)
 
 
 def _children(name: str, by_parent: dict[str, list[dict[str, Any]]], deep: int) -> list[Family]:

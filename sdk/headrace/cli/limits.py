@@ -11,7 +11,7 @@ import typer
 from headrace.api import keys
 from headrace.cli.cluster import Api, Context, asked, in_cluster, listed, path_of
 from headrace.cli.names import limit_names
-from headrace.cli.outputs import Column, Object, Output, document, printed, tidy, with_kind
+from headrace.cli.outputs import Column, Object, Output, document, printed, say, tidy, with_kind
 from headrace.cli.pools import condition
 from headrace.cli.printing import age, counted, shortened, table
 
@@ -38,11 +38,11 @@ def limits(
         if output in {"json", "yaml"}:
             print(document(tidy(one[0]), output))
         else:
-            print(printed(one, output, (), none="") if output == "name" else as_text(found, datetime.now(UTC)))
+            say(printed(one, output, (), none="") if output == "name" else as_text(found, datetime.now(UTC)))
         return
     objects = in_cluster(lambda api, _: listed(api, path_of(keys.CONCURRENCYLIMITS)), context=context)
     shown = with_kind(sorted(objects, key=lambda each: str(each["metadata"]["name"])), "ConcurrencyLimit")
-    print(printed(shown, output, COLUMNS, none="there is no ConcurrencyLimit"))
+    say(printed(shown, output, COLUMNS, none="there is no ConcurrencyLimit"))
 
 
 async def the_limit(api: Api, name: str) -> dict[str, Any]:

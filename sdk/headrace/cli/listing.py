@@ -13,7 +13,7 @@ import typer
 from headrace.cli.cluster import AllNamespaces, Context, in_cluster
 from headrace.cli.deadletters import age_from
 from headrace.cli.names import deployment_names, flow_names, namespace_names
-from headrace.cli.outputs import Output, printed, with_kind
+from headrace.cli.outputs import Output, printed, say, with_kind
 from headrace.cli.printing import paints
 from headrace.cli.runs import LONG_AGO, Wanted, columns, duration, found_runs, instant, phases_from
 
@@ -74,7 +74,7 @@ def list_(  # noqa: PLR0913 - one argument an option
     )
     shown = with_kind(ordered(runs, sort, now)[:limit], "FlowRun")
     shape = columns(now, namespaces=all_namespaces, colours=paints(sys.stdout))
-    print(printed(shown, output, shape, none="no run is there that is asked for"))
+    say(printed(shown, output, shape, none="no run is there that is asked for"))
 
 
 def ordered(runs: Sequence[dict[str, Any]], order: Order, now: datetime) -> list[dict[str, Any]]:

@@ -48,6 +48,12 @@ def printed(objects: Sequence[Object], output: Format, columns: Sequence[Column]
     return table([column.title for column in shown], [[column.cell(each) for column in shown] for each in objects])
 
 
+def say(text: str) -> None:
+    """Prints it, unless there is nothing: a script that reads names must not get an empty one."""
+    if text:
+        print(text)
+
+
 def document(value: Any, output: str) -> str:
     """As JSON or YAML."""
     if output == "json":

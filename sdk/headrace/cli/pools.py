@@ -10,7 +10,7 @@ import typer
 
 from headrace.api import keys
 from headrace.cli.cluster import Context, in_cluster, listed, path_of
-from headrace.cli.outputs import Column, Object, Output, printed, with_kind
+from headrace.cli.outputs import Column, Object, Output, printed, say, with_kind
 from headrace.cli.printing import painted, paints, shortened
 
 MESSAGE_WIDTH = 80
@@ -26,7 +26,7 @@ def pools(*, output: Output = "table", context: Context = None) -> None:
     found = in_cluster(lambda api, _: listed(api, path_of(keys.WORKPOOLS)), context=context)
     shown = with_kind(sorted(found, key=lambda each: str(each["metadata"]["name"])), "WorkPool")
     none = "there is no WorkPool: runs go wherever the scheduler puts them"
-    print(printed(shown, output, columns(colours=paints(sys.stdout)), none=none))
+    say(printed(shown, output, columns(colours=paints(sys.stdout)), none=none))
 
 
 def columns(*, colours: bool) -> list[Column]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from headrace.kubeapi.config import Connection, load_connection
 
-CLUSTER_KEYS: Final = frozenset({"server", "certificate-authority", "certificate-authority-data"})
+CLUSTER_KEYS: Final = frozenset({"server", "certificate-authority", "certificate-authority-data", "extensions"})
 USER_KEYS: Final = frozenset(
     {"token", "client-certificate", "client-certificate-data", "client-key", "client-key-data"}
 )
@@ -54,7 +54,7 @@ def plain_connection(path: Path, context: str | None) -> Connection | None:
     chosen = _named(config["contexts"], context or config["current-context"])["context"]
     cluster = _named(config["clusters"], chosen["cluster"])["cluster"]
     user = _named(config["users"], chosen["user"]).get("user") or {}
-    if not CLUSTER_KEYS.issuperset(cluster) or not USER_KEYS.issuperset(user):
+    if not CLUSTER_KEYS.issuperset(_set(cluster)) or not USER_KEYS.issuperset(_set(user)):
         return None
     token = user.get("token")
     header = f"Bearer {token}" if token else None
@@ -78,6 +78,11 @@ def _loaded(path: Path) -> Any:
 def _named(entries: Any, name: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = next(entry for entry in entries if entry["name"] == name) if entries else {}
     return found
+
+
+def _set(entry: Mapping[str, Any]) -> set[str]:
+    """Keys with a value: `insecure-skip-tls-verify: false` says what is so anyway."""
+    return {key for key, value in entry.items() if value}
 
 
 def _tls(folder: Path, cluster: Mapping[str, Any], user: Mapping[str, Any]) -> ssl.SSLContext:

@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from headrace.api import keys
+from headrace.cli.backfill import failed_again
 from headrace.cli.cluster import ClusterRefusal
 from headrace.cli.exits import NOT_FOUND, status_of
 from headrace.cli.references import Reference, reference
 from headrace.cli.run import Order, is_local, launched
 from headrace.cli.steering import cancelled, held
 from headrace.errors import UsageError
+from headrace.kubeapi.errors import Conflict
 from tests.unit.headrace.cli.memory_api import ROOT, MemoryApi, a_deployment, a_run
 from tests.unit.headrace.cli.test_start import NOW
 
@@ -130,3 +132,45 @@ async def test_a_name_that_nothing_has_says_where_to_look() -> None:
     with pytest.raises(ClusterRefusal, match="neither a Deployment nor a Flow") as caught:
         await launched(MemoryApi(), "team-a", "nobody", order(), now=NOW)
     assert status_of(caught.value) == NOT_FOUND
+
+
+def a_backfill(failed: int, goes: int = 0) -> dict[str, Any]:
+    return {
+        "kind": "Backfill",
+        "metadata": {"name": "q1", "namespace": "team-a", "resourceVersion": "1"},
+        "spec": {"deploymentRef": {"name": "daily"}, "rerunFailed": goes},
+        "status": {"phase": "Failed", "failed": failed},
+    }
+
+
+async def test_what_failed_runs_once_more() -> None:
+    api = MemoryApi(a_backfill(3, goes=1))
+    assert await failed_again(api, "team-a", "q1") == "backfill/q1: 3 partitions that failed run once more"
+    assert spec_of(api, "backfills", "q1")["rerunFailed"] == 2
+
+
+async def test_a_status_that_changed_meanwhile_is_no_hindrance() -> None:
+    """The write is tried again with what is true now."""
+    api = MemoryApi(a_backfill(1))
+    api.refuse["PATCH"] = [Conflict(409, "Conflict", "")]
+    assert "1 partition that failed run once more" in await failed_again(api, "team-a", "q1")
+    assert spec_of(api, "backfills", "q1")["rerunFailed"] == 1
+
+
+async def test_two_who_ask_at_once_get_one_go() -> None:
+    """The second one finds what the first one has written."""
+
+    class Overtaken(MemoryApi):
+        async def patch(self, path: str, body: Any) -> dict[str, Any]:
+            await super().patch(path, body)
+            raise Conflict(409, "Conflict", "")
+
+    api = Overtaken(a_backfill(1))
+    assert "somebody else has just asked for it" in await failed_again(api, "team-a", "q1")
+    assert spec_of(api, "backfills", "q1")["rerunFailed"] == 1
+
+
+async def test_nothing_failed_is_nothing_to_do() -> None:
+    api = MemoryApi(a_backfill(0))
+    assert "no partition has failed" in await failed_again(api, "team-a", "q1")
+    assert not [line for line in api.asked if line.startswith("PATCH")]
