@@ -368,3 +368,21 @@ async def _found(cluster: KubeClient, path: str) -> dict[str, Any] | None:
         return await cluster.get(path)
     except NotFound:
         return None
+
+
+async def test_the_plain_manifests_are_taken_as_they_are(admin, own_plane, binaries):
+    """By `kubectl apply -k`, twice: what is there already is no obstacle, and nothing is changed."""
+    config = CHART.parents[1] / "config" / "default"
+    options = ("--server-side", "--force-conflicts", "-k", config)
+
+    def apply() -> subprocess.CompletedProcess[str]:
+        command = [binaries.kubectl, "--kubeconfig", own_plane.kubeconfig, "apply", *options]
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+
+    first = await asyncio.to_thread(apply)
+    before = await admin.get(f"{DEPLOYMENTS}/headrace-operator")
+    second = await asyncio.to_thread(apply)
+    after = await admin.get(f"{DEPLOYMENTS}/headrace-operator")
+    assert (first.returncode, second.returncode) == (0, 0), first.stderr + second.stderr
+    assert after["metadata"]["generation"] == before["metadata"]["generation"]
+    assert "helm.sh/chart" not in after["metadata"]["labels"]
