@@ -7,13 +7,15 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
-from headrace.api.crd import custom_resource_definitions
-from tests.versions.baseline import bare, stored
+from headrace.api.crd import KINDS, custom_resource_definitions
+from tests.versions.baseline import FOLDER, bare, stored
 from tests.versions.compatibility import breaks
 
 Definition = dict[str, Any]
 
+CORPUS = FOLDER.parent / "v1alpha1"
 BASELINE = stored()
 TODAY = {definition["metadata"]["name"]: bare(definition) for definition in custom_resource_definitions()}
 
@@ -172,3 +174,14 @@ def test_what_breaks_nothing_passes(change: Callable[[Definition], Any]):
     change(after)
 
     assert breaks(BEFORE, after) == []
+
+
+def test_the_corpus_has_each_kind_of_the_last_release_and_reads():
+    """By the models of today: what the operator and the command line read objects with."""
+    found = [each for path in sorted(CORPUS.glob("*.yaml")) for each in yaml.safe_load_all(path.read_text())]
+    models = {kind.resource.kind: kind for kind in KINDS}
+
+    for obj in found:
+        models[obj["kind"]].model_validate(obj)
+    assert {obj["kind"] for obj in found} == {each["spec"]["names"]["kind"] for each in BASELINE.values()}
+    assert {obj["kind"] for obj in found if "status" in obj} == {obj["kind"] for obj in found}
