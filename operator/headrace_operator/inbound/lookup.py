@@ -57,7 +57,8 @@ class Lookup:
         held = self._held.get(key)
         if held is not None and held.until_s > self._monotonic():
             return held
-        if not self._reads.takes(""):
+        is_known = held is not None and held.record is not None  # whoever guesses names takes nothing from these
+        if not is_known and not self._reads.takes(""):
             raise TooManyReads
         return await self.afresh(key)
 

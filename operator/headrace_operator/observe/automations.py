@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
@@ -38,6 +38,10 @@ from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Run
 from headrace_operator.observe.cache import Cache, Gone
 from headrace_operator.observe.parse import EPOCH, instant, object_key, version_of
 from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
+
+
+MAX_WAITING: Final = 1000
+"""Occurrences of one Automation that wait for their turn; what is above is dropped, as by its rate limit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +174,13 @@ class Automations:
         waiting.overdue.clear()
         waiting.order.clear()
         waiting.occurrences.clear()
+        if record.rules is None or record.rules.spec.trigger.webhook is not None:
+            return
         for run in self._cache.runs.values():
             if run.key.namespace == record.key.namespace:
                 self._match(record, run)
         for circuit in self._circuits(record.key.namespace):
-            if record.rules is not None:
-                self._add(record, circuit_occurrence(record.rules.spec.trigger, circuit))
+            self._add(record, circuit_occurrence(record.rules.spec.trigger, circuit))
 
     def _circuits(self, namespace: str) -> Iterable[CircuitView]:
         for key, deployment in self._cache.deployments.items():
@@ -215,7 +220,11 @@ class Automations:
     def _add(self, record: AutomationRecord, occurrence: Occurrence | None) -> None:
         if occurrence is None or (record.status.since is not None and occurrence.at < record.status.since):
             return
-        self.waiting(record.uid).occurrences[occurrence.id] = occurrence
+        waiting = self.waiting(record.uid)
+        if len(waiting.occurrences) >= MAX_WAITING and occurrence.id not in waiting.occurrences:
+            waiting.counts[Outcome.THROTTLED] += 1
+            return
+        waiting.occurrences[occurrence.id] = occurrence
         self._waker.add(WorkKey(Kind.AUTOMATION, record.key))
 
     def _forget(self, key: ObjectKey, uid: str) -> None:

@@ -148,8 +148,10 @@ class _Docket:
         stretch = timedelta(seconds=rate.per_seconds)
         if sum(abs(occurrence.at - firing.at) < stretch for firing in self.firings) >= rate.count:
             return Outcome.THROTTLED
+        if len(self.kept()) >= MAX_FIRINGS:  # it may be so for the whole of a window: nobody can wait for that
+            return Outcome.THROTTLED
         is_full = sum(firing.state is FiringState.OPEN for firing in self.firings) >= MAX_OPEN
-        return Outcome.DEFERRED if is_full or len(self.kept()) >= MAX_FIRINGS else None
+        return Outcome.DEFERRED if is_full else None
 
     def _firing(self, occurrence: Occurrence, group: str) -> Firing:
         made = Firing(
