@@ -41,6 +41,9 @@ BRANCHES = {
         "networkPolicy": {"enabled": True},
     },
     "webhook": {"webhook": {"enabled": True}, "networkPolicy": {"enabled": True}},
+    "inbound requests": {"settings": {"inboundPort": 8082}, "networkPolicy": {"enabled": True}},
+    "dashboard": {"dashboard": {"enabled": True}},
+    "dashboard behind a proxy": {"dashboard": {"enabled": True, "auth": "header", "proxySecret": {"name": "proxy"}}},
     "policies off": {"policies": {"enabled": False}},
     "network policy": {
         "networkPolicy": {
