@@ -6,10 +6,10 @@ What a test asks for:
     namespace     its own, deleted afterwards
     kubectl       `kubectl("get", "pods")`, in that namespace
     runs          `await runs.start(flow, ...)`, `await runs.ended(name)`: flows and runs of that namespace
-    real_nodes    the cluster; `close()` of one of its `nodes` pulls the plug; None where kind is used
+    added_node    `added_node("name")`: a node of its own, labelled `headrace.dev/pool=name`; its `close()` pulls the plug
     measured      rows of the table at the end
 
-`node-1` holds the operator. What drains or stops a node adds one of its own: `real_nodes.add("node-3", archives, label)`.
+`node-1` holds the operator, and is of the pool general; `node-2` is of the pool spare.
 With HEADRACE_E2E_LOGS=FOLDER, the output of every component is there afterwards.
 """
 
@@ -36,7 +36,8 @@ from tests.e2e.in_docker import kind_cluster
 from tests.e2e.installed import install_operator
 from tests.e2e.nodes.cluster import RealCluster, real_cluster
 from tests.e2e.nodes.machine import problem
-from tests.e2e.runs import Runs
+from tests.e2e.nodes.node import RealNode
+from tests.e2e.runs import Kubectl, Runs
 from tests.gotools import provide
 
 HERE = Path(__file__).parent
@@ -47,8 +48,6 @@ BINARIES = pytest.StashKey[Binaries]()
 IMAGES = pytest.StashKey[Images]()
 DOCKER = pytest.StashKey[bool]()
 MEASURED = pytest.StashKey["list[str]"]()
-
-Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 class Printed:
@@ -144,6 +143,15 @@ def kubeconfig(real_nodes: RealCluster | None, tmp_path_factory: pytest.TempPath
     with kind_cluster(home / "kubeconfig") as kubeconfig:
         install_operator(kubeconfig, home, {"headrace.dev/pool": "general"})
         yield kubeconfig
+
+
+@pytest.fixture
+def added_node(real_nodes: RealCluster | None, request: pytest.FixtureRequest) -> Callable[[str], RealNode]:
+    """`added_node("name")`: one more node that runs flows, labelled `headrace.dev/pool=name`. Skips where kind is used."""
+    if real_nodes is None:
+        pytest.skip("nodes of kind are not stopped by these tests")
+    archives = request.session.stash[IMAGES].of_runs
+    return lambda name: real_nodes.add(name, archives, f"headrace.dev/pool={name}")
 
 
 @pytest.fixture

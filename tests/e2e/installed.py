@@ -20,7 +20,7 @@ def install_operator(kubeconfig: Path, home: Path, nodes: Mapping[str, str]) -> 
         nodes: Labels of the nodes that it may run on.
     """
     values = {
-        "image": _image(OPERATOR),
+        "image": {**_image(OPERATOR), "pullPolicy": "Never"},
         "runtimeImage": _image(RUNTIME),
         "operator": {"nodeSelector": dict(nodes)},
     }
@@ -33,4 +33,4 @@ def install_operator(kubeconfig: Path, home: Path, nodes: Mapping[str, str]) -> 
 
 def _image(name: str) -> dict[str, str]:
     repository, _, tag = name.rpartition(":")
-    return {"repository": repository, "tag": tag, "pullPolicy": "Never"}
+    return {"repository": repository, "tag": tag}

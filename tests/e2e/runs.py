@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ from tests.cluster.support.waiting import eventually
 API = "/apis/headrace.dev/v1alpha1"
 FINAL = {"Succeeded", "Failed", "Crashed", "Cancelled"}
 WITHIN_S = 120.0
+Kubectl = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 class Runs:

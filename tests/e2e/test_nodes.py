@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Callable
 
-from tests.e2e.conftest import IMAGES, Kubectl
-from tests.e2e.nodes.cluster import RealCluster
-from tests.e2e.runs import Runs
+from tests.e2e.nodes.node import RealNode
+from tests.e2e.runs import Kubectl, Runs
 
 WAITS = """
 import time
@@ -16,29 +15,25 @@ from headrace import flow
 def main():
     time.sleep(600)
 """
-FORGIVES = 3
+FORGIVES_S = 3
+AT_ONCE = {"delaySeconds": 0}
 
 
 def stays_on(label: str) -> dict[str, object]:
     """A pod of these nodes, which gives an unreachable one few seconds."""
     keys = ("node.kubernetes.io/unreachable", "node.kubernetes.io/not-ready")
     tolerations = [
-        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": FORGIVES} for key in keys
+        {"key": key, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": FORGIVES_S} for key in keys
     ]
     return {"spec": {"nodeSelector": {"headrace.dev/pool": label}, "tolerations": tolerations}}
 
 
 async def test_a_drained_node_gives_its_run_to_another(
-    runs: Runs, kubectl: Kubectl, real_nodes: RealCluster | None, request: pytest.FixtureRequest
+    runs: Runs, kubectl: Kubectl, added_node: Callable[[str], RealNode]
 ) -> None:
     """`kubectl drain`: the pod is evicted, and the next attempt runs elsewhere."""
-    if real_nodes is None:
-        pytest.skip("kind: nodes are shared with the operator")
-    archives = request.session.stash[IMAGES].of_runs
-    real_nodes.add("drained", archives, "headrace.dev/pool=drained")
-    name = await runs.start_code(
-        "drained", WAITS, podTemplate=stays_on("drained"), infrastructureRetries={"delaySeconds": 0}
-    )
+    node = added_node("drained")
+    name = await runs.start_code("gone", WAITS, podTemplate=stays_on("drained"), infrastructureRetries=AT_ONCE)
     await runs.running(f"{name}-1")
 
     kubectl("drain", "drained", "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=90s")
@@ -48,22 +43,18 @@ async def test_a_drained_node_gives_its_run_to_another(
     status = await runs.seen(name)
     assert status["attempts"][0]["reason"] in {"Evicted", "PodDeleted"}, status
     kubectl("label", "node", "node-2", "headrace.dev/pool=spare", "--overwrite")
-    real_nodes.nodes["drained"].close()
+    node.close()
 
 
 async def test_a_node_that_lost_its_power_is_told_and_left(
-    runs: Runs, kubectl: Kubectl, real_nodes: RealCluster | None, request: pytest.FixtureRequest
+    runs: Runs, kubectl: Kubectl, added_node: Callable[[str], RealNode]
 ) -> None:
-    """The run says NodeUnreachable while nobody knows, and goes on elsewhere only when the node is known to be gone."""
-    if real_nodes is None:
-        pytest.skip("kind: a node of Docker is not stopped by these tests")
-    doomed = real_nodes.add("doomed", request.session.stash[IMAGES].of_runs, "headrace.dev/pool=doomed")
-    name = await runs.start_code(
-        "doomed", WAITS, podTemplate=stays_on("doomed"), infrastructureRetries={"delaySeconds": 0}
-    )
+    """While nobody knows whether the pod still runs, no second one is started; once the node is given up, it is."""
+    node = added_node("doomed")
+    name = await runs.start_code("doomed", WAITS, podTemplate=stays_on("doomed"), infrastructureRetries=AT_ONCE)
     await runs.running(f"{name}-1")
 
-    doomed.close()
+    node.close()
 
     await runs.reached(name, lambda seen: seen.get("reason") == "NodeUnreachable")
     assert await runs.pod(f"{name}-2") is None

@@ -21,6 +21,8 @@ mount --bind /dev "$MERGED/dev"
 mount -t proc proc "$MERGED/proc"
 exec chroot "$MERGED" /usr/bin/env -i PATH=/usr/local/bin:/usr/bin:/bin sh -c "$SCRIPT"
 """
+BASE = Config(environment=(("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),))
+"""What every base image sets: without it no command is found."""
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "*.egg-info")
 """As .dockerignore says."""
 
@@ -76,7 +78,7 @@ class Build:
         return self._built[name]
 
     def _run_stage(self, stage: Stage) -> Built:
-        below = self.stage(stage.base) if stage.base in self._stages else Built((), Config())
+        below = self.stage(stage.base) if stage.base in self._stages else Built((), BASE)
         keeps = stage.name.startswith("packages-")
         added = (self._kept if keeps else self._folder) / stage.name
         if not added.exists():

@@ -78,7 +78,8 @@ def provide_images(progress: Progress) -> Images:
         packages = debian.fetch(debian.ROOTS, kept / "packages")
         base = _once(kept / f"base-{_hash(each.name.encode() for each in packages)}", lambda new: _base(packages, new))
         wheels = _provide_wheels(kept, debian.python_version(base / "root"), progress)
-        key = _hash([base.name.encode(), wheels.name.encode(), *_source_bytes()])
+        way = [each.read_bytes() for each in sorted(Path(__file__).parent.glob("*.py"))]
+        key = _hash([base.name.encode(), wheels.name.encode(), *way, *_source_bytes()])
         if not (kept / "made" / key).exists():
             progress.step("assembling the images from the Dockerfile, Debian packages and wheels")
         made = _once(kept / "made" / key, lambda new: _assemble(base, wheels, new, kept / "packages"))

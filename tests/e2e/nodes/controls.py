@@ -88,7 +88,7 @@ def _start_relay(room: Room, listener: socket.socket) -> None:
 def _write_files(layout: Layout) -> Authority:
     authority = Authority(layout.pki)
     authority.server("apiserver", [LOOPBACK, ADDRESS, SERVICE_ADDRESS])
-    write_pair(layout.pki, "kubelet-client", authority.client(KUBELET_CLIENT, ["system:masters"]))
+    write_pair(layout.pki, "kubelet-client", authority.client(KUBELET_CLIENT))
     write_signing_key(layout.pki, "sa")
     layout.scheduler_config.write_text(yaml.safe_dump(components.scheduler_config(layout)))
     layout.audit_policy.write_text(yaml.safe_dump(components.audit_policy()))
