@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from headrace.api.keys import API_VERSION
 from headrace.kubeapi.client import KubeClient
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, with_real_pods
@@ -157,8 +158,8 @@ async def _reran(world: World) -> bool:
 
 async def test_the_doctor_says_what_is_wrong_and_when_nothing_is(world: World, command: Command) -> None:
     """An operator that leads is one that works; a namespace without one has none."""
-    lease = f"/apis/coordination.k8s.io/v1/namespaces/{world.namespace}/leases/headrace-operator"
-    await eventually(lambda: world.client.get(lease), what="the operator leads")
+    leases = f"/apis/coordination.k8s.io/v1/namespaces/{world.namespace}/leases"
+    await eventually(lambda: world.client.list(leases), what="the operator leads")
     well = await command("doctor", "--operator-namespace", world.namespace, "-o", "json")
     found = {each["subject"]: each["verdict"] for each in json.loads(well.stdout)}
     assert (well.returncode, found["operator"], found["definitions"], found["rights"]) == (0, "ok", "ok", "ok"), (
@@ -201,9 +202,12 @@ def _kubeconfig(like: Path, path: Path, token: str, server: str | None = None) -
 
 async def test_a_shell_is_offered_names_from_the_cluster(client: KubeClient, kubeconfig: Path, namespace: str) -> None:
     """Kubectl asks in its own way."""
-    flows = f"/apis/headrace.dev/v1alpha1/namespaces/{namespace}/flows"
+    flows = f"/apis/{API_VERSION}/namespaces/{namespace}/flows"
     for name in ("etl", "eta", "report"):
-        await client.create(flows, {"metadata": {"name": name}, "spec": {"image": "x", "command": ["true"]}})
+        spec = {"image": "x", "command": ["true"]}
+        await client.create(
+            flows, {"apiVersion": API_VERSION, "kind": "Flow", "metadata": {"name": name}, "spec": spec}
+        )
     typed = f"headrace list -n {namespace} --flow et"
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
     completing = {"_HEADRACE_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": "5"}

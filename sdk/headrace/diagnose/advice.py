@@ -22,6 +22,7 @@ NEXT_STEPS: Final[Mapping[str, tuple[str, ...]]] = {
     "RevisionNotFound": ("pin a revision that is there (spec.flowRef.revision), or none",),
     "InvalidSpec": ("mend what the message names, and apply the Flow again",),
     "InvalidParameters": ("mend the parameters: headrace retry {run} -n {namespace} --set NAME=VALUE",),
+    "ForeignTask": ("let the run itself call the task; a FlowRun with spec.task is not to be made by hand",),
     "WaitingForSlot": (
         "it starts when a run of its Deployment ends; spec.concurrency.limit of the Deployment says how many run at once",
     ),

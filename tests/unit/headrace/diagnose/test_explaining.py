@@ -15,6 +15,20 @@ from tests.unit.headrace.cli.memory_api import a_run
 NOW = datetime(2026, 3, 4, 12, 1, tzinfo=UTC)
 
 
+NOT_OF_RUNS = {
+    *("Ready", "SecretNotReadable", "InvalidSchedule", "Scheduled", "NoSchedules", "CircuitClosed"),
+    *("NodesReady", "NoNodes", "NodesNotReady", "Resizing", "RunPaused"),
+    *("WindowClosed", "HistoryFull", "TooManyFailures", "BudgetExceeded", "PartitionsFailed", "InvalidStatus"),
+    *("RunDeleted", "RunRefused"),
+}
+"""Reasons of other kinds, and of Events."""
+
+
+def test_every_reason_of_a_run_has_a_next_step() -> None:
+    """A person who reads it in a status is not left alone with it."""
+    assert set(Reason) - set(NEXT_STEPS) - NOT_OF_RUNS == set()
+
+
 def test_advice_is_of_reasons_that_there_are() -> None:
     """A word that no status has helps nobody."""
     assert set(NEXT_STEPS) <= set(Reason)
