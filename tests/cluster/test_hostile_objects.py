@@ -42,7 +42,7 @@ async def a_deep_run(client: KubeClient, namespace: str, levels: int) -> None:
     )
     headers = {**client._headers(None), "Content-Type": "application/json"}
     url = client.connection.server + FLOW_RUNS.path(namespace)
-    async with client._session.post(url, data=body, headers=headers) as answer:
+    async with client._streaming().post(url, data=body, headers=headers) as answer:
         assert answer.status == 201, await answer.text()
 
 
