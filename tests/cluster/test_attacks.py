@@ -22,6 +22,8 @@ RUNNER = (GROUP, ["flowruns"], ["create", "get", "watch", "patch"])
 KINDS = ["flows", "deployments", "flowruns", "backfills", "automations"]
 EDITOR = (GROUP, KINDS, ["get", "list", "watch", "create", "update", "patch", "delete"])
 """As the chart's role headrace-edit, without what Kubernetes' own `edit` adds."""
+SECRETS = [f"vault-{index}" for index in range(8)]
+"""As many as may be named by who may not read all."""
 FLOW = {"entrypoint": "etl.py:main", "source": {"image": {}}}
 TASK = {"name": "train", "function": "etl.py:train", "input": "file:///in", "output": "file:///out"}
 
@@ -317,16 +319,22 @@ async def test_nobody_gains_rights_by_a_flow(scene: Scene, kind: str) -> None:
 
 
 async def test_who_has_the_right_may_use_it_in_a_flow(scene: Scene, client: KubeClient) -> None:
-    """One ServiceAccount by its name, one Secret by its name; and nobody else may change that Flow's spec."""
-    rules = [("", ["serviceaccounts"], ["use"], ["runner"]), ("", ["secrets"], ["use"], ["vault"])]
+    """One ServiceAccount by its name, up to eight Secrets by theirs; and nobody else may change that Flow's spec."""
+    rules = [("", ["serviceaccounts"], ["use"], ["runner"]), ("", ["secrets"], ["use"], SECRETS)]
     await an_account(client, scene.namespace, "trusted", EDITOR, *rules)
-    spec = {**FLOW, "serviceAccountName": "runner", "secrets": ["vault"]}
+    spec = {**template(serviceAccountName="runner"), "serviceAccountName": "runner", "secrets": SECRETS}
     async with signed_in(client, scene.plane, scene.namespace, "trusted") as trusted:
         await trusted.client.create(scene.path("flows"), an_object("Flow", "theirs", spec))
-        error = await trusted.refused(
-            "POST", scene.path("flows"), an_object("Flow", "new", {**spec, "serviceAccountName": "person"})
+        await trusted.client.create(
+            scene.path("deployments"),
+            an_object("Deployment", "theirs", {"flowRef": {"name": "theirs"}, "env": [{"name": "A", "value": "b"}]}),
         )
-        assert "may not use ServiceAccount person" in error.message
+        for says, change in {
+            "may not use ServiceAccount person": {"serviceAccountName": "person"},
+            "name a Secret that you may not read": {"secrets": [*SECRETS[1:], "payroll"]},
+        }.items():
+            error = await trusted.refused("POST", scene.path("flows"), an_object("Flow", "new", {**spec, **change}))
+            assert says in error.message, error
     path, other_image = scene.path("flows", "theirs"), {"spec": {"image": "evil"}}
     error = await scene.person.refused("PATCH", path, other_image, content_type=MERGE_PATCH)
     assert "may not use ServiceAccount runner" in error.message

@@ -180,7 +180,8 @@ def _entries(lines: Iterable[bytes]) -> Iterator[Any]:
         if mark not in line or not line.endswith(b"\n"):
             continue
         entry = orjson.loads(line)
-        if entry["user"]["username"].startswith(USER) and "resource" in (entry.get("objectRef") or {}):
+        is_operators = entry["user"]["username"].startswith(USER) and entry.get("userAgent") != AGENT
+        if is_operators and "resource" in (entry.get("objectRef") or {}):
             yield entry
 
 
