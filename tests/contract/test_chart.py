@@ -14,7 +14,7 @@ import yaml
 from charts.generate import SET_BY_THE_CHART, camel, current_schema, generated_files
 from headrace.api.crd import custom_resource_definitions
 from headrace_operator.settings import Settings, load_settings
-from tests.cluster.support.helm import CHART, NAMESPACE, Helm, environment, names, only
+from tests.cluster.support.helm import CHART, NAMESPACE, OLDEST, Helm, environment, names, only
 
 ROOT = Path(__file__).parents[2]
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
@@ -111,7 +111,7 @@ def test_large_numbers_reach_the_operator_as_they_are(helm):
 
 
 def test_lint_finds_nothing(helm):
-    done = helm.call("lint", "--strict", str(CHART))
+    done = helm.call("lint", "--strict", OLDEST, str(CHART))
     assert "0 chart(s) failed" in done.stdout
     assert "WARNING" not in done.stdout
 

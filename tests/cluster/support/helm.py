@@ -18,6 +18,8 @@ from tests.tools import HELM
 
 CHART = Path(__file__).parents[3] / "charts" / "headrace"
 RELEASE = "headrace"
+OLDEST = "--kube-version=1.32.0"
+"""A Helm that was built without its release's flags takes every cluster that it does not ask for 1.20."""
 NAMESPACE = "headrace-system"
 
 Manifest = dict[str, Any]
@@ -57,12 +59,12 @@ class Helm:
 
     def template(self, *options: str) -> list[Manifest]:
         """What it makes of the defaults and these options."""
-        done = self.call("template", RELEASE, str(self.chart), "--namespace", NAMESPACE, *options)
+        done = self.call("template", RELEASE, str(self.chart), "--namespace", NAMESPACE, OLDEST, *options)
         return [each for each in yaml.safe_load_all(done.stdout) if each]
 
     def refusal(self, *options: str) -> str:
         """What it says where it renders nothing."""
-        done = self.call("template", RELEASE, str(self.chart), "--namespace", NAMESPACE, *options, check=False)
+        done = self.call("template", RELEASE, str(self.chart), "--namespace", NAMESPACE, OLDEST, *options, check=False)
         assert done.returncode, "it was rendered"
         return done.stderr
 
