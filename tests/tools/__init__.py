@@ -46,3 +46,7 @@ PTP, LOOPBACK, HOST_LOCAL = (
     for path in ("main/ptp", "main/loopback", "ipam/host-local")
 )
 NODE_TOOLS = (CONTAINERD, CTR, SHIM, RUNC, KUBELET, KUBE_PROXY, PTP, LOOPBACK, HOST_LOCAL)
+
+# What a cluster that is run from Git looks like to Argo CD and to Flux: programs of ours around their code.
+ARGOCD = Tool("argocd", HERE / "argocd", "github.com/argoproj/argo-cd/v3", ".")
+FLUX = Tool("flux", HERE / "flux", "github.com/fluxcd/pkg/runtime", ".")

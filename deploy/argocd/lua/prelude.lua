@@ -1,3 +1,4 @@
+local os = require("os")
 local meta = obj.metadata or {}
 local status = obj.status or {}
 
