@@ -39,7 +39,6 @@ from headrace_operator.observe.cache import Cache, Gone
 from headrace_operator.observe.parse import EPOCH, instant, object_key, version_of
 from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
 
-
 MAX_WAITING: Final = 1000
 """Occurrences of one Automation that wait for their turn; what is above is dropped, as by its rate limit."""
 

@@ -12,6 +12,7 @@ from headrace import slots
 from headrace.kubeapi.errors import Unavailable, Unreachable
 from headrace_operator.apply.flow_run import RunApplier
 from headrace_operator.apply.slots import take_slots
+from headrace_operator.apply.webhooks import Webhooks
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers import concurrency_limit
 from headrace_operator.handlers.concurrency_limit import POD_ENDS_S
@@ -57,6 +58,7 @@ class Operator:
                 default_image="headrace/runtime:test",
             ),
             metrics=Metrics(self.registry),
+            webhooks=Webhooks(self.cluster, lambda: NOW, frozenset(), self.intake.automations.wake),
         )
 
     async def look(self) -> float | None:

@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, TooManyRequests, Unreachable
 from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.apply.webhooks import Webhooks
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers import flow_run
 from headrace_operator.handlers.context import Context
@@ -68,6 +69,7 @@ class Operator:
                 default_image="headrace/runtime:test",
             ),
             metrics=Metrics(CollectorRegistry()),
+            webhooks=Webhooks(self.cluster, self.clock, frozenset(), self.intake.automations.wake),
         )
 
     def monotonic(self) -> float:

@@ -1,0 +1,139 @@
+"""Automations from what happens to what is done, and what each step costs."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from headrace.kubeapi.errors import Conflict, Unreachable
+from headrace_operator.kube.resources import AUTOMATIONS, FLOW_RUNS, FLOWS
+from headrace_operator.observe.parse import run_from
+from tests.builders import NAMESPACE, NOW, stamp
+from tests.fake_cluster import FakeCluster
+from tests.unit.headrace_operator.handlers.test_worker import INLINE, Operator
+
+START = {"name": "look", "start": {"deployment": "diagnose", "parameters": {"run": "{{ event.run.name }}"}}}
+ON_FAILED = {"run": {"phases": ["Failed"], "flows": ["etl"]}}
+
+
+@pytest.fixture
+def operator() -> Operator:
+    made = Operator()
+    made.apply(FLOWS, "etl", INLINE, uid="f")
+    return made
+
+
+def automate(operator: Operator, **spec: Any) -> None:
+    body = {"trigger": ON_FAILED, "actions": [START], **spec}
+    made = {"name": "auto", "namespace": NAMESPACE, "generation": 1, "creationTimestamp": stamp(NOW)}
+    operator.cluster.put(AUTOMATIONS, {"metadata": made, "spec": body})
+    hear(operator)
+
+
+def hear(operator: Operator) -> None:
+    operator.intake.automations.seen(stored(operator))
+
+
+def stored(operator: Operator) -> dict[str, Any]:
+    found = operator.cluster.find(AUTOMATIONS, NAMESPACE, "auto")
+    assert found is not None
+    return found
+
+
+def a_run(name: str, phase: str = "Failed", after_s: float = 1, **metadata: Any) -> dict[str, Any]:
+    """As the API has it, once it has ended."""
+    at = stamp(NOW + timedelta(seconds=after_s))
+    status = {"phase": phase, "reason": "FlowFailed", "finishedAt": at}
+    told = {"name": name, "namespace": NAMESPACE, "uid": name, "creationTimestamp": stamp(NOW), **metadata}
+    return {"metadata": {"resourceVersion": "1", **told}, "spec": {"flowRef": {"name": "etl"}}, "status": status}
+
+
+async def test_a_run_that_fails_starts_another_one(operator: Operator) -> None:
+    """Once: claimed, created, noted."""
+    automate(operator)
+    await operator.rests()
+    before = len(operator.cluster.requests)
+    operator.intake.run_seen(a_run("bad"))
+    await operator.rests()
+    (made,) = operator.cluster.all(FLOW_RUNS)
+    assert made["spec"]["parameters"] == {"run": "bad"}
+    assert made["metadata"]["labels"]["headrace.dev/automation"] == "auto"
+    assert stored(operator)["status"]["counts"]["fired"] == 1
+    assert len(operator.cluster.requests) - before == 3
+
+
+async def test_what_does_not_fire_costs_nothing(operator: Operator) -> None:
+    """No read and no write."""
+    automate(operator, filter="event.run.name == 'other'")
+    await operator.rests()
+    before = len(operator.cluster.requests)
+    for number in range(20):
+        operator.intake.run_seen(a_run(f"bad-{number}"))
+        operator.intake.run_seen(a_run(f"good-{number}", "Succeeded"))
+        await operator.rests()
+    assert len(operator.cluster.requests) == before
+
+
+async def test_another_operator_finds_what_was_not_claimed_and_repeats_nothing(operator: Operator) -> None:
+    """It lists what had finished before its start."""
+    automate(operator)
+    await operator.rests()
+    operator.intake.run_seen(a_run("bad"))
+    await operator.rests()
+    heir = with_cluster(operator.cluster)
+    hear(heir)
+    for name in ("bad", "new"):
+        heir.intake.finished_run_listed(run_from(a_run(name)))
+    await heir.rests()
+    assert len(operator.cluster.all(FLOW_RUNS)) == 2
+
+
+def with_cluster(cluster: FakeCluster) -> Operator:
+    """Another process over the same API."""
+    made = Operator()
+    object.__setattr__(made.context, "cluster", cluster)
+    made.cluster = cluster
+    return made
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource"), [("patch", AUTOMATIONS), ("create", FLOW_RUNS)], ids=["the claim", "the run"]
+)
+@pytest.mark.parametrize("error", [Conflict(409, "Conflict", "changed"), Unreachable(0, "Unreachable", "reset")])
+async def test_a_write_that_fails_is_made_later(operator: Operator, verb, resource, error) -> None:
+    """Nothing is lost with it, and nothing is done twice."""
+    automate(operator)
+    await operator.rests()
+    operator.cluster.fail_next(verb, resource, error)
+    operator.intake.run_seen(a_run("bad"))
+    await operator.rests()
+    await operator.what_is_delayed()
+    assert len(operator.cluster.all(FLOW_RUNS)) == 1
+    assert [each["state"] for each in stored(operator)["status"]["firings"]] == ["Done"]
+
+
+async def test_a_run_that_an_automation_started_does_not_trigger_it(operator: Operator) -> None:
+    """It would go on for ever."""
+    automate(operator)
+    operator.intake.run_seen(a_run("bad", labels={"headrace.dev/automation": "auto"}))
+    await operator.rests()
+    assert operator.cluster.all(FLOW_RUNS) == []
+
+
+async def test_what_happened_before_the_spec_was_changed_is_no_event(operator: Operator) -> None:
+    """Whoever mends a filter does not mean last week's failures."""
+    automate(operator, filter="false")
+    await operator.rests()
+    operator.now += timedelta(hours=1)
+    await operator.cluster.patch(
+        AUTOMATIONS, NAMESPACE, "auto", {"spec": {"filter": "true"}, "metadata": {"generation": 2}}
+    )
+    hear(operator)
+    await operator.rests()
+    operator.intake.finished_run_listed(run_from(a_run("old")))
+    operator.intake.finished_run_listed(run_from(a_run("new", after_s=3601)))
+    await operator.rests()
+    (made,) = operator.cluster.all(FLOW_RUNS)
+    assert made["spec"]["parameters"] == {"run": "new"}
