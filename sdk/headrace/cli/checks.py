@@ -102,12 +102,12 @@ async def definitions_checked(client: KubeClient) -> list[Finding]:
     return [Finding("definitions", "ok", f"{counted(len(wanted), 'kind')}, as this version knows them")]
 
 
-async def operator_checked(client: KubeClient, namespace: str, now: datetime) -> list[Finding]:
+async def operator_checked(client: KubeClient, namespace: str, served: str, *, now: datetime) -> list[Finding]:
     """Whether somebody works: the Lease of the leader, or of each shard, has not run out."""
-    found = standings(await operator_leases(client, namespace), now)
+    found = standings(await operator_leases(client, namespace, served), now)
     if not found:
         fix = f"install the operator, or name its namespace: --operator-namespace (looked in {namespace})"
-        return [Finding("operator", "fail", "no operator has ever led here: there is no Lease", fix)]
+        return [Finding("operator", "fail", f"no operator has ever served namespace {served}: there is no Lease", fix)]
     findings = []
     for each in found:
         since = f"renewed {age(each.age)} ago" if each.age is not None else "never renewed"

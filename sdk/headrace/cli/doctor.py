@@ -79,7 +79,7 @@ async def examined(client: KubeClient, namespace: str, operator_namespace: str) 
     checks: dict[str, Awaitable[Sequence[Finding]]] = {
         "rights": rights_checked(client, namespace),
         "definitions": definitions_checked(client),
-        "operator": operator_checked(client, operator_namespace, now),
+        "operator": operator_checked(client, operator_namespace, namespace, now=now),
         "webhook": webhooks_checked(client),
         "pools": pools_checked(client),
         "limits": limits_checked(client),

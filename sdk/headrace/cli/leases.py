@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
@@ -26,25 +26,42 @@ class Standing:
     is_fresh: bool
 
 
-async def operator_leases(api: Api, namespace: str) -> list[dict[str, Any]]:
-    """Those of the leader and of shards. Raises: ClusterRefusal: they may not be read. ApiError."""
+async def operator_leases(api: Api, namespace: str, served: str) -> list[dict[str, Any]]:
+    """
+    Those by which operators of a namespace lead and share their work.
+
+    Args:
+        namespace: Where they keep them.
+        served: The namespace whose runs are in question; it may have an operator of its own.
+    Raises: ClusterRefusal: they may not be read. ApiError.
+    """
     found = await listed(api, f"/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases")
-    return [
-        lease
-        for lease in found
-        if lease["metadata"]["name"] == LEADER
-        or (lease["metadata"].get("labels") or {}).get(keys.OPERATOR_LABEL) == "shard"
-    ]
+    leaders = {LEADER, f"{LEADER}.{served}"}
+    return [lease for lease in found if lease["metadata"]["name"] in leaders or _kind(lease) in {"shard", "member"}]
 
 
 def standings(leases: Sequence[Mapping[str, Any]], now: datetime) -> list[Standing]:
-    """Each Lease as it stands."""
-    return [_standing(lease, now) for lease in leases]
+    """How it stands with each leader's Lease, and with each shard's, which lasts as long as the Lease of the replica that holds it."""
+    members = {each.holder: each for each in (_standing(lease, now) for lease in leases if _kind(lease) == "member")}
+    found = []
+    for lease in leases:
+        standing = _standing(lease, now)
+        if _kind(lease) == "shard":
+            member = members.get(standing.holder)
+            standing = replace(standing, age=member and member.age, is_fresh=bool(member and member.is_fresh))
+        if _kind(lease) != "member":
+            found.append(standing)
+    return found
 
 
 def works(leases: Sequence[Mapping[str, Any]], now: datetime) -> bool:
-    """Whether some operator holds a Lease that has not run out."""
-    return any(standing.is_fresh for standing in standings(leases, now))
+    """Whether some operator leads, by a Lease that has not run out."""
+    return any(standing.is_fresh for standing in standings([each for each in leases if not _kind(each)], now))
+
+
+def _kind(lease: Mapping[str, Any]) -> str:
+    """What a Lease of replicas that share their work is for; "" for a leader's."""
+    return str((lease["metadata"].get("labels") or {}).get(keys.OPERATOR_LABEL, ""))
 
 
 def _standing(lease: Mapping[str, Any], now: datetime) -> Standing:

@@ -76,7 +76,7 @@ async def _facts(client: KubeClient, run: dict[str, Any], operator_namespace: st
         _or_none(_events(client, core, name, pod)),
         _or_none(_around(client, run, reason)),
         _or_none(_tail(client, namespace, pod) if phase_of(run) in DIED and attempts else _nothing()),
-        _or_none(operator_leases(client, operator_namespace) if not is_over else _nothing()),
+        _or_none(operator_leases(client, operator_namespace, namespace) if not is_over else _nothing()),
     )
     ahead = await _or_none(_ahead(client, run)) if reason == "WaitingForSlot" else None
     return Facts(

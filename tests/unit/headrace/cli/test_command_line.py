@@ -136,7 +136,7 @@ def test_a_plain_kubeconfig_is_read_here(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "user", [{"exec": {"command": "x"}}, {"tokenFile": "/t"}, {"username": "a"}, {"auth-provider": {}}]
+    "user", [{"exec": {"command": "x"}}, {"tokenFile": "/t"}, {"username": "a"}, {"auth-provider": {"name": "gcp"}}]
 )
 def test_any_other_sign_in_is_left_to_the_package(tmp_path: Path, user: dict[str, Any]) -> None:
     assert plain_connection(a_kubeconfig(tmp_path, user), None) is None

@@ -173,6 +173,38 @@ def test_an_operator_works_while_its_lease_lasts(lease: dict[str, Any], is_fresh
     assert (standings([lease], NOW)[0].is_fresh, works([lease], NOW)) == (is_fresh, is_fresh)
 
 
+def a_part(name: str, kind: str, ago_s: int, holder: str) -> dict[str, Any]:
+    lease = a_lease(ago_s, holder)
+    return {
+        **lease,
+        "metadata": {"name": f"headrace-operator-{kind}-{name}", "labels": {"headrace.dev/operator": kind}},
+    }
+
+
+@pytest.mark.parametrize(("silent_s", "is_fresh"), [(3, True), (60, False)])
+def test_a_shard_lasts_as_long_as_the_lease_of_its_replica(silent_s: int, is_fresh: bool) -> None:
+    """It is written when it changes hands, and not renewed."""
+    leases = [
+        a_lease(1, "1-shards"),
+        a_part("0", "shard", 9000, "headrace-0"),
+        a_part("1", "shard", 9000, "nobody-else"),
+        a_part("headrace-0", "member", silent_s, "headrace-0"),
+    ]
+    assert [(each.name, each.is_fresh) for each in standings(leases, NOW)] == [
+        ("headrace-operator", True),
+        ("headrace-operator-shard-0", is_fresh),
+        ("headrace-operator-shard-1", False),
+    ]
+
+
+async def test_an_operator_of_one_namespace_serves_that_one_alone() -> None:
+    own = {**a_lease(1), "metadata": {"name": "headrace-operator.team-a"}}
+    served = await operator_checked(Leases(own), "s", "team-a", now=NOW)  # type: ignore[arg-type]
+    other = await operator_checked(Leases(own), "s", "team-b", now=NOW)  # type: ignore[arg-type]
+    assert (served[0].verdict, other[0].verdict) == ("ok", "fail")
+    assert "ever served namespace team-b" in other[0].told
+
+
 class Leases:
     """A client that lists these."""
 
@@ -186,12 +218,12 @@ class Leases:
 async def test_the_doctor_tells_a_dead_operator_from_none() -> None:
     """Other Leases of the namespace are no operator's."""
     other = {"metadata": {"name": "some-slot"}, "spec": {}}
-    dead = await operator_checked(Leases(a_lease(240), other), "s", NOW)  # type: ignore[arg-type]
+    dead = await operator_checked(Leases(a_lease(240), other), "s", "team-a", now=NOW)  # type: ignore[arg-type]
     assert [(each.verdict, each.told) for each in dead] == [
         ("fail", "nobody works: headrace-operator is of headrace-0, renewed 4m ago")
     ]
-    assert "there is no Lease" in (await operator_checked(Leases(other), "s", NOW))[0].told  # type: ignore[arg-type]
-    well = await operator_checked(Leases(a_lease(1)), "s", NOW)  # type: ignore[arg-type]
+    assert "there is no Lease" in (await operator_checked(Leases(other), "s", "team-a", now=NOW))[0].told  # type: ignore[arg-type]
+    well = await operator_checked(Leases(a_lease(1)), "s", "team-a", now=NOW)  # type: ignore[arg-type]
     assert as_text(well).splitlines()[-1] == "all is well"
     assert as_text(dead).splitlines()[-1] == "1 broken, 0 to look at"
 
