@@ -21,6 +21,7 @@ def index(archive: Path) -> object:
         return json.load(opened)
 
 
+@pytest.mark.timeout(1200)
 def test_the_same_sources_give_the_same_images(tmp_path: Path) -> None:
     """Assembled a second time, in another folder and at another time, each image has the digest of the first one."""
     if trouble := problem():
