@@ -29,6 +29,7 @@ BENCHMARKS: Mapping[str, str] = {
     "queue": "bench.queue",
     "backfill": "bench.backfill",
     "history": "bench.history",
+    "dashboard": "bench.dashboard",
     "throughput": "bench.throughput",
     "profile": "bench.event_path",
     "takeover": "bench.takeover",
