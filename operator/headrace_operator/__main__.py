@@ -71,7 +71,7 @@ async def work(
         if settings.webhook_port:
             from headrace_operator.admission.webhook import run_webhook  # noqa: PLC0415 - nothing of it where there is none
 
-            group.create_task(run_webhook(settings, connection, REGISTRY), name="webhook")
+            group.create_task(run_webhook(settings, connection, metrics.webhook), name="webhook")
         if settings.inbound_port:
             from headrace_operator.inbound.server import receive_requests  # noqa: PLC0415 - as above
 

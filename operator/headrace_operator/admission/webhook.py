@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from functools import partial
 
-from prometheus_client import CollectorRegistry
-
 from headrace.kubeapi.config import Connection
 from headrace_operator.admission.judging import judge
 from headrace_operator.admission.keeping import Keeper, Place
@@ -17,10 +15,9 @@ from headrace_operator.wiring import OUTSIDE, Outside
 
 
 async def run_webhook(
-    settings: Settings, connection: Connection, registry: CollectorRegistry, *, outside: Outside = OUTSIDE
+    settings: Settings, connection: Connection, metrics: WebhookMetrics, *, outside: Outside = OUTSIDE
 ) -> None:
     """For ever; cancel it. Raises: OSError, in a group: the port is taken."""
-    metrics = WebhookMetrics(registry)
     place = Place(settings.operator_namespace, settings.webhook_name, is_own=settings.webhook_certificate == "own")
     # A client of its own: somebody waits for its answers, and the operator's lists are long.
     async with outside.connect(connection, user_agent=f"headrace-operator/{settings.identity}") as client:

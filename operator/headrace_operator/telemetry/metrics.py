@@ -17,7 +17,9 @@ from headrace_operator.telemetry.history import HistoryMetrics
 from headrace_operator.telemetry.limits import LimitMetrics
 from headrace_operator.telemetry.pools import PoolMetrics
 from headrace_operator.telemetry.runs import RunMetrics
+from headrace_operator.telemetry.spans import RunSpans
 from headrace_operator.telemetry.standing import Held, Standing
+from headrace_operator.telemetry.webhook import WebhookMetrics
 
 RECONCILES = (
     "Reconciles. kind: Flow, Deployment, FlowRun, Retention, Autosize, ConcurrencyLimit, WorkPool, Admission, "
@@ -33,11 +35,14 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
         self.runs = RunMetrics(registry)
+        self.spans: RunSpans | None = None
+        """None: nobody wants spans."""
         self.history = HistoryMetrics(registry)
         self.backfills = BackfillMetrics(registry)
         self.automations = AutomationMetrics(registry)
         self.limits = LimitMetrics(registry)
         self.pools = PoolMetrics(registry)
+        self.webhook = WebhookMetrics(registry)
 
         def counter(name: str, text: str, *labels: str) -> Counter:
             return Counter(name, text, labels, registry=registry)
@@ -98,8 +103,10 @@ class Metrics:
             self._circuit_open.labels(*deployment).set(is_open)
 
     def decided(self, seen: Snapshot, decision: Decision) -> None:
-        """As RunMetrics has it."""
+        """As RunMetrics and RunSpans have it."""
         self.runs.decided(seen, decision)
+        if self.spans is not None:
+            self.spans.decided(seen, decision)
 
     def watch(self, held: Held, *, keeps_history: bool, clock: Callable[[], datetime]) -> None:
         """Where gauges of what is under way look when they are asked; as Standing has it."""
