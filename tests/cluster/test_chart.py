@@ -205,7 +205,7 @@ async def until(cluster: KubeClient, name: str, phase: str) -> dict[str, Any]:
         status = await status_of(cluster, name)
         return status if status.get("phase") == phase else None
 
-    return await eventually(look, within_s=90, what=f"run {name} is {phase}")
+    return await eventually(look, within_s=180, what=f"run {name} is {phase}")
 
 
 async def operator_pods(cluster: KubeClient) -> list[dict[str, Any]]:
