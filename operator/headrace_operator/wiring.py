@@ -50,6 +50,7 @@ from headrace_operator.observe.workkeys import WorkKey
 from headrace_operator.probes import unready
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
+from headrace_operator.telemetry.spans import run_spans
 from headrace_operator.workqueue import WorkQueue
 
 if TYPE_CHECKING:
@@ -130,6 +131,7 @@ class Workshop:
         seam: Callable[[Cluster], Cluster] | None = None,
     ) -> None:
         self.metrics = Metrics(registry)
+        self.metrics.spans = run_spans()
         self.settings = settings
         self.outside = outside
         self.timing = Timing(settings.leader_lease_s, outside.clock, outside.monotonic)
@@ -220,6 +222,8 @@ class Workshop:
         if self.recording is not None:
             await self.recording.close()
         self._brake.close()
+        if self.metrics.spans is not None:
+            await asyncio.to_thread(self.metrics.spans.close)
         await self.client.close()
         await self.lease_client.close()
 
@@ -315,7 +319,9 @@ class Operator:
     def unready(self) -> str | None:
         """Why it does not do its part at the moment; None if it does."""
         held, works = self.leadership, self.is_ready.is_set()
-        return unready(leads=held.leads, works=works, silent_s=held.silent_s, lease_s=self._shop.settings.leader_lease_s)
+        return unready(
+            leads=held.leads, works=works, silent_s=held.silent_s, lease_s=self._shop.settings.leader_lease_s
+        )
 
     async def rest(self) -> None:
         """What is under way is finished, nothing new is begun, and another replica may lead at once."""

@@ -11,6 +11,7 @@ from headrace_operator.decide.demand import wish_of
 from headrace_operator.decide.lifecycle import clear_orphans, decide, decide_turn
 from headrace_operator.decide.refusal import foreign_pod, pod_refused
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Turn, Unresolved
+from headrace_operator.decide.trace import traceparent
 from headrace_operator.errors import PodNameTakenError, PodRefusedError, SlotsTakenError
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.observe.flow_run import Orphans
@@ -72,7 +73,7 @@ async def _perform(context: Context, seen: Snapshot, decision: Decision) -> floa
     now = context.clock()
     await context.applier.perform(seen, decision, now)
     context.metrics.decided(seen, decision)
-    _tell(decision)
+    _tell(seen, decision)
     return seconds_until(decision.look_again_at, now)
 
 
@@ -104,9 +105,10 @@ async def _give_up_turn(context: Context, seen: Snapshot) -> None:
         await context.applier.give_back(seen)
 
 
-def _tell(decision: Decision) -> None:
+def _tell(seen: Snapshot, decision: Decision) -> None:
     """One line for a pass that did something; those that found nothing to do are for debugging."""
     done = [type(action).__name__ for action in (*decision.actions, *decision.afterwards)]
     phase = decision.status.phase if decision.status else None
     write = log.info if done or decision.status else log.debug
-    write("run_decided", reason=decision.reason, actions=done, phase=phase)
+    trace = traceparent(seen.run).split("-")[1]
+    write("run_decided", reason=decision.reason, actions=done, phase=phase, trace_id=trace)

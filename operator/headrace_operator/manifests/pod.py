@@ -24,13 +24,13 @@ from headrace_operator.decide.pausing import answers_json
 from headrace_operator.decide.placement import Pool
 from headrace_operator.decide.sizing import base_resources
 from headrace_operator.decide.snapshot import ResolvedFlow, Snapshot
+from headrace_operator.decide.trace import traceparent
 from headrace_operator.manifests.merge import merge
 from headrace_operator.manifests.mounts import with_sources
 from headrace_operator.manifests.pool import placed
 from headrace_operator.manifests.revision import revision_name
 from headrace_operator.manifests.security import secured
 from headrace_operator.manifests.times import timestamp
-from headrace_operator.manifests.trace import traceparent
 
 CODE_DIR = "/opt/headrace/code"
 CODE_VOLUME = "headrace-code"

@@ -62,6 +62,8 @@ def with_work(_logger: object, _method: str, event: MutableMapping[str, Any]) ->
     work = AT_WORK.get()
     if work is not None:
         event["kind"], event["namespace"], event["name"] = work
+        if work[0] == "FlowRun":
+            event["flow_run"] = work[2]  # as the lines of its pods have it
     return event
 
 

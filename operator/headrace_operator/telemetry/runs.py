@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from headrace.api.conditions import Phase
 from headrace_operator.decide.actions import Decision
 from headrace_operator.decide.snapshot import ObjectKey, Run, RunStatus, Snapshot, Unresolved
+from headrace_operator.decide.trace import traceparent
 
 DURATION_BUCKETS_S: Final = (1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 WAIT_BUCKETS_S: Final = (0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 14_400)
@@ -93,7 +94,7 @@ class RunMetrics:
             self._retried.labels(*flow, status.reason or "").inc()
 
     def _ended(self, run: Run, flow: tuple[str, str], status: RunStatus) -> None:
-        exemplar = {"trace_id": trace_id(run)}
+        exemplar = {"trace_id": traceparent(run).split("-")[1]}
         self._finished.labels(*flow, status.phase, status.reason or "").inc(exemplar=exemplar)
         for outcome in TASK_OUTCOMES if status.tasks else ():
             if count := (status.tasks or {}).get(outcome):
@@ -126,12 +127,6 @@ class RunMetrics:
                 self._broken_since.popitem(last=False)
         elif status.phase is Phase.SUCCEEDED and (since := self._broken_since.pop(key, None)) is not None:
             self._recovery.labels(*flow).observe(_seconds(since, status.finished_at))
-
-
-def trace_id(run: Run) -> str:
-    """That of the run's trace, 32 hexadecimal digits: of the span that it hangs below, else its uid (docs/tracing.md)."""
-    parts = (run.traceparent or "").split("-")
-    return parts[1] if len(parts) == 4 else run.uid.replace("-", "")
 
 
 def _seconds(since: datetime, until: datetime) -> float:

@@ -13,13 +13,17 @@ import atexit
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from headrace.engine.watching import ASKED_BY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Tracer
+
+T = TypeVar("T")
 
 EXIT_FLUSH_S: Final = 3.0
 """How long the end of a program waits for its spans, at most."""
@@ -69,10 +73,21 @@ def flush(timeout_s: float) -> None:
             atexit.unregister(flush)
 
 
+def span_exporter() -> SpanExporter | None:
+    """Where spans go, as the variables say; None if they ask for nothing, or for what cannot be, which is told."""
+    if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+        return None
+    return _if_possible(_exporter)
+
+
 def _own_provider(service: str) -> Any:
     """A TracerProvider as the variables say; None if they ask for none, or for what cannot be."""
+    return _if_possible(lambda: _provider(service))
+
+
+def _if_possible(make: Callable[[], T]) -> T | None:
     try:
-        return _provider(service)
+        return make()
     except ImportError as error:
         _tell(f"spans are asked for, and {error.name} is not installed: install {EXTRA}")
     except Exception as error:  # noqa: BLE001 - what OpenTelemetry makes of its variables is its own affair

@@ -49,6 +49,7 @@ def test_a_line_says_what_its_pass_is_about(output: StringIO) -> None:
         "kind": "FlowRun",
         "namespace": "team-a",
         "name": "etl-1",
+        "flow_run": "etl-1",
         "reason": "Launched",
         "at": "{1}",
     }

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from headrace_operator.manifests.trace import traceparent
+from headrace_operator.decide.trace import traceparent
 from headrace_operator.observe.parse import run_from
 from tests.builders import a_run
 
