@@ -48,7 +48,9 @@ def standings(leases: Sequence[Mapping[str, Any]], now: datetime) -> list[Standi
         standing = _standing(lease, now)
         if _kind(lease) == "shard":
             member = members.get(standing.holder)
-            standing = replace(standing, age=member and member.age, is_fresh=bool(member and member.is_fresh))
+            standing = replace(
+                standing, age=member.age if member else None, is_fresh=member is not None and member.is_fresh
+            )
         if _kind(lease) != "member":
             found.append(standing)
     return found
