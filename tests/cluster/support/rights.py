@@ -54,6 +54,11 @@ class Right(NamedTuple):
     """With its subresource, if any: `pods/log`."""
 
 
+READ_ANEW = ("flows", "backfills", "workpools", "concurrencylimits", "automations")
+SELDOM = frozenset(Right("get", "headrace.dev", resource) for resource in READ_ANEW)
+"""Read when somebody else was quicker with a write, which no test brings about at will: these may stay unused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What operators did with their rights: each that they used, and each request that they had no right to."""
@@ -204,7 +209,8 @@ def problems(found: Iterable[Usage]) -> list[str]:
     used = frozenset().union(*(each.used for each in told))
     missing = [f"denied: {text}; add it to {RULES.name}" for each in told for text in each.denied]
     unused = [
-        f"unused: {right.verb} {right.resource}.{right.group}; take it out of {RULES.name}" for right in given - used
+        f"unused: {right.verb} {right.resource}.{right.group}; take it out of {RULES.name}"
+        for right in given - used - SELDOM
     ]
     return sorted({*missing, *unused})
 
@@ -224,7 +230,7 @@ def main(arguments: Sequence[str]) -> int:
         sys.stderr.write(f"rights of the operator: {each}\n")
     if not told:
         count = len(rights(rule for rules in parts().values() for rule in rules))
-        sys.stdout.write(f"rights of the operator: {count}, each used, none missing\n")
+        sys.stdout.write(f"rights of the operator: {count}, used but for {len(SELDOM)} of conflicts, none missing\n")
     return 1 if told else 0
 
 
