@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 import structlog
 from aiohttp import web
@@ -120,7 +121,7 @@ def _unknown(request: web.Request) -> web.StreamResponse:
     site = request.app[SITE]
     wants_page = request.method == "GET" and "text/html" in request.headers.get("Accept", "")
     if site.door.can_sign_in and wants_page:
-        return see_other(f"/sign-in?onward={request.path_qs}" if request.path != "/" else "/sign-in")
+        return see_other(f"/sign-in?onward={quote(request.path_qs, safe='/?=')}" if request.path != "/" else "/sign-in")
     problem = "Nobody has said who you are, or the cluster does not know you."
     advice = "Come through the proxy that signs you in." if not site.door.can_sign_in else "Sign in again."
     response = html(error_page(stranger(site), "Not signed in", problem, advice), status=401)

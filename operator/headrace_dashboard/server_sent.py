@@ -7,9 +7,13 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 import orjson
+import structlog
 from aiohttp import web
 
+from headrace.kubeapi.errors import ApiError
 from headrace_dashboard.site import Visit
+
+log = structlog.get_logger()
 
 RETRY_MS: Final = 3000
 BEAT: Final = b": \n\n"
@@ -52,5 +56,7 @@ async def events_to(visit: Visit) -> AsyncIterator[Events]:
         yield Events(response)
     except ConnectionError:  # the browser has gone: nothing is left to be told
         return
+    except ApiError as error:  # nobody knows who it is now, or what they may: the browser comes back and is asked anew
+        log.warning("stream_ended", path=visit.request.path, error=str(error))
     finally:
         site.streams -= 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 
 from aiohttp import web
@@ -48,7 +48,7 @@ async def text(visit: Visit) -> web.StreamResponse:
     pod = await _pod(visit)
     response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"})
     with suppress(ConnectionError):  # the browser has gone
-        async with visit.hands() as api:
+        async with visit.hands() as api, _told_while_it_can_be(response):
             async for line in api.raw_lines(_path(visit, pod), {"container": FLOW_CONTAINER}):
                 if not response.prepared:
                     await response.prepare(visit.request)
@@ -56,6 +56,16 @@ async def text(visit: Visit) -> web.StreamResponse:
     if not response.prepared:
         await response.prepare(visit.request)
     return response
+
+
+@asynccontextmanager
+async def _told_while_it_can_be(response: web.StreamResponse) -> AsyncIterator[None]:
+    """A failure is a page as long as nothing was sent; then the text just ends. Raises: ApiError."""
+    try:
+        yield
+    except ApiError:
+        if not response.prepared:
+            raise
 
 
 async def _followed(visit: Visit, events: Events, lines: AsyncIterator[Line], after: str) -> str:
