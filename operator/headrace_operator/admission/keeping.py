@@ -11,7 +11,7 @@ from typing import Any, Final
 import structlog
 
 from headrace.kubeapi.client import JSON_PATCH, KubeClient
-from headrace.kubeapi.errors import ApiError, Conflict, Invalid
+from headrace.kubeapi.errors import ApiError, Conflict
 from headrace.kubeapi.stream import Stream
 from headrace_operator.admission.certificates import new_pair
 from headrace_operator.admission.rotation import Introduce, Renew, Serve, Step, Wait, next_step, secret_data
@@ -134,7 +134,7 @@ class Keeper:
         )
         try:
             return await self._carry_out(step, now)
-        except (Conflict, Invalid) as error:  # another replica was quicker; the watch tells of what it did
+        except Conflict as error:  # another replica was quicker; the watch tells of what it did
             log.debug("webhook_step_overtaken", error=str(error))
         except ApiError as error:
             log.warning("webhook_step_failed", error=str(error), retry_in_s=RETRY_S)
