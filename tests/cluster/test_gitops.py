@@ -17,6 +17,7 @@ from tests.cluster.support.puppet import Ends, Runs, report
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, a_world
 
+pytestmark = pytest.mark.timeout(5400)  # the first test builds a program around Argo CD
 GITOPS = ROOT / "examples" / "gitops"
 NAMESPACED = {"Flow", "Deployment", "FlowRun", "Backfill"}
 RUN = {"deploymentRef": {"name": "orders"}}

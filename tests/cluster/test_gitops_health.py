@@ -15,6 +15,7 @@ from headrace.api.backfill import BackfillPhase
 from headrace.api.conditions import Phase
 from tests.cluster.support.gitops import ArgoCD, flux_statuses
 
+pytestmark = pytest.mark.timeout(5400)  # the first test builds a program around Argo CD
 OLD = "2026-01-01T00:00:00Z"
 HOOK = {"argocd.argoproj.io/hook": "PostSync"}
 LAST_RUN = {"headrace.dev/health-of-last-run": "true"}
