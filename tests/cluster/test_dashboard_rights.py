@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from headrace.api.keys import API_VERSION
@@ -220,6 +221,35 @@ async def test_a_right_that_was_taken_away_is_gone(teams: Teams, client: KubeCli
 
     await eventually(refused, what="the API server has taken the right back")
     assert "wombat" not in (await person.get("/runs"))[1]
+
+
+async def test_nobody_is_told_that_something_of_another_team_has_changed(teams: Teams, client: KubeClient) -> None:
+    """The other team is told meanwhile, by the same news; then this one is told of its own."""
+    session, url = teams.dashboard.session, f"{teams.dashboard.base}/live?of=flowruns"
+    mine, theirs = ({"Authorization": f"Bearer {token}"} for token in (teams.token_a, teams.token_b))
+    about = f"{url}&namespace={teams.b}&name={SECRET_WORD}-run"
+    path = f"/apis/{API_VERSION}/namespaces/{{}}/flowruns/{{}}-run"
+    async with (
+        session.get(url, headers=mine) as ours,
+        session.get(about, headers=mine) as curious,
+        session.get(url, headers=theirs) as others,
+    ):
+        for number in range(4):
+            await client.patch(path.format(teams.b, SECRET_WORD), {"metadata": {"labels": {"n": str(number)}}})
+            await changed(others)
+            if number == 1:  # everybody is told once that everything was listed
+                ours.content.read_nowait()
+                curious.content.read_nowait()
+        assert b"event:" not in ours.content.read_nowait() + curious.content.read_nowait()
+        await client.patch(path.format(teams.a, "wombat"), {"metadata": {"labels": {"n": "own"}}})
+        await changed(ours)
+
+
+async def changed(live: aiohttp.ClientResponse) -> None:
+    """Returns when the page is told so."""
+    async for line in live.content:
+        if line.startswith(b"event: changed"):
+            return
 
 
 async def test_behind_a_proxy_its_headers_count_with_its_secret_alone(
