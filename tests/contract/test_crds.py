@@ -38,6 +38,11 @@ OPAQUE = {
     "WorkPool": {"spec.tolerations[]", "spec.affinity"},
     "ConcurrencyLimit": set(),
     "Backfill": {"spec.parameters", "spec.partitions.list[].parameters", "spec.partitions.matrix[].values[]"},
+    "Automation": {
+        "spec.actions[].start.parameters",
+        "spec.actions[].webhook.json",
+        "status.firings[].actions[].do",
+    },
 }
 """The only places whose content the API server does not know."""
 
@@ -130,6 +135,8 @@ ALTERNATIVES = {
     "spec.partitions.matrix",
     "spec.partitions.range.cron",
     "spec.partitions.range.intervalSeconds",
+    *(f"spec.trigger.{event}" for event in ("run", "lateRun", "longRun", "circuitOpen", "webhook")),
+    *(f"spec.actions[].{action}" for action in ("start", "run", "deployment", "webhook", "event")),
 }
 """Fields whose absence means that another one is set."""
 

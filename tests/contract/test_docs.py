@@ -91,9 +91,9 @@ def test_a_metric_is_in_the_operations_page(name):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_metric_on_a_page_exists(page):
     """An alert on a name that is told nowhere never fires."""
-    told = set(re.findall(r"`[^`\n]*?\b(headrace_[a-z_]+)", page.read_text()))
+    told = set(re.findall(r"`[^`\n]*?(?<![:\w])(headrace_[a-z_]+)", page.read_text()))  # recorded ones have colons
     series = {f"{name}{part}" for name in metric_names() for part in ("", "_bucket", "_count", "_sum")}
-    assert told - {"headrace_operator", *TABLES} <= series
+    assert told - {"headrace_operator", "headrace_dashboard", *TABLES} <= series
 
 
 def test_log_events_in_the_operations_page_exist():

@@ -257,12 +257,16 @@ class WebhookAction(ApiModel):
         default=None, description="What people read; {{ event.x }} is replaced. Absent: what has happened, in a line."
     )
     json_: JsonObject | None = Field(
-        alias="json", default=None, description="The body, in place of the event; {{ event.x }} is replaced."
+        alias="json",
+        default=None,
+        description="The body, in place of the event; {{ event.x }} is replaced. Absent: as body says.",
     )
     secret_ref: SecretKey | None = Field(
         default=None, description="Key of the signature, as Standard Webhooks has it. Absent: it is not signed."
     )
-    routing_key_from: SecretKey | None = Field(default=None, description="The integration key of PagerDuty.")
+    routing_key_from: SecretKey | None = Field(
+        default=None, description="The integration key of PagerDuty. Absent: body is another one."
+    )
 
 
 class EventAction(ApiModel):
