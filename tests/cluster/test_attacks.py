@@ -285,6 +285,28 @@ TEMPLATES: dict[str, tuple[dict[str, Any], str]] = {
         template(volumes=[{"name": "v", "projected": {"sources": [{"secret": {"name": "vault"}}]}}]),
         "name a Secret",
     ),
+    "a Secret for a driver": (
+        template(volumes=[{"name": "v", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "vault"}}}]),
+        "name a Secret",
+    ),
+    "a Secret for a share": (
+        template(volumes=[{"name": "v", "azureFile": {"secretName": "vault", "shareName": "s"}}]),
+        "name a Secret",
+    ),
+    "a Secret for a disk": (
+        template(volumes=[{"name": "v", "iscsi": {"secretRef": {"name": "vault"}}}]),
+        "name a Secret",
+    ),
+    "a label of SELinux": (container(securityContext={"seLinuxOptions": {"type": "spc_t"}}), "SELinux users"),
+    "no AppArmor": (
+        {
+            **FLOW,
+            "podTemplate": {
+                "metadata": {"annotations": {"container.apparmor.security.beta.kubernetes.io/flow": "unconfined"}}
+            },
+        },
+        "Unconfined profiles",
+    ),
     "a folder of the node": (template(volumes=[{"name": "v", "hostPath": {"path": "/"}}]), "hostPath is not allowed"),
     "the node's network": (template(hostNetwork=True), "hostNetwork, hostPID and hostIPC are not allowed"),
     "the node's processes": (template(hostPID=True), "hostNetwork, hostPID and hostIPC are not allowed"),
@@ -360,6 +382,53 @@ async def test_a_deployment_is_no_way_around_the_flows_rights(scene: Scene, clie
         assert "may not use ServiceAccount runner of Flow theirs" in error.message
 
 
+SECRETS_OF_A_FLOW: dict[str, dict[str, Any]] = {
+    title: {**template(**spec), **more}
+    for title, spec, more in (
+        ("its own list", {}, {"secrets": ["vault"]}),
+        ("a source of its environment", {}, {"envFrom": [{"secretRef": {"name": "vault"}}]}),
+        (
+            "its template's environment",
+            {"containers": [{"name": "flow", "envFrom": [{"secretRef": {"name": "vault"}}]}]},
+            {},
+        ),
+        (
+            "a variable of an init container",
+            {
+                "initContainers": [
+                    {"name": "a", "env": [{"name": "A", "valueFrom": {"secretKeyRef": {"name": "vault", "key": "a"}}}]}
+                ]
+            },
+            {},
+        ),
+        (
+            "a projected volume",
+            {"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "vault"}}]}}]},
+            {},
+        ),
+        (
+            "a driver",
+            {"volumes": [{"name": "v", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "vault"}}}]},
+            {},
+        ),
+    )
+}
+
+
+@pytest.mark.parametrize("spec", SECRETS_OF_A_FLOW.values(), ids=SECRETS_OF_A_FLOW)
+async def test_a_deployment_is_no_way_to_a_flows_secrets(
+    scene: Scene, client: KubeClient, spec: dict[str, Any]
+) -> None:
+    """Wherever the Flow names one, a changed command in the same pod could read it."""
+    await client.create(scene.path("flows"), an_object("Flow", "theirs", spec))
+    evil = {"flowRef": {"name": "theirs"}, "env": [{"name": "LD_PRELOAD", "value": "/x.so"}]}
+    path, body = scene.path("deployments"), an_object("Deployment", "evil", evil)
+    await eventually(partial(scene.person.would_be_refused, path, body), what="the policy knows the Flow")
+    error = await scene.person.refused("POST", path, body)
+    assert "reads Secrets that you may not" in error.message
+    assert "vault" in error.message
+
+
 def an_automation(**action: Any) -> dict[str, Any]:
     spec = {"trigger": {"run": {"phases": ["Failed"]}}, "actions": [{"name": "it", **action}]}
     return an_object("Automation", "new", spec)
@@ -425,6 +494,10 @@ async def test_who_starts_what_follows_rbac_where_a_namespace_asks_for_it(scene:
         }.items():
             error = await starter.refused("POST", scene.path(plural), body)
             assert "you need the verb run on" in error.message, error
+        for action in ({"run": "Retry"}, {"deployment": {"set": "Resume"}}):
+            error = await starter.refused("POST", scene.path("automations"), an_automation(**action))
+            assert "you need the verb run on all flows" in error.message, error
+        await starter.client.create(scene.path("automations"), an_automation(run="Cancel"))
         await starter.client.create(scene.path("flowruns"), a_run("etl-1"))
 
 
