@@ -16,15 +16,16 @@ import binascii
 import ipaddress
 import json
 import socket
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 import structlog
 from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
 
 from headrace.api.automation import Firing
 from headrace.kubeapi.errors import ApiError, NotFound
@@ -41,6 +42,10 @@ GIVE_UP_S: Final = 3600.0
 FIRST_DELAY_S: Final = 1.0
 LONGEST_DELAY_S: Final = 60.0
 AT_ONCE: Final = 64
+AT_ONCE_OF_ONE: Final = 8
+"""Of one namespace: receivers of one team that do not answer keep no other team waiting."""
+NO_URL: Final = "the URL cannot be used: expected http://HOST/PATH or https://HOST/PATH; mend it"
+"""Without what was found: a URL may be a secret."""
 PASSING: Final = frozenset({408, 425, 429})
 """Answers below 500 after which the same request may be taken later."""
 
@@ -95,6 +100,7 @@ class Webhooks:
         self._hosts = hosts
         self._done = done
         self._turns = asyncio.Semaphore(AT_ONCE)
+        self._turns_of: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(AT_ONCE_OF_ONE))
         self._tasks: dict[str, asyncio.Task[str | None]] = {}
 
     def under_way(self, delivery: Delivery) -> bool:
@@ -117,6 +123,12 @@ class Webhooks:
         task = self._tasks.pop(_task_key(delivery), None)
         if task is not None:
             task.cancel()
+
+    def forget_all(self, automation: ObjectKey) -> None:
+        """The Automation is gone, or is another replica's: no more is sent for it."""
+        theirs = [key for key in self._tasks if key.startswith(f"{automation}/")]
+        for key in theirs:
+            self._tasks.pop(key).cancel()
 
     def close(self) -> None:
         """Gives up all that is under way; whoever goes on begins them anew."""
@@ -146,12 +158,14 @@ class Webhooks:
     async def _sent(self, delivery: Delivery) -> tuple[str | None, bool]:
         """What went wrong, None for nothing, and whether it may go well later."""
         try:
-            async with self._turns:
+            async with self._turns_of[delivery.automation.namespace], self._turns:
                 return await self._tried(delivery)
         except SecretUnreadable as error:
             return error.problem, True
-        except (aiohttp.InvalidURL, HostRefused) as error:
+        except HostRefused as error:
             return f"the URL cannot be used: {error}", False
+        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
+            return NO_URL, False
         except ApiError as error:
             return f"a Secret could not be read: {error.reason}", True
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -159,6 +173,8 @@ class Webhooks:
             if refused is not None:
                 return str(refused), False
             return f"no answer ({type(error).__name__})", True
+        except ValueError:  # after the client's own errors: that of a wrong certificate is a ValueError too
+            return NO_URL, False
 
     async def _tried(self, delivery: Delivery) -> tuple[str | None, bool]:
         namespace, hook = delivery.automation.namespace, delivery.hook
@@ -207,9 +223,10 @@ async def posted(url: str, body: bytes, headers: Mapping[str, str], hosts: froze
     """
     The status of the answer, whose body is not read; redirects are not followed.
 
-    Raises: HostRefused, aiohttp.ClientError, TimeoutError.
+    Raises: HostRefused, aiohttp.ClientError, TimeoutError. ValueError: the URL is none.
     """
-    host = urlsplit(url).hostname or ""
+    # As the client understands it: it takes digits of other scripts for digits, and asks no resolver for an address.
+    host = URL(url).raw_host or ""
     if host not in hosts and is_near(host):
         raise HostRefused(_near(host))
     connector = aiohttp.TCPConnector(resolver=GuardedResolver(hosts), force_close=True)

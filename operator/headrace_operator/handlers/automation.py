@@ -52,6 +52,7 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     record = automations.held.get(key)
     if record is None or record.deleting:
         context.metrics.automations.gone(key)
+        context.webhooks.forget_all(key)
         return None
     now = context.clock()
     dues = [automations.due(record, now)]
