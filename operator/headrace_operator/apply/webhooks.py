@@ -162,19 +162,10 @@ class Webhooks:
                 return await self._tried(delivery)
         except SecretUnreadable as error:
             return error.problem, True
-        except HostRefused as error:
-            return f"the URL cannot be used: {error}", False
-        except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError):
-            return NO_URL, False
         except ApiError as error:
             return f"a Secret could not be read: {error.reason}", True
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            refused = _refusal(error)
-            if refused is not None:
-                return str(refused), False
-            return f"no answer ({type(error).__name__})", True
-        except ValueError:  # after the client's own errors: that of a wrong certificate is a ValueError too
-            return NO_URL, False
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            return _failure(error)
 
     async def _tried(self, delivery: Delivery) -> tuple[str | None, bool]:
         namespace, hook = delivery.automation.namespace, delivery.hook
@@ -273,6 +264,18 @@ class GuardedResolver(AbstractResolver):
 
 def _near(host: str) -> str:
     return f'"{host}" is an address of the operator\'s own machine or link; HEADRACE_AUTOMATION_HOSTS may allow it'
+
+
+def _failure(error: Exception) -> tuple[str, bool]:
+    """What it tells people, and whether the same request may go well later."""
+    refused = _refusal(error)
+    if refused is not None:
+        return f"the URL cannot be used: {refused}", False
+    # That of a wrong certificate is a ValueError too.
+    is_answer_missing = isinstance(error, (aiohttp.ClientError, OSError)) and not isinstance(
+        error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
+    )
+    return (f"no answer ({type(error).__name__})", True) if is_answer_missing else (NO_URL, False)
 
 
 def _refusal(error: BaseException) -> HostRefused | None:
