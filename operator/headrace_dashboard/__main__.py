@@ -66,7 +66,7 @@ async def serving(settings: Settings, connection: Connection) -> AsyncIterator[i
         KubeClient(connection, user_agent=AGENT) as hands,
     ):
         site = a_site(settings, connection, api, hands)
-        watching = asyncio.create_task(site.library.run())
+        watching = asyncio.create_task(site.library.run(site.now))
         runner = web.AppRunner(application(site), access_log=None, shutdown_timeout=SHUTDOWN_S)
         try:
             await runner.setup()

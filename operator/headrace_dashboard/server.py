@@ -15,7 +15,17 @@ from aiohttp import web
 from headrace.kubeapi.errors import ApiError, Conflict, Forbidden, Invalid, NotFound
 from headrace_dashboard.access.forgery import CSRF_FIELD, HEADERS, is_from_elsewhere, is_ours
 from headrace_dashboard.pages.errors import error_page
-from headrace_dashboard.routes import dead_letters, deployments, live, logs, run, run_actions, runs, signing_in
+from headrace_dashboard.routes import (
+    capacity,
+    dead_letters,
+    deployments,
+    live,
+    logs,
+    run,
+    run_actions,
+    runs,
+    signing_in,
+)
 from headrace_dashboard.site import SITE, Refusal, Route, Site, Visit, html, see_other, stranger
 
 log = structlog.get_logger()
@@ -28,6 +38,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *logs.ROUTES,
     *deployments.ROUTES,
     *dead_letters.ROUTES,
+    *capacity.ROUTES,
     *live.ROUTES,
 )
 """Everything that only somebody who was let in may ask for."""

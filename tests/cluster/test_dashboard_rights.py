@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from tests.cluster.support.waiting import eventually
 
 SECRET_WORD = "platypus"
 """In every object of team B, and nowhere else."""
+SHARED = {"WorkPool": "shared-pool", "ConcurrencyLimit": "shared-limit"}
+"""Objects of the cluster, which both teams use."""
 PROXY = "a-secret-of-the-proxy"
 HTML = "text/html"
 
@@ -81,23 +83,54 @@ async def create(client: KubeClient, namespace: str, kind: str, name: str, spec:
     await client.create(f"/apis/{API_VERSION}/namespaces/{namespace}/{kind.lower()}s", body)
 
 
+async def bound(client: KubeClient, namespace: str, account: str, rules: Sequence[Mapping[str, Any]]) -> None:
+    """Gives a ServiceAccount of the namespace these rights in it, besides those that it has."""
+    path = f"{RBAC}/namespaces/{namespace}"
+    await client.create(f"{path}/roles", {"metadata": {"name": f"{account}-too"}, "rules": [*rules]})
+    subjects = [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
+    role = {**GROUP, "kind": "Role", "name": f"{account}-too"}
+    binding = {"metadata": {"name": f"{account}-too"}, "roleRef": role, "subjects": subjects}
+    await client.create(f"{path}/rolebindings", binding)
+
+
 @pytest.fixture
 async def teams(client: KubeClient, kubeconfig: Path, namespace: str) -> AsyncIterator[Teams]:
     a, b = await a_namespace(client), await a_namespace(client)
     await filled(client, a, "wombat")
     await filled(client, b, SECRET_WORD)
+    await share(client, a, b)
     async with a_dashboard(client, kubeconfig, namespace) as dashboard:
         yield Teams(dashboard, a, b, await a_person(client, a, "team", EDIT), await a_person(client, b, "team", EDIT))
-    for each in (a, b):
-        await client.delete(f"/api/v1/namespaces/{each}")
+    for path in (*(f"/api/v1/namespaces/{each}" for each in (a, b)), *map(shared_path, SHARED)):
+        await client.delete(path)
+
+
+def shared_path(kind: str) -> str:
+    return f"/apis/{API_VERSION}/{kind.lower()}s/{SHARED[kind]}"
+
+
+async def share(client: KubeClient, a: str, b: str) -> None:
+    """A pool and a limit that a run of each team is in."""
+    for kind, spec in (("WorkPool", {}), ("ConcurrencyLimit", {"slots": 5})):
+        body = {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": SHARED[kind]}, "spec": spec}
+        await client.create(shared_path(kind).rpartition("/")[0], body)
+    names = (f"run/{a}/wombat-run", f"run/{b}/{SECRET_WORD}-run")
+    holders = [{"slot": f"slot-{number}", "holder": holder} for number, holder in enumerate(names)]
+    await client.patch(f"{shared_path('ConcurrencyLimit')}/status", {"status": {"active": 2, "holders": holders}})
+    for namespace, word in ((a, "wombat"), (b, SECRET_WORD)):
+        await create(client, namespace, "FlowRun", f"{word}-busy", {"flowRef": {"name": f"{word}-flow"}})
+        path = f"/apis/{API_VERSION}/namespaces/{namespace}/flowruns/{word}-busy/status"
+        await client.patch(path, {"status": {"phase": "Running", "pool": SHARED["WorkPool"]}})
 
 
 def paths(route: Route, namespace: str, word: str) -> list[str]:
     """The route's path for each object of the namespace that it may be about."""
     kinds = ("run", "flow", "deployment", "backfill")
     path = re.sub(r"\{number:.*?\}\}?|\{number\}", "1", route.path)
-    if "{namespace:" not in path:
+    if "{name" not in path:
         return [path]
+    if "{namespace:" not in path:
+        return [f"{path.partition('{name:')[0]}{name}" for name in SHARED.values()]
     head, _, rest = path.partition("{namespace:")
     tail = rest.split("{name:", 1)[1]
     after = tail[tail.index(")?}") + 3 :] if ")?}" in tail else ""
@@ -127,7 +160,7 @@ async def test_in_each_route_a_team_sees_and_touches_nothing_of_another(teams: T
             form = {"pause": "go", "decision": "Approve", "confirm": "yes"}
             status, text = await (person.get(path) if route.method == "GET" else person.post(path, form))
             assert SECRET_WORD not in text.replace(path, ""), (route, path)
-            if "{namespace:" in route.path:
+            if "{name" in route.path:
                 assert status == 403, (route, path, status, text)
             own = await person.get(f"{path}?namespace={teams.b}&q={SECRET_WORD}") if route.method == "GET" else None
             assert own is None or SECRET_WORD not in re.sub(f'{SECRET_WORD}"|{re.escape(path)}', "", own[1]), path
@@ -197,6 +230,19 @@ async def test_who_may_only_look_gets_no_buttons_and_no_action(teams: Teams, cli
             for path in paths(route, teams.a, "wombat"):
                 assert (await viewer.post(path, {"pause": "go", "decision": "Approve"}))[0] == 403, route
     assert await objects(client, teams.a) == before
+
+
+async def test_of_what_teams_share_each_sees_its_own_runs_alone(teams: Teams, client: KubeClient) -> None:
+    """Who may see a limit and a pool, but no runs of the other team, learns how many there are and not which."""
+    rules = [{"apiGroups": ["headrace.dev"], "resources": ["workpools", "concurrencylimits"], "verbs": ["get", "list"]}]
+    token = await a_person(client, teams.a, "planner", rules, everywhere=True)
+    await bound(client, teams.a, "planner", VIEW)
+    planner = teams.dashboard.as_(token)
+    listed = await planner.sees("/capacity", *SHARED.values(), "2 of 5")
+    limit = await planner.sees(f"/capacity/limits/{SHARED['ConcurrencyLimit']}", "wombat-run", "1 more")
+    pool = await planner.sees(f"/capacity/pools/{SHARED['WorkPool']}", "wombat-busy")
+    assert SECRET_WORD not in listed + limit + pool
+    assert (await planner.get("/capacity/limits/no-such-limit"))[0] == 404
 
 
 async def test_a_secret_parameter_is_not_shown(teams: Teams) -> None:

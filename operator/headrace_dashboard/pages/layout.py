@@ -14,6 +14,7 @@ NAVIGATION: Final[Sequence[tuple[str, str]]] = (
     ("/runs", "Runs"),
     ("/deployments", "Deployments"),
     ("/dead-letters", "Dead letters"),
+    ("/capacity", "Limits and pools"),
 )
 """Address and name of each page that is found from everywhere."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, Final
 
 from headrace.api import keys
@@ -13,6 +14,7 @@ from headrace.kubeapi.errors import NotFound
 from headrace.kubeapi.stream import Stream
 from headrace_dashboard.watching.news import News
 from headrace_dashboard.watching.records import Kept, RunRecord, kept, kept_flow, newest_run, run_record
+from headrace_dashboard.watching.saturation import Saturation, sampling
 from headrace_dashboard.watching.shelf import Shelf
 
 TICK_S: Final = 1.0
@@ -41,6 +43,8 @@ class Library:
         self.backfills = self._kept(keys.BACKFILLS, kept)
         self.pools = self._kept(keys.WORKPOOLS, kept)
         self.limits = self._kept(keys.CONCURRENCYLIMITS, kept)
+        self.automations = self._kept(keys.AUTOMATIONS, kept)
+        self.saturation = Saturation()
 
     def _kept(self, resource: keys.Resource, slim: Any) -> Shelf[Kept]:
         return Shelf(resource.plural, slim, self.news, order=_by_name)
@@ -54,6 +58,7 @@ class Library:
             keys.BACKFILLS: self.backfills,
             keys.WORKPOOLS: self.pools,
             keys.CONCURRENCYLIMITS: self.limits,
+            keys.AUTOMATIONS: self.automations,
         }
 
     @property
@@ -65,8 +70,8 @@ class Library:
         """Why what is shown may be out of date."""
         return [f"{shelf.plural}: {shelf.problem}" for shelf in self.shelves().values() if shelf.problem]
 
-    async def run(self) -> None:
-        """Watches every kind. Never returns; cancel it."""
+    async def run(self, now: Callable[[], datetime]) -> None:
+        """Watches every kind, and samples how full pools and limits are. Never returns; cancel it."""
         streams = [
             Stream(self._api, path_of(kind, self._scope(kind)), {}, shelf) for kind, shelf in self.shelves().items()
         ]
@@ -74,6 +79,7 @@ class Library:
             for stream in streams:
                 group.create_task(stream.run())
             group.create_task(self.news.run(TICK_S))
+            group.create_task(sampling(self.saturation, self.pools, self.limits, now))
 
     async def whole(self, resource: keys.Resource, namespace: str, name: str) -> Mapping[str, Any] | None:
         """

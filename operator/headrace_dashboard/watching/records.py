@@ -94,6 +94,7 @@ class Kept:
     spec: Mapping[str, Any]
     status: Mapping[str, Any]
     created: str
+    team: str
 
 
 def kept(obj: Mapping[str, Any]) -> Kept:
@@ -107,6 +108,7 @@ def kept(obj: Mapping[str, Any]) -> Kept:
         spec=obj["spec"],
         status=obj.get("status") or {},
         created=metadata["creationTimestamp"],
+        team=str((metadata.get("labels") or {}).get(keys.TEAM_LABEL) or ""),
     )
 
 
