@@ -104,8 +104,9 @@ async def _claim(
     if status != record.status or is_due:
         record = await _write(context, record, with_counts(status, counts))
         counts.clear()
+    deferred = {each.id for each in judgement.deferred}
     for each in seen:
-        if each not in judgement.deferred and waiting.occurrences.get(each.id) is each:
+        if each.id not in deferred and waiting.occurrences.get(each.id) is each:
             del waiting.occurrences[each.id]
     _count(waiting, counts, now, status)
     context.metrics.automations.judged(record.key, judgement.outcomes)

@@ -32,7 +32,7 @@ from headrace_operator.decide.automation.occurrences import (
     overdue_occurrence,
     run_occurrence,
 )
-from headrace_operator.decide.automation.rules import Rules, rules_of
+from headrace_operator.decide.automation.rules import Rules, TooManyHoles, rules_of
 from headrace_operator.decide.conditions import find_condition
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Run
 from headrace_operator.observe.cache import Cache, Gone
@@ -273,6 +273,8 @@ def _rules(spec: Mapping[str, Any]) -> tuple[Rules | None, str | None]:
         return None, f"spec.{'.'.join(map(str, first['loc']))}: {first['msg']}; mend it"
     except InvalidExpression as error:
         return None, f"{error}; mend it (docs/automations.md tells what may be written)"
+    except TooManyHoles as error:
+        return None, str(error)
 
 
 def _status(stored: Mapping[str, Any]) -> AutomationStatus:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, NoReturn
 
+from headrace.api.automation import MAX_EXPRESSION
+
 Event = Mapping[str, Any]
 Evaluate = Callable[[Event], Any]
 
@@ -75,6 +77,8 @@ class Token(NamedTuple):
 
 def compiled(expression: str) -> Evaluate:
     """What the expression comes to for an event. Raises: InvalidExpression."""
+    if len(expression) > MAX_EXPRESSION:  # each field of a field is a call within a call
+        raise InvalidExpression(f"{expression[:60]}…", f"it has more than {MAX_EXPRESSION} characters")
     return _Parser(expression).whole()
 
 

@@ -9,7 +9,8 @@ the status, which is written by compare and swap, is the one place where a group
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left, bisect_right, insort
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -28,6 +29,7 @@ from headrace.api.automation import (
 from headrace_operator.decide.automation.expressions import EvaluationError
 from headrace_operator.decide.automation.occurrences import Occurrence, fingerprint
 from headrace_operator.decide.automation.rules import Rules, TooLarge
+from headrace_operator.decide.conditions import shortened
 
 REMEMBERED_S: Final = 600
 """A firing is kept for this long at least: a request that is sent twice is known by it."""
@@ -78,7 +80,9 @@ def judged(
     Args:
         uid: The Automation's: one that is made anew under its name has other firings.
     """
-    docket = _Docket(uid, rules, now, list(status.firings))
+    docket = _Docket(uid, rules, now)
+    for firing in status.firings:
+        docket.add(firing)
     fresh, deferred = [], []
     outcomes: Counter[Outcome] = Counter()
     for occurrence in sorted(occurrences, key=lambda each: (each.at, each.id)):
@@ -98,12 +102,32 @@ def firing_id(uid: str, group: str, occurrence: str) -> str:
 
 @dataclass(slots=True)
 class _Docket:
-    """What an Automation has fired for, while occurrences are judged."""
+    """
+    What an Automation has fired for, while occurrences are judged: a thousand may wait, and each pass looks at all of them.
+
+    Attributes:
+        known: Ids of the firings.
+        times: When they happened, in order.
+        groups: When those of a group did.
+        under_way: How many are open.
+    """
 
     uid: str
     rules: Rules
     now: datetime
-    firings: list[Firing]
+    firings: list[Firing] = field(default_factory=list)
+    known: set[str] = field(default_factory=set)
+    times: list[datetime] = field(default_factory=list)
+    groups: defaultdict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
+    under_way: int = 0
+
+    def add(self, firing: Firing) -> None:
+        """One more that counts for what is judged next."""
+        self.firings.append(firing)
+        self.known.add(firing.id)
+        insort(self.times, firing.at)
+        self.groups[firing.group].append(firing.at)
+        self.under_way += firing.state is FiringState.OPEN
 
     def judge(self, occurrence: Occurrence) -> tuple[Outcome, Firing | None]:
         """What it comes to, and the firing, which is among `firings` then."""
@@ -117,7 +141,7 @@ class _Docket:
         if obstacle is not None:
             return obstacle, None
         firing = self._firing(occurrence, group)
-        self.firings.append(firing)
+        self.add(firing)
         return (Outcome.FAILED if firing.state is FiringState.FAILED else Outcome.FIRED), firing
 
     def kept(self) -> tuple[Firing, ...]:
@@ -134,24 +158,25 @@ class _Docket:
         return tuple(kept)
 
     def _told_before(self, occurrence: Occurrence, group: str) -> Outcome | None:
-        known = firing_id(self.uid, group, occurrence.id)
-        if any(firing.id == known for firing in self.firings):
+        if firing_id(self.uid, group, occurrence.id) in self.known:
             return Outcome.KNOWN
         if self.rules.is_silent(occurrence.at):
             return Outcome.SUPPRESSED
         window = timedelta(seconds=self.rules.spec.deduplicate_seconds)
-        fired = any(firing.group == group and abs(occurrence.at - firing.at) < window for firing in self.firings)
+        fired = any(abs(occurrence.at - at) < window for at in self.groups.get(group, ()))
         return Outcome.DEDUPLICATED if fired else None
 
     def _too_much(self, occurrence: Occurrence) -> Outcome | None:
         rate = self.rules.spec.rate_limit
         stretch = timedelta(seconds=rate.per_seconds)
-        if sum(abs(occurrence.at - firing.at) < stretch for firing in self.firings) >= rate.count:
+        near = bisect_left(self.times, occurrence.at + stretch) - bisect_right(self.times, occurrence.at - stretch)
+        if near >= rate.count:
             return Outcome.THROTTLED
-        if len(self.kept()) >= MAX_FIRINGS:  # it may be so for the whole of a window: nobody can wait for that
+        if (
+            len(self.firings) >= MAX_FIRINGS and len(self.kept()) >= MAX_FIRINGS
+        ):  # it may be so for the whole of a window: nobody can wait for that
             return Outcome.THROTTLED
-        is_full = sum(firing.state is FiringState.OPEN for firing in self.firings) >= MAX_OPEN
-        return Outcome.DEFERRED if is_full else None
+        return Outcome.DEFERRED if self.under_way >= MAX_OPEN else None
 
     def _firing(self, occurrence: Occurrence, group: str) -> Firing:
         made = Firing(
@@ -164,5 +189,7 @@ class _Docket:
         try:
             actions = self.rules.rendered(occurrence.event)
         except (EvaluationError, TooLarge) as error:
-            return made.model_copy(update={"state": FiringState.FAILED, "message": f"nothing is done: {error}"})
+            return made.model_copy(
+                update={"state": FiringState.FAILED, "message": shortened(f"nothing is done: {error}")}
+            )
         return made.model_copy(update={"actions": tuple(PlannedAction(**action) for action in actions)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from headrace.api.automation import AutomationStatus, EventCounts, Firing, FiringState
 from headrace.api.conditions import ConditionType, Reason
@@ -22,7 +22,9 @@ def with_judgement(status: AutomationStatus, judgement: Judgement) -> Automation
     fired = [firing.at for firing in judgement.fresh]
     changes: dict[str, object] = {"firings": judgement.firings}
     if forgotten:
-        changes["since"] = max([*forgotten, *([status.since] if status.since else [])])
+        # Beyond them: what is found again from the very second of one that is forgotten would fire once more.
+        after = max(forgotten).replace(microsecond=0) + timedelta(seconds=1)
+        changes["since"] = max([after, *([status.since] if status.since else [])])
     if fired:
         changes["last_triggered"] = max([*fired, *([status.last_triggered] if status.last_triggered else [])])
     return status.model_copy(update=changes)

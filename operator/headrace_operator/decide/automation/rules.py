@@ -16,15 +16,24 @@ from headrace_operator.decide.automation.templates import template
 RENDERED_LIMIT: Final = 16 * 1024
 """Bytes of JSON of all actions of a firing: as many as may be open fit into the Automation's status."""
 
+MAX_HOLES: Final = 256
+"""Templates of all actions: each may come to as much as an event has."""
+_JSON: Final = json.JSONEncoder(ensure_ascii=False)
+
 
 class TooLarge(ValueError):
-    """Attributes: `size` is how many bytes the actions of a firing have."""
+    """The actions of a firing have more bytes than a status has room for."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__(
-            f"its actions have {size} bytes of JSON, and may have {RENDERED_LIMIT}: take less of the event into them"
-        )
-        self.size = size
+    def __init__(self) -> None:
+        super().__init__(f"its actions have more than {RENDERED_LIMIT} bytes of JSON: take less of the event into them")
+
+
+class TooManyHoles(ValueError):
+    """Attributes: `count` is how many templates the actions of an Automation have."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"spec.actions have {count} templates, and may have {MAX_HOLES}; take out some")
+        self.count = count
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +54,10 @@ class Rules:
         """Whether the filter lets it pass. Raises: EvaluationError: it has no answer."""
         if self.passes is None:
             return True
-        answer = self.passes(event)
+        try:
+            answer = self.passes(event)
+        except RecursionError:  # parameters of a run may nest as deep as the API server lets them
+            raise EvaluationError("what is compared is nested too deep") from None
         if not isinstance(answer, bool):
             raise EvaluationError("the filter comes to neither true nor false")
         return answer
@@ -64,14 +76,22 @@ class Rules:
     def rendered(self, event: Event) -> list[dict[str, Any]]:
         """What is to be done about the event, as status.firings has it. Raises: EvaluationError, TooLarge."""
         actions = [{"name": name, "do": render(event)} for name, render in self.actions.items()]
-        size = len(json.dumps(actions, ensure_ascii=False).encode(errors="replace"))
-        if size > RENDERED_LIMIT:
-            raise TooLarge(size)
+        size = 0
+        try:
+            for piece in _JSON.iterencode(actions):  # piece by piece: what comes in may be in it hundreds of times
+                size += len(piece.encode(errors="replace"))
+                if size > RENDERED_LIMIT:
+                    raise TooLarge
+        except RecursionError:
+            raise TooLarge from None
         return actions
 
 
 def rules_of(spec: AutomationSpec) -> Rules:
-    """Raises: InvalidExpression: one of its expressions cannot be understood."""
+    """Raises: InvalidExpression: one of its expressions cannot be understood. TooManyHoles."""
+    holes = sum(action.model_dump_json(by_alias=True).count("{{") for action in spec.actions)
+    if holes > MAX_HOLES:
+        raise TooManyHoles(holes)
     return Rules(
         spec=spec,
         passes=compiled(spec.filter) if spec.filter is not None else None,
@@ -84,7 +104,7 @@ def _value(expression: Evaluate, event: Event) -> str:
     """Events that lack what they are grouped by are a group too."""
     try:
         return json.dumps(expression(event), sort_keys=True)
-    except EvaluationError:
+    except (EvaluationError, RecursionError):
         return ""
 
 

@@ -11,8 +11,17 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from headrace_operator.decide.automation.expressions import MAX_DEPTH, Evaluate, Event, InvalidExpression, compiled
+from headrace_operator.decide.automation.expressions import (
+    MAX_DEPTH,
+    Evaluate,
+    EvaluationError,
+    Event,
+    InvalidExpression,
+    compiled,
+)
 
+TEXT_LIMIT: Final = 16 * 1024
+"""Characters of one text: what comes in may be put into it many times over."""
 _HOLE: Final = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
 
@@ -45,8 +54,15 @@ def _text(text: str) -> Evaluate:
     between = pieces[::2]
 
     def evaluate(event: Event) -> str:
-        filled = [_shown(hole(event)) for hole in holes]
-        return between[0] + "".join(shown + after for shown, after in zip(filled, between[1:], strict=True))
+        pieces, size = [between[0]], len(between[0])
+        for hole, after in zip(holes, between[1:], strict=True):
+            pieces += (_shown(hole(event)), after)
+            size += len(pieces[-2]) + len(after)
+            if size > TEXT_LIMIT:
+                raise EvaluationError(
+                    f"a text comes to more than {TEXT_LIMIT} characters; take less of the event into it"
+                )
+        return "".join(pieces)
 
     return evaluate
 

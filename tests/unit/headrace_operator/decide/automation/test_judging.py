@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from headrace.api.automation import MAX_FIRINGS, MAX_OPEN, AutomationStatus, FiringState
-from headrace_operator.decide.automation.judging import Outcome
+from headrace_operator.decide.automation.expressions import InvalidExpression
+from headrace_operator.decide.automation.judging import Judgement, Outcome
 from headrace_operator.decide.automation.progress import with_counts, with_judgement
+from headrace_operator.decide.automation.rules import MAX_HOLES, TooManyHoles, rules_of
+from headrace_operator.decide.conditions import MESSAGE_LIMIT
 from tests.unit.headrace_operator.decide.automation.builders import T0, a_spec, done, happened, judge, outcomes
 
 BY_SERVICE = {"groupBy": ["event.service"]}
@@ -94,6 +99,14 @@ def test_a_status_stays_small_and_forgets_nothing_that_may_settle_something():
     assert status.since < status.firings[0].at
 
 
+def test_the_event_of_a_firing_that_is_forgotten_is_past():
+    """Found again, as after a restart, it would be news."""
+    first = done(judge(a_spec(), happened("e", 0.5))).firings[0]
+    status = with_judgement(AutomationStatus(firings=(first,)), Judgement(()))
+    assert status.since is not None
+    assert status.since > first.at
+
+
 def test_a_value_that_is_missing_fails_the_firing():
     """Nothing is done rather than half of it."""
     actions = [{"name": "look", "start": {"deployment": "d", "parameters": {"x": "{{ event.nothing }}"}}}]
@@ -106,6 +119,50 @@ def test_what_is_too_much_for_the_status_fails_the_firing():
     """A body that is large must be taken apart."""
     (fired,) = judge(a_spec(), happened("a", service="x" * 20_000)).fresh
     assert fired.state is FiringState.FAILED
+
+
+MANY = {f"p{number}": "{{ event }}" for number in range(200)}
+DEEP: dict[str, Any] = {}
+for _ in range(5000):
+    DEEP = {"in": DEEP}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "event"),
+    [
+        pytest.param({"x": "{{ event.big }}, {{ event.big }}"}, {"big": "x" * 20_000}, id="a text"),
+        pytest.param(MANY, {"big": "x" * 200_000}, id="many values"),
+        pytest.param({"x": "{{ event.deep }}"}, {"deep": DEEP}, id="a value that nests deep"),
+        pytest.param({"x": "{{ event." + "a" * 1000 + " }}"}, {}, id="a field with a long name"),
+    ],
+)
+def test_whatever_comes_in_a_firing_stays_small(parameters, event):
+    """It ends as failed, with a message that a status takes."""
+    actions = [{"name": "look", "start": {"deployment": "d", "parameters": parameters}}]
+    (fired,) = judge(a_spec(actions=actions), happened("a", **event)).fresh
+    assert fired.state is FiringState.FAILED
+    assert len(fired.message) <= MESSAGE_LIMIT
+
+
+def test_what_nests_too_deep_to_be_compared_passes_no_filter():
+    """Nor is it a group of its own."""
+    nested = happened("a", deep=DEEP, same=DEEP)
+    assert outcomes(judge(a_spec(filter="event.deep == event.same"), nested)) == {"filter_error": 1}
+    assert outcomes(judge(a_spec(groupBy=["event.deep"]), nested)) == {"fired": 1}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"x": "{{ event" + ".a" * 600 + " }}"}, InvalidExpression),
+        ({"x": "{{ event.a }}" * (MAX_HOLES + 1)}, TooManyHoles),
+    ],
+    ids=["a long expression", "many templates"],
+)
+def test_a_spec_that_would_keep_the_operator_busy_is_refused(parameters, problem):
+    """It runs for all teams."""
+    with pytest.raises(problem):
+        rules_of(a_spec(actions=[{"name": "look", "start": {"deployment": "d", "parameters": parameters}}]))
 
 
 def test_counts_leave_a_status_alone_that_they_do_not_change():
