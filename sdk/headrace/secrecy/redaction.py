@@ -81,7 +81,7 @@ class Registry:
     def until_unsure(self, text: str) -> int:
         """How much of the text can be told apart from a value that goes on behind it: all but the end that may begin one."""
         unsure = next((at for at in range(self._reach(text), len(text)) if self._may_begin(text, at)), len(text))
-        return min((start for start, end in _merged(self._spans(text)) if end > unsure), default=unsure)
+        return min([unsure, *(start for start, end in _merged(self._spans(text)) if end > unsure)])
 
     def _reach(self, text: str) -> int:
         longest = len(self.forms[0]) if self.forms else 1

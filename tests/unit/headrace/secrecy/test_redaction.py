@@ -137,6 +137,12 @@ def test_what_is_sure_in_a_piece_never_holds_the_beginning_of_a_value(value, bef
     assert (out + registry.redacted(held)).replace(MASK, "") == registry.redacted(text).replace(MASK, "")
 
 
+def test_a_value_that_is_cut_behind_one_of_its_lines_is_held_back_from_its_beginning():
+    """The line is known as a secret of its own; what stands before it is one too."""
+    registry = knows("user\nabcdefgh\nijklmnop")
+    assert registry.until_unsure("is user\nabcdefgh\nijk") == len("is ")
+
+
 def test_json_keeps_its_shape(secrets):
     """Keys, texts and numbers lose their secrets; the names that are to be kept do not."""
     secrets("hunter2", "12345")
