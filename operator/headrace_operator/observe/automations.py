@@ -42,6 +42,8 @@ from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
 MAX_WAITING: Final = 1000
 """Occurrences of one Automation that wait for their turn; what is above is dropped, as by its rate limit."""
 
+SLACK: Final = 100
+
 
 @dataclass(frozen=True, slots=True)
 class AutomationRecord:
@@ -154,7 +156,7 @@ class Automations:
             if is_true and run is not None and record.rules is not None:
                 del waiting.overdue[run_key]
                 trigger, flow = record.rules.spec.trigger, self._flow_of(run)
-                if overdue_at(trigger, run, flow=flow) == at:
+                if overdue_at(trigger, record.key.name, run, flow=flow) == at:
                     self._add(record, overdue_occurrence(trigger, run, at, flow=flow))
         return None
 
@@ -194,7 +196,7 @@ class Automations:
         if trigger.run is not None:
             self._add(record, run_occurrence(trigger, record.key.name, run, flow=self._flow_of(run)))
         elif trigger.late_run is not None or trigger.long_run is not None:
-            self._expect(record, run, overdue_at(trigger, run, flow=self._flow_of(run)))
+            self._expect(record, run, overdue_at(trigger, record.key.name, run, flow=self._flow_of(run)))
 
     def _flow_of(self, run: Run) -> str | None:
         """The Flow that it runs; a run of a Deployment that is gone may still carry its label."""
@@ -212,7 +214,13 @@ class Automations:
         if waiting.overdue.get(run.key) == (run.uid, at):
             return
         waiting.overdue[run.key] = (run.uid, at)
-        heapq.heappush(waiting.order, (at, run.key))
+        if (
+            len(waiting.order) > 2 * len(waiting.overdue) + SLACK
+        ):  # most have ended, and would stay for as long as afterSeconds
+            waiting.order = [(due, key) for key, (_, due) in waiting.overdue.items()]
+            heapq.heapify(waiting.order)
+        else:
+            heapq.heappush(waiting.order, (at, run.key))
         if waiting.order[0][1] == run.key:  # it is the next one: the timer is set anew
             self._waker.add(WorkKey(Kind.AUTOMATION, record.key))
 

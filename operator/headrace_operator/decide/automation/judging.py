@@ -81,8 +81,8 @@ def judged(
         uid: The Automation's: one that is made anew under its name has other firings.
     """
     docket = _Docket(uid, rules, now)
-    for firing in status.firings:
-        docket.add(firing)
+    for before in status.firings:
+        docket.add(before)
     fresh, deferred = [], []
     outcomes: Counter[Outcome] = Counter()
     for occurrence in sorted(occurrences, key=lambda each: (each.at, each.id)):

@@ -78,9 +78,7 @@ def is_chosen(choice: RunChoice, run: Run, flow: str | None) -> bool:
 def run_occurrence(source: EventSource, automation: str, run: Run, *, flow: str | None) -> Occurrence | None:
     """That the run is in a phase that is waited for; None where it is not, or where the Automation started it itself."""
     on = source.run
-    if on is None or not _has_phase(on, run) or not is_chosen(on, run, flow):
-        return None
-    if run.labels.get(keys.AUTOMATION_LABEL) == automation:  # it would go on for ever
+    if on is None or not _has_phase(on, run) or not is_chosen(on, run, flow) or _is_own(run, automation):
         return None
     at = _since(run)
     if at is None:
@@ -89,6 +87,11 @@ def run_occurrence(source: EventSource, automation: str, run: Run, *, flow: str 
     attempt = "" if run.finished else f"{len(run.status.attempts)}/{timestamp(at)}"
     about = f"FlowRun {run.key.name} is {phase}" + (f" ({run.status.reason})" if run.status.reason else "")
     return Occurrence(fingerprint("run", run.uid, phase, attempt), at, about, run_event("run", run, flow))
+
+
+def _is_own(run: Run, automation: str) -> bool:
+    """Whether this Automation started it: acting on it would go on for ever."""
+    return run.labels.get(keys.AUTOMATION_LABEL) == automation
 
 
 def _has_phase(on: OnRun, run: Run) -> bool:
@@ -105,9 +108,13 @@ def _since(run: Run) -> datetime | None:
     return status.attempts[-1].finished_at if status.attempts else None
 
 
-def overdue_at(source: EventSource, run: Run, *, flow: str | None) -> datetime | None:
-    """When the run will be, or has been, late or long; None if it is not waited for, or came far enough."""
-    if run.finished or run.deleting:
+def overdue_at(source: EventSource, automation: str, run: Run, *, flow: str | None) -> datetime | None:
+    """
+    When the run will be, or has been, late or long.
+
+    Returns: None if it is not waited for, came far enough, or was started by the Automation itself.
+    """
+    if run.finished or run.deleting or _is_own(run, automation):
         return None
     late, long = source.late_run, source.long_run
     if late is not None and run.status.started_at is None and not run.status.attempts and is_chosen(late, run, flow):

@@ -122,6 +122,35 @@ async def test_a_run_that_an_automation_started_does_not_trigger_it(operator: Op
     assert operator.cluster.all(FLOW_RUNS) == []
 
 
+@pytest.mark.parametrize("kind", ["lateRun", "longRun"])
+async def test_a_run_that_an_automation_started_is_never_late_nor_long_to_it(operator: Operator, kind: str) -> None:
+    """What starts a run for each that is late would start runs for ever once they all are."""
+    automate(operator, trigger={kind: {"afterSeconds": 10}})
+    running = {"phase": "Running", "startedAt": stamp(NOW)} if kind == "longRun" else {}
+    for name, labels in (("own", {"headrace.dev/automation": "auto"}), ("other", {})):
+        operator.intake.run_seen(a_run(name, labels=labels) | {"status": running})
+    operator.now += timedelta(seconds=11)
+    await operator.rests()
+    await operator.what_is_delayed()
+    (firing,) = stored(operator)["status"]["firings"]
+    assert "FlowRun other " in firing["about"]
+
+
+async def test_runs_that_have_ended_are_not_kept_until_they_would_have_been_long(operator: Operator) -> None:
+    """A month's runs have as much memory as those under way."""
+    automate(operator, trigger={"longRun": {"afterSeconds": 28 * 24 * 3600}})
+    (record,) = operator.intake.automations.held.values()
+    for number in range(1000):
+        run = run_from(a_run(f"r{number}") | {"status": {"phase": "Running", "startedAt": stamp(NOW)}})
+        operator.intake.automations.run_seen(run)
+        if number:
+            operator.intake.automations.run_gone(run.key)
+    waiting = operator.intake.automations.waiting(record.uid)
+    assert [key.name for key in waiting.overdue] == ["r0"]
+    assert len(waiting.order) < 200
+    assert waiting.order[0][1].name == "r0"
+
+
 async def test_what_happened_before_the_spec_was_changed_is_no_event(operator: Operator) -> None:
     """Whoever mends a filter does not mean last week's failures."""
     automate(operator, filter="false")
