@@ -11,6 +11,6 @@ The web page: runs, deployments and what stands around them, live, with the righ
 
 To add a page: a module in pages/ that turns records into HTML, a module in routes/ with its `ROUTES`, a line in the table of
 server.py and, to be found, one in `pages.layout.NAVIGATION`. A route of one object names the right that it needs
-(`Route.needs`), and is never called without it; a list asks `Visit.scope()` which namespaces it may show. The operator is
-never imported.
+(`Route.needs`), and is never called without it; a list asks `Visit.scope()` which namespaces it may show. Of the operator
+nothing is imported but how it cuts Backfills into partitions, which is pure.
 """

@@ -29,6 +29,8 @@ log = structlog.get_logger()
 
 EVENTS_TTL_S = 3.0
 EVENTS_KEPT = 200
+CALENDARS_TTL_S = 600.0
+CALENDARS_KEPT = 32
 SHUTDOWN_S = 3.0
 
 
@@ -96,6 +98,7 @@ def a_site(settings: Settings, connection: Connection, api: KubeClient, hands: K
         now=lambda: datetime.now(UTC),  # noqa: TID251 - the one clock of this process
         assets=assets_version(static_files()),
         events=Remembered(EVENTS_TTL_S, EVENTS_KEPT, clock_s),
+        calendars=Remembered(CALENDARS_TTL_S, CALENDARS_KEPT, clock_s),
     )
 
 

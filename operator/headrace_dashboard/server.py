@@ -16,6 +16,7 @@ from headrace.kubeapi.errors import ApiError, Conflict, Forbidden, Invalid, NotF
 from headrace_dashboard.access.forgery import CSRF_FIELD, HEADERS, is_from_elsewhere, is_ours
 from headrace_dashboard.pages.errors import error_page
 from headrace_dashboard.routes import (
+    backfills,
     capacity,
     dead_letters,
     deployments,
@@ -37,6 +38,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *run_actions.ROUTES,
     *logs.ROUTES,
     *deployments.ROUTES,
+    *backfills.ROUTES,
     *dead_letters.ROUTES,
     *capacity.ROUTES,
     *live.ROUTES,

@@ -18,6 +18,7 @@ from headrace.kubeapi.config import Connection
 from headrace_dashboard.access.remembered import Remembered
 from headrace_dashboard.access.rights import Right, Rights, Scope
 from headrace_dashboard.access.visitors import Doorkeeper, Visitor
+from headrace_dashboard.pages.calendar import Calendar
 from headrace_dashboard.pages.layout import Frame
 from headrace_dashboard.settings import Settings
 from headrace_dashboard.watching.library import Library
@@ -47,6 +48,7 @@ class Site:
     now: Callable[[], datetime]
     assets: str
     events: Remembered[str, list[dict[str, Any]]]
+    calendars: Remembered[tuple[str, int, tuple[int, ...]], Calendar]
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams: int = 0
 
@@ -65,6 +67,9 @@ SAID: Final = {
     "started": "The run is created.",
     "schedules-suspended": "Its schedules start no runs until they are resumed.",
     "schedules-resumed": "Its schedules start runs again.",
+    "backfill-suspended": "No more of its runs are started until it is resumed.",
+    "backfill-resumed": "It goes on.",
+    "backfill-again": "Its failed partitions are run once more.",
     "again": "This run is another go of the one before.",
 }
 """What became of an action, by the word that stands in the address after it."""

@@ -13,6 +13,7 @@ from headrace_dashboard.pages.html import Html, join, tag, text
 NAVIGATION: Final[Sequence[tuple[str, str]]] = (
     ("/runs", "Runs"),
     ("/deployments", "Deployments"),
+    ("/backfills", "Backfills"),
     ("/dead-letters", "Dead letters"),
     ("/capacity", "Limits and pools"),
 )

@@ -9,10 +9,12 @@ from aiohttp import web
 
 from headrace.api import keys
 from headrace_dashboard.pages.capacity import Measured, Shown, capacity_page, limit_page, pool_page
-from headrace_dashboard.pages.selecting import GROUPS
 from headrace_dashboard.site import NAME, Need, Route, Visit, html
 from headrace_dashboard.watching.records import Kept
 from headrace_dashboard.watching.saturation import Level, limit_level, pool_level
+
+WITH_A_POD: Final = frozenset({"Pending", "Running"})
+"""Phases of a run that has a pool in which it has a pod."""
 
 
 async def listing(visit: Visit) -> web.StreamResponse:
@@ -31,7 +33,7 @@ async def pool(visit: Visit) -> web.StreamResponse:
     runs = [
         run
         for run in visit.site.library.runs.all()
-        if run.pool == visit.name and run.phase in GROUPS["active"] and scope.has(run.namespace)
+        if run.pool == visit.name and run.phase in WITH_A_POD and scope.has(run.namespace)
     ]
     return html(pool_page(visit.frame(), found, runs, visit.site.now()))
 
