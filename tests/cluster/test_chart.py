@@ -337,8 +337,8 @@ def served(pod: dict[str, Any]) -> Ends | Runs:
 
 
 async def test_the_check_of_the_release_runs_a_flow(cluster, helm, bare_plane, container, tmp_path):
-    """`helm test` succeeds if a run does; its container is done by a process, with the account that it has."""
-    install(helm)
+    """`helm test` succeeds if a run does; its container is done by a process, with the account that it has, under the strictest policies."""
+    install(helm, "--set=policies.runRights=PerFlow", "--set=policies.podPolicy=Restricted")
     async with Puppet(cluster, NAMESPACE, served) as puppet:
         await container("headrace-operator-1").start("headrace-operator")
         tested = asyncio.create_task(asyncio.to_thread(helm.call, "test", RELEASE, "--namespace", NAMESPACE))

@@ -122,6 +122,7 @@ def test_lint_finds_nothing(helm):
         (["--set=history.store=SQLite"], "operator.replicas: is 2, but history.store is SQLite"),
         (["--set=history.store=PostgreSQL"], "set history.postgresql.url"),
         (["--set=operator.namespaces={a}", "--set=settings.shards=4"], "one namespace cannot be spread"),
+        (["--set=operator.namespaces={a}", "--set=dashboard.enabled=true"], "dashboard.enabled: is true"),
         (["--set=serviceAccount.create=false"], "serviceAccount.name: is empty"),
         (
             ["--set=metrics.service.enabled=false", "--set=metrics.monitor.create=Always"],
@@ -186,6 +187,24 @@ def test_operators_of_one_release_do_not_take_each_others_pods(helm):
     for kind in ("Deployment", "PodDisruptionBudget"):
         picked = [json.dumps(m["spec"]["selector"]["matchLabels"]) for m in manifests if m["kind"] == kind]
         assert len(set(picked)) == 2, kind
+
+
+def test_a_request_for_an_automation_reaches_the_operator_that_knows_it(helm):
+    """One Service for all namespaces, or one for each; names of Services end at 63 characters."""
+    (plain,) = hooks(helm.template("--set=settings.inboundPort=8081"))
+    assert plain["metadata"]["name"] == "headrace-hooks"
+    long = "t" * 63
+    manifests = helm.template("--set=settings.inboundPort=8081", f"--set=operator.namespaces={{team-a,team-b,{long}}}")
+    found = {each["spec"]["selector"]["headrace.dev/serves"]: each["metadata"]["name"] for each in hooks(manifests)}
+    assert (found["team-a"], found["team-b"]) == ("headrace-hooks-team-a", "headrace-hooks-team-b")
+    assert len(found[long]) <= 63
+    for each in hooks(manifests):
+        labels = [m["spec"]["template"]["metadata"]["labels"] for m in manifests if m["kind"] == "Deployment"]
+        assert len([one for one in labels if each["spec"]["selector"].items() <= one.items()]) == 1
+
+
+def hooks(manifests):
+    return [m for m in manifests if m["kind"] == "Service" and "hooks" in m["metadata"]["name"]]
 
 
 @pytest.mark.parametrize("kind", ["ServiceMonitor", "PodMonitor"])
