@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from headrace.api import keys
+from headrace.api.audit import account_of
 from headrace.api.conditions import FINISHED, Phase, Reason
 from headrace_dashboard.pages.concealing import concealed
 from headrace_dashboard.pages.html import Html, join, outside, tag
@@ -357,6 +358,7 @@ def _more(view: RunView, now: datetime) -> Html:
             ("Written", _listed([tag("code", each) for each in lineage.get("outputs") or ()])),
             ("Labels", _listed([tag("code", f"{key}={value}") for key, value in sorted(labels.items())])),
             ("Asked for by", (metadata.get("annotations") or {}).get("headrace.dev/asked-by")),
+            ("Who did what", _listed([tag("code", each) for each in account_of(view.run)])),
             ("UID", tag("code", metadata["uid"])),
             ("Queued", ago(status["queuedAt"], now) if status.get("queuedAt") else None),
         )

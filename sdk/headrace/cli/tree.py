@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from headrace.api.audit import account_of
 from headrace.cli.loglines import Line
 from headrace.cli.outputs import Object
 from headrace.cli.printing import painted, shortened
@@ -143,6 +144,9 @@ def _facts(run: Object, now: datetime) -> Iterable[Branch]:
         yield Branch(f"result   {shortened(_result(status['result']), TEXT_WIDTH)}")
     for artifact in status.get("artifacts") or ():
         yield Branch(f"artifact   {artifact['name']} ({artifact['kind']}) {artifact.get('url') or ''}".rstrip())
+    told = account_of(run)
+    if told:
+        yield Branch("who", tuple(map(Branch, told)))
 
 
 def _attempt(attempt: Mapping[str, Any], tasks: Sequence[TaskRun], now: datetime, *, colours: bool) -> Branch:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import orjson
 
+from headrace.api.audit import deeds_of
 from headrace.api.conditions import Phase
 from headrace.api.keys import BACKFILL_LABEL, FLOW_LABEL, PARTITION_LABEL, SCHEDULE_LABEL
 
@@ -64,6 +65,7 @@ def record_of(obj: Mapping[str, Any], *, flow: str | None = None) -> Record:
         **_identity(obj, flow),
         **_ending(metadata, status),
         **_details(obj["spec"], status),
+        "audit": [asdict(deed) for deed in deeds_of(obj)] or None,
     }
     attempts = status.get("attempts") or ()
     return Record(

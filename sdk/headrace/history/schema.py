@@ -64,11 +64,23 @@ MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {
         "alter table headrace_runs add column partition text",
         "create index headrace_runs_backfill on headrace_runs (namespace, backfill, partition) where backfill is not null",
     ),
+    3: ("alter table headrace_runs add column audit {json}",),
 }
 CURRENT: Final = max(MIGRATIONS)
 
 TIMES: Final = ("scheduled_for", "created_at", "queued_at", "started_at", "finished_at", "recorded_at")
-DOCUMENTS: Final = ("labels", "parameters", "spec", "attempts", "tasks", "result", "artifacts", "lineage", "pauses")
+DOCUMENTS: Final = (
+    "labels",
+    "parameters",
+    "spec",
+    "attempts",
+    "tasks",
+    "result",
+    "artifacts",
+    "lineage",
+    "pauses",
+    "audit",
+)
 """Columns of JSON."""
 COLUMNS: Final = (
     *("uid", "namespace", "name", "flow", "deployment", "schedule", "backfill", "partition", "revision"),

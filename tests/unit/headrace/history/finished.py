@@ -16,6 +16,7 @@ def a_finished_run(name: str = "daily-1", *, namespace: str = "team-a", **status
             "namespace": namespace,
             "creationTimestamp": "2026-03-04T11:59:00Z",
             "labels": {"headrace.dev/schedule": "nightly"},
+            "annotations": {"headrace.dev/audit": "2026-03-04T12:00:01Z ada changed priority"},
         },
         "spec": {"deploymentRef": {"name": "daily"}, "parameters": {"day": "2026-03-03"}, "priority": 5},
         "status": {

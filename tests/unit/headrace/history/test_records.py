@@ -39,6 +39,14 @@ def test_it_has_a_column_for_each_field() -> None:
     assert fields().keys() | {"log_tail", "refused"} == set(COLUMNS)
 
 
+def test_it_says_who_did_what() -> None:
+    """And nothing where nothing is noted."""
+    assert fields()["audit"] == [{"time": "2026-03-04T12:00:01Z", "user": "ada", "what": "changed priority"}]
+    run = a_finished_run()
+    del run["metadata"]["annotations"]
+    assert json.loads(record_of(run).document)["audit"] is None
+
+
 def test_parameters_are_the_effective_ones_where_the_status_has_them() -> None:
     """Else those of the run: it ended before they were merged."""
     assert fields()["parameters"] == {"day": "2026-03-03", "rows": 10}
