@@ -16,8 +16,10 @@ from headrace.kubeapi.errors import ApiError, Conflict, Forbidden, Invalid, NotF
 from headrace_dashboard.access.forgery import CSRF_FIELD, HEADERS, is_from_elsewhere, is_ours
 from headrace_dashboard.pages.errors import error_page
 from headrace_dashboard.routes import (
+    automations,
     backfills,
     capacity,
+    cost,
     dead_letters,
     deployments,
     live,
@@ -41,6 +43,8 @@ ROUTES: Final[tuple[Route, ...]] = (
     *backfills.ROUTES,
     *dead_letters.ROUTES,
     *capacity.ROUTES,
+    *automations.ROUTES,
+    *cost.ROUTES,
     *live.ROUTES,
 )
 """Everything that only somebody who was let in may ask for."""

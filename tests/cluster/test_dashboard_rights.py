@@ -64,6 +64,14 @@ async def filled(client: KubeClient, namespace: str, word: str) -> None:
             "suspend": True,
         },
     )
+    say = {"name": "say", "event": {"message": f"{word} failed"}}
+    await create(
+        client,
+        namespace,
+        "Automation",
+        f"{word}-automation",
+        {"trigger": {"run": {"phases": ["Failed"]}}, "actions": [say]},
+    )
     await create(
         client,
         namespace,
@@ -125,7 +133,7 @@ async def share(client: KubeClient, a: str, b: str) -> None:
 
 def paths(route: Route, namespace: str, word: str) -> list[str]:
     """The route's path for each object of the namespace that it may be about."""
-    kinds = ("run", "flow", "deployment", "backfill")
+    kinds = ("run", "flow", "deployment", "backfill", "automation")
     path = re.sub(r"\{number:.*?\}\}?|\{number\}", "1", route.path)
     if "{name" not in path:
         return [path]
@@ -141,7 +149,7 @@ async def objects(client: KubeClient, namespace: str) -> str:
     """All that is in a namespace, as one text, without what the API server itself changes."""
     found = [
         await client.list(f"/apis/{API_VERSION}/namespaces/{namespace}/{plural}")
-        for plural in ("flows", "deployments", "flowruns", "backfills")
+        for plural in ("flows", "deployments", "flowruns", "backfills", "automations")
     ]
     return json.dumps(found, sort_keys=True)
 
@@ -164,7 +172,7 @@ async def test_in_each_route_a_team_sees_and_touches_nothing_of_another(teams: T
                 assert status == 403, (route, path, status, text)
             own = await person.get(f"{path}?namespace={teams.b}&q={SECRET_WORD}") if route.method == "GET" else None
             assert own is None or SECRET_WORD not in re.sub(f'{SECRET_WORD}"|{re.escape(path)}', "", own[1]), path
-    assert walked > 20
+    assert walked > 60
     assert await objects(client, teams.b) == before
 
 

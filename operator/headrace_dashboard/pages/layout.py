@@ -16,6 +16,8 @@ NAVIGATION: Final[Sequence[tuple[str, str]]] = (
     ("/backfills", "Backfills"),
     ("/dead-letters", "Dead letters"),
     ("/capacity", "Limits and pools"),
+    ("/automations", "Automations"),
+    ("/cost", "Cost"),
 )
 """Address and name of each page that is found from everywhere."""
 
