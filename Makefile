@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 CLUSTER_WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: manifests help setup demo test unit storage-test cluster-test e2e lint format crds cluster bench clean
+.PHONY: manifests help setup demo test tools unit storage-test cluster-test e2e lint format crds cluster bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing the Python packages into $(VENV)"
 	@$(BIN)/pip install --quiet --upgrade 'pip>=25.1'
-	@$(BIN)/pip install -qq --constraint constraints.txt --editable '.[operator,cli,storage,processes,dask,ray,sql,arrow,zstd,otel]' --group dev
+	@$(BIN)/pip install -qq --constraint constraints.txt --editable '.[operator,cli,dashboard,storage,processes,dask,ray,sql,arrow,zstd,otel]' --group dev
 	@touch $@
 
 setup: $(STAMP) ## virtual environment, packages, the binaries of the local cluster, servers of storages
@@ -32,15 +32,19 @@ demo: $(STAMP) ## a real flow on a real Kubernetes API, start to end (KEEP=1 lea
 
 test: lint unit storage-test cluster-test ## everything: checks, unit and contract tests, tests on a real API server
 
-unit: $(STAMP) ## tests without any API
+tools: $(STAMP)
+	@$(BIN)/python -m tests.tools
+
+unit: tools ## tests without any API
 	@$(BIN)/pytest --numprocesses=auto --dist=loadgroup tests/unit tests/contract tests/simulated
 
 storage-test: setup ## tests of result storages on real servers
 	@$(BIN)/pytest tests/storages
 
-cluster-test: setup ## tests on a real kube-apiserver and etcd
+cluster-test: setup tools ## tests on a real kube-apiserver and etcd
 	@rm -rf .pytest_cache/operator-rights
-	@HEADRACE_RIGHTS_USED=$(CURDIR)/.pytest_cache/operator-rights $(BIN)/pytest tests/cluster
+	@HEADRACE_RIGHTS_USED=$(CURDIR)/.pytest_cache/operator-rights \
+		$(BIN)/pytest --numprocesses=$(CLUSTER_WORKERS) --dist=loadfile tests/cluster
 	@$(BIN)/python -m tests.cluster.support.rights .pytest_cache/operator-rights
 
 e2e: setup ## tests on real nodes: the chart's operator in a pod, flows in pods (root, or Docker and kind)

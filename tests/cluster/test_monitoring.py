@@ -13,13 +13,12 @@ import pytest
 import yaml
 
 from headrace.api.keys import API_VERSION
-from headrace.devcluster.progress import Silent
 from headrace.kubeapi.client import KubeClient
+from tests.cluster.support.helm import provided
 from tests.cluster.support.prometheus import Prometheus, a_free_port, a_prometheus
 from tests.cluster.support.puppet import Ends, Pod, Runs, report
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, a_world
-from tests.gotools import provide
 from tests.tools import PROMTOOL
 
 ROOT = Path(__file__).parents[2]
@@ -30,7 +29,7 @@ CLUSTER_PATH = f"/apis/{API_VERSION}"
 
 
 def promtool(*arguments: str) -> subprocess.CompletedProcess[str]:
-    program = str(provide(PROMTOOL, Silent()).program)
+    program = str(provided(PROMTOOL))
     return subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
 
 

@@ -15,9 +15,8 @@ from urllib.parse import urlencode
 import aiohttp
 import yaml
 
-from headrace.devcluster.progress import Silent
+from tests.cluster.support.helm import provided
 from tests.cluster.support.waiting import eventually
-from tests.gotools import provide
 from tests.tools import PROMETHEUS
 
 
@@ -55,7 +54,7 @@ def a_free_port() -> int:
 @asynccontextmanager
 async def a_prometheus(folder: Path, target_port: int, rules: dict[str, Any]) -> AsyncIterator[Prometheus]:
     """One that scrapes this port of the machine and evaluates these rules, every second."""
-    program = (await asyncio.to_thread(provide, PROMETHEUS, Silent())).program
+    program = await asyncio.to_thread(provided, PROMETHEUS)
     config = {
         "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
         "rule_files": ["rules.yaml"],
