@@ -24,13 +24,13 @@ class Buckets:
         self._monotonic = monotonic
         self._left: OrderedDict[Hashable, tuple[float, float]] = OrderedDict()
 
-    def takes(self, key: Hashable) -> bool:
-        """Whether one more may happen now; it is counted then."""
+    def takes(self, key: Hashable, tokens: float = 1) -> bool:
+        """Whether one more that costs so many tokens may happen now; it is counted then."""
         now = self._monotonic()
         left, since = self._left.pop(key, (self._burst, now))
         left = min(self._burst, left + (now - since) * self._rate)
-        allowed = left >= 1
-        self._left[key] = (left - 1 if allowed else left, now)
+        allowed = left >= tokens
+        self._left[key] = (left - tokens if allowed else left, now)
         if len(self._left) > MAX_BUCKETS:
             self._left.popitem(last=False)
         return allowed

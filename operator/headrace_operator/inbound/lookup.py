@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -50,17 +51,25 @@ class Lookup:
         self._cluster = cluster
         self._monotonic = monotonic
         self._held: OrderedDict[ObjectKey, Found] = OrderedDict()
+        self._absent: OrderedDict[ObjectKey, Found] = OrderedDict()
         self._reads = Buckets(READS_PER_S, READS_AT_ONCE, monotonic)
+        self._reading: dict[ObjectKey, asyncio.Task[Found]] = {}
 
     async def find(self, key: ObjectKey) -> Found:
         """What is there. Raises: TooManyReads. ApiError: the API server does not answer."""
-        held = self._held.get(key)
+        held = self._held.get(key) or self._absent.get(key)
         if held is not None and held.until_s > self._monotonic():
             return held
-        is_known = held is not None and held.record is not None  # whoever guesses names takes nothing from these
-        if not is_known and not self._reads.takes(""):
-            raise TooManyReads
-        return await self.afresh(key)
+        reading = self._reading.get(key)
+        if reading is None:
+            if key not in self._held and not self._reads.takes(
+                ""
+            ):  # whoever guesses names takes nothing from known ones
+                raise TooManyReads
+            reading = asyncio.get_running_loop().create_task(self.afresh(key), name=f"look at {key}")
+            self._reading[key] = reading
+            reading.add_done_callback(lambda task: self._read(key, task))
+        return await asyncio.shield(reading)  # a flood asks once, and who hangs up takes the answer from nobody
 
     async def afresh(self, key: ObjectKey) -> Found:
         """What is there now. Raises: ApiError."""
@@ -69,6 +78,11 @@ class Lookup:
         except NotFound:
             return self._keep(key, None, None)
         return self._keep(key, *await self._usable(key, obj))
+
+    def _read(self, key: ObjectKey, task: asyncio.Task[Found]) -> None:
+        self._reading.pop(key, None)
+        if not task.cancelled():
+            task.exception()  # all who asked may have hung up
 
     def seen(self, key: ObjectKey, obj: dict[str, Any]) -> Found:
         """The answer to our own write."""
@@ -90,7 +104,9 @@ class Lookup:
     def _keep(self, key: ObjectKey, record: AutomationRecord | None, secret: bytes | None) -> Found:
         found = Found(record, secret, self._monotonic() + BELIEVED_S)
         self._held.pop(key, None)
-        self._held[key] = found
-        if len(self._held) > MAX_HELD:
-            self._held.popitem(last=False)
+        self._absent.pop(key, None)
+        shelf = self._absent if record is None else self._held
+        shelf[key] = found
+        if len(shelf) > MAX_HELD:
+            shelf.popitem(last=False)
         return found

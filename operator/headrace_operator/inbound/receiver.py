@@ -44,6 +44,8 @@ COUNTED_EVERY_S: Final = 30.0
 PER_S: Final = 100.0
 AT_ONCE: Final = 300.0
 """Requests to one Automation that this replica looks at."""
+ONE_BYTES: Final = 16 * 1024
+"""What a large one has beyond that counts as further requests: reading it takes as long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,8 @@ class Answer:
 
 UNKNOWN: Final = Answer(401, {"error": "no Automation of this name takes this request, or its signature is wrong"})
 LATER: Final = Answer(503, {"error": "it cannot be taken just now; send it again"}, retry_after_s=5)
-SLOWER: Final = Answer(429, {"error": "too many requests; send it again"}, retry_after_s=2)
+# 503 rather than 429, after which Alertmanager does not try again at once.
+SLOWER: Final = Answer(503, {"error": "too many requests; send it again"}, retry_after_s=2)
 
 
 class Receiver:
@@ -119,7 +122,7 @@ class Receiver:
         if problem is not None:
             log.info("inbound_refused", namespace=key.namespace, automation=key.name, problem=problem)
             return UNKNOWN
-        if not self._rates.takes(key):
+        if not self._rates.takes(key, max(1.0, len(body) / ONE_BYTES)):
             return SLOWER
         name = request_id(hook.scheme, headers, body) or uuid.uuid4().hex
         try:
@@ -151,13 +154,12 @@ class Receiver:
             judgement = self._judged(record, occurrences)
             if not judgement.fresh:
                 return judgement
-            counts = self._counts[key] + judgement.outcomes
+            status = with_judgement(record.status, judgement)
             try:
-                await self._write(key, record, with_counts(with_judgement(record.status, judgement), counts))
+                await self._write_counted(key, record, status, judgement.outcomes)
             except Conflict:
                 found = await self._lookup.afresh(key)
                 continue
-            self._counts[key].clear()
             log.info("inbound_claimed", namespace=key.namespace, automation=key.name, firings=len(judgement.fresh))
             return judgement
         raise Conflict(409, "Conflict", "others were quicker each time")
@@ -166,6 +168,17 @@ class Receiver:
         if record.rules is None:
             return Judgement(record.status.firings)
         return judged(record.rules, record.status, occurrences, uid=record.uid, now=self._clock())
+
+    async def _write_counted(
+        self, key: ObjectKey, record: AutomationRecord, status: AutomationStatus, outcomes: Counter[Outcome]
+    ) -> None:
+        """The status with these outcomes, and those that are in none yet. Raises: ApiError: it may not be written."""
+        counts = self._counts.pop(key, Counter())  # while it is written, others are counted
+        try:
+            await self._write(key, record, with_counts(status, counts + outcomes))
+        except ApiError:
+            self._counts[key].update(counts)
+            raise
 
     async def _write(self, key: ObjectKey, record: AutomationRecord, status: AutomationStatus) -> None:
         told = status.model_dump(mode="json", by_alias=True, exclude_none=True)
@@ -184,16 +197,17 @@ class Receiver:
             task.add_done_callback(lambda _: self._flushing.pop(key, None))
 
     async def _flush(self, key: ObjectKey) -> None:
-        await asyncio.sleep(COUNTED_EVERY_S)
-        counts = self._counts.pop(key, Counter())
-        try:
-            async with self._locks[key]:
-                record = (await self._lookup.afresh(key)).record
-                if record is not None:
-                    await self._write(key, record, with_counts(record.status, counts))
-        except ApiError as error:  # the next ones take them along
-            log.info("inbound_counts_kept", namespace=key.namespace, automation=key.name, error=str(error))
-            self._count(key, counts)
+        while key in self._counts:
+            await asyncio.sleep(COUNTED_EVERY_S)
+            try:
+                async with self._locks[key]:
+                    record = (await self._lookup.afresh(key)).record
+                    if record is None:
+                        self._counts.pop(key, None)
+                    else:
+                        await self._write_counted(key, record, record.status, Counter())
+            except ApiError as error:  # the next time, or the next claim, takes them along
+                log.info("inbound_counts_kept", namespace=key.namespace, automation=key.name, error=str(error))
 
     def close(self) -> None:
         """Counts that no status tells yet are lost; the metrics had them."""

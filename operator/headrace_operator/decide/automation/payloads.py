@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NoReturn
@@ -40,7 +41,7 @@ def occurrences_of(
         case Content.CLOUD_EVENT:
             return [_cloud_event(headers, body, now)]
         case Content.JSON:
-            told = {name: headers[name] for name in TOLD_HEADERS if name in headers}
+            told = {name: headers[name] for name in TOLD_HEADERS if _is_text(headers.get(name))}
             event = {"type": "webhook", "body": _parsed(body), "headers": told}
             return [Occurrence(fingerprint("request", request_id), now, "a request came in", event)]
 
@@ -73,19 +74,24 @@ def _cloud_event(headers: Mapping[str, str], body: bytes, now: datetime) -> Occu
     if headers.get("content-type", "").partition(";")[0].strip().lower() == STRUCTURED:
         event = _parsed(body)
     else:
-        event = {name[3:]: value for name, value in headers.items() if name.startswith("ce-")}
+        event = {name[3:]: value for name, value in headers.items() if name.startswith("ce-") and _is_text(value)}
         if body:
             event["data"] = _parsed(body)
-    if not isinstance(event, dict) or not all(isinstance(event.get(name), str) for name in ("id", "source", "type")):
+    if not isinstance(event, dict) or not all(_is_text(event.get(name)) for name in ("id", "source", "type")):
         raise InvalidPayload("it has no id, source and type, which a CloudEvent has")
     about = f"event {event['type']} of {event['source']}"
     told = {"type": "webhook", "cloudevent": event}
     return Occurrence(fingerprint("cloudevent", event["source"], event["id"]), now, about, told)
 
 
+def _is_text(value: Any) -> bool:
+    """Whether it is a text that can be stored: bytes of a header may be no Unicode."""
+    return isinstance(value, str) and value.isprintable()
+
+
 def _parsed(body: bytes) -> Any:
     try:
-        value = json.loads(body, parse_constant=_no_number)
+        value = json.loads(body, parse_constant=_no_number, parse_int=_whole, parse_float=_fraction)
         json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError):  # what is no Unicode is a ValueError too
         raise InvalidPayload("the body is no JSON") from None
@@ -96,6 +102,19 @@ def _parsed(body: bytes) -> Any:
 
 def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no JSON")
+
+
+def _whole(text: str) -> int:
+    _fraction(text)
+    return int(text)
+
+
+def _fraction(text: str) -> float:
+    """The API server takes no number that is larger than those it computes with."""
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]}… is too large a number")
+    return value
 
 
 def _nests_deeper(value: Any, depth: int) -> bool:

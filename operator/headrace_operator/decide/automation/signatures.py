@@ -43,11 +43,11 @@ def problem_of(scheme: Scheme, headers: Mapping[str, str], body: bytes, *, secre
         case Scheme.HMAC:
             return _standard_problem(headers, body, secret, now)
         case Scheme.GITHUB:
-            expected = "sha256=" + hmac.new(secret, body, hashlib.sha256).hexdigest()
+            expected = "sha256=" + hmac.new(_line(secret), body, hashlib.sha256).hexdigest()
             return None if _is_same(headers.get(GITHUB_SIGNATURE, ""), expected) else "the signature is wrong"
         case Scheme.BEARER:
             given = headers.get("authorization", "")
-            is_right = _is_same(given[7:], secret.decode(errors="replace")) and given[:7].lower() == "bearer "
+            is_right = _is_same(given[7:], _line(secret).decode(errors="replace")) and given[:7].lower() == "bearer "
             return None if is_right else "the token is wrong"
 
 
@@ -86,13 +86,18 @@ def _standard(body: bytes, name: str, stamp: str, secret: bytes) -> str:
 
 
 def _key(secret: bytes) -> bytes:
-    text = secret.decode(errors="replace")
+    text = _line(secret).decode(errors="replace")
     if not text.startswith(_PREFIX):
         return secret
     try:
-        return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+        return base64.b64decode(text.removeprefix(_PREFIX), validate=True) or secret
     except binascii.Error:
         return secret
+
+
+def _line(secret: bytes) -> bytes:
+    """A secret that is a text, without the end of line that an editor or `echo` has put behind it."""
+    return secret.rstrip(b"\r\n") or secret
 
 
 def _is_same(given: str, expected: str) -> bool:

@@ -67,6 +67,24 @@ def test_signatures_of_github_and_bearer_tokens(secret, believed):
     assert (problem_of(Scheme.BEARER, bearer, BODY, secret=SECRET, now=T0) is None) is believed
 
 
+@pytest.mark.parametrize("secret", [b"whsec_", b"\n", b"whsec_\n"])
+@pytest.mark.parametrize("scheme", list(Scheme))
+def test_a_secret_that_says_nothing_is_not_the_same_as_none(scheme, secret):
+    """Who signs with an empty key knows no secret."""
+    mac = hmac.new(b"", BODY, hashlib.sha256).hexdigest()
+    headers = signed(BODY, request_id="id", at=T0, secret=b"")
+    headers |= {"x-hub-signature-256": f"sha256={mac}", "authorization": "Bearer "}
+    assert problem_of(scheme, headers, BODY, secret=secret, now=T0) is not None
+
+
+@pytest.mark.parametrize("scheme", [Scheme.GITHUB, Scheme.BEARER])
+def test_the_end_of_line_behind_a_secret_is_no_part_of_it(scheme):
+    """`echo secret | kubectl create secret --from-file` leaves one, and no sender could send it."""
+    mac = hmac.new(SECRET, BODY, hashlib.sha256).hexdigest()
+    headers = {"x-hub-signature-256": f"sha256={mac}", "authorization": f"Bearer {SECRET.decode()}"}
+    assert problem_of(scheme, headers, BODY, secret=SECRET + b"\n", now=T0) is None
+
+
 def told(content, body, headers=None, name="id"):
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return occurrences_of(content, headers or {}, raw, request_id=name, now=T0)
@@ -103,6 +121,8 @@ def test_a_cloud_event_is_the_same_in_both_modes():
         (Content.JSON, b"{"),
         (Content.JSON, b"NaN"),
         (Content.JSON, b'"\\ud800"'),
+        (Content.JSON, b"1e999"),
+        (Content.JSON, b"1" + b"0" * 400),
         (Content.JSON, b"[" * 40 + b"]" * 40),
         (Content.JSON, b"[" * 100_000),
         (Content.ALERTMANAGER, b"[]"),
@@ -115,3 +135,11 @@ def test_a_body_that_is_not_what_was_meant_is_refused(content, body):
     """Whatever it is, it raises nothing else."""
     with pytest.raises(InvalidPayload):
         told(content, body)
+
+
+def test_headers_that_are_no_unicode_are_no_part_of_an_event():
+    """No status could hold them."""
+    (event,) = told(Content.JSON, {}, {"x-github-event": "push\udcff"})
+    assert event.event["headers"] == {}
+    with pytest.raises(InvalidPayload):
+        told(Content.CLOUD_EVENT, {}, {"ce-id": "1", "ce-source": "/a", "ce-type": "t\udcff"})
