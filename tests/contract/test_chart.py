@@ -181,6 +181,21 @@ def test_chosen_namespaces_need_no_right_that_spans_the_cluster(helm):
         assert role["rules"] == rules["namespaced"]
 
 
+def test_who_did_what_is_noted_where_the_cluster_can(helm):
+    """By all but the operator, under its own name; an older cluster gets nothing that it does not know."""
+    kind = "MutatingAdmissionPolicy"
+    able = f"--api-versions=admissionregistration.k8s.io/v1/{kind}"
+    policy = only(helm.template(able, "--set=serviceAccount.name=pilot"), kind)
+    (condition,) = policy["spec"]["matchConditions"]
+    assert condition["expression"] == f"request.userInfo.username != 'system:serviceaccount:{NAMESPACE}:pilot'"
+    manifests = helm.template(able)
+    account = only(manifests, "Deployment", "headrace-operator")["spec"]["template"]["spec"]["serviceAccountName"]
+    assert f":{account}'" in only(manifests, kind)["spec"]["matchConditions"][0]["expression"]
+    assert only(manifests, f"{kind}Binding")["spec"]["policyName"] == only(manifests, kind)["metadata"]["name"]
+    for without in ((), (able, "--set=policies.audit=false"), (able, "--set=operator.namespaces={team-a}")):
+        assert names(helm.template(*without), kind) == []
+
+
 def test_operators_of_one_release_do_not_take_each_others_pods(helm):
     """Their selectors differ."""
     manifests = helm.template("--set=operator.namespaces={team-a,team-b}")

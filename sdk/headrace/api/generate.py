@@ -85,7 +85,7 @@ def audit_template() -> str:
         "headrace-system:headrace-operator", '{{ .Release.Namespace }}:{{ include "headrace.serviceAccountName" . }}'
     )
     return (
-        "{{- if and .Values.policies.enabled (not .Values.operator.namespaces)"
+        "{{- if and .Values.policies.enabled .Values.policies.audit (not .Values.operator.namespaces)"
         ' (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy") }}\n'
         + AUDIT_HEADER
         + text.replace("headrace-system", "{{ .Release.Namespace }}")

@@ -25,7 +25,7 @@ from headrace.devcluster.errors import ClusterError
 from headrace.devcluster.locking import one_at_a_time
 from headrace.devcluster.node.options import NodeDescription, Taint
 from headrace.devcluster.nodes import process_name, start_node, wait_until_ready
-from headrace.devcluster.policies import install_audit, install_guards, install_policies
+from headrace.devcluster.policies import install_guards, install_policies
 from headrace.devcluster.processes import Processes
 from headrace.devcluster.progress import Progress
 from headrace.kubeapi.client import KubeClient
@@ -209,7 +209,6 @@ async def _install(kubeconfig: Path | None, context: str | None) -> list[str]:
         names = await install_definitions(client)
         await install_policies(client)
         await install_guards(client)
-        await install_audit(client)
         return names
 
 
