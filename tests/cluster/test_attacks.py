@@ -12,7 +12,9 @@ import pytest
 
 from headrace.api.keys import API_VERSION
 from headrace.devcluster.plane import Plane
+from headrace.devcluster.policies import install_audit
 from headrace.kubeapi.client import JSON_PATCH, MERGE_PATCH, KubeClient
+from headrace.kubeapi.errors import Unavailable
 from tests.cluster.support.signin import FORBIDDEN, Signed, an_account, audited, signed_in
 from tests.cluster.support.waiting import eventually
 
@@ -183,6 +185,38 @@ async def test_a_run_does_what_it_is_for(scene: Scene) -> None:
     for name in ("mine-train-0", "mine-child"):
         patched = await scene.run.client.patch(scene.path("flowruns", name), {"spec": {"cancel": True}})
         assert patched["spec"]["cancel"] is True
+
+
+async def test_what_is_noted_of_a_run_keeps_no_other_run_from_its_work(own_plane: Plane, admin: KubeClient) -> None:
+    """The note of who cancelled it is written within the request, and looks like a change by the pod."""
+    runs = f"/apis/{API_VERSION}/namespaces/default/flowruns"
+    if not await install_audit(admin):
+        pytest.skip("this API server has no MutatingAdmissionPolicies")
+    mine = await admin.create(runs, a_run("mine"))
+
+    async def is_noted() -> bool:
+        """The API server takes a moment, in which it may refuse, to know new policies."""
+        try:
+            probe = await admin.request("POST", runs, body=a_run("probe"), params={"dryRun": "All"})
+        except Unavailable:
+            return False
+        return "headrace.dev/audit" in probe["metadata"].get("annotations", {})
+
+    await eventually(is_noted, within_s=60, what="the notes are in force")
+    await an_account(admin, "default", "runner", RUNNER)
+    async with signed_in(admin, own_plane, "default", "runner", pod="mine-1") as run:
+        child = await run.client.create(runs, a_run("child", startedBy=started_by(mine["metadata"]["uid"])))
+        cancelled = await run.client.patch(f"{runs}/child", {"spec": {"cancel": True}})
+        assert "from pod mine-1" in child["metadata"]["annotations"]["headrace.dev/audit"]
+        assert "cancelled from pod mine-1" in cancelled["metadata"]["annotations"]["headrace.dev/audit"]
+        for note in ("2026-01-01T00:00:00Z nobody created", None):
+            body = {"metadata": {"annotations": {"headrace.dev/audit": note}}, "spec": {"cancel": True}}
+            patched = await run.client.patch(f"{runs}/child", body)
+            assert patched["metadata"]["annotations"] == cancelled["metadata"]["annotations"]
+        error = await run.refused(
+            "PATCH", f"{runs}/child", {"metadata": {"annotations": {"a": "b"}}}, content_type=MERGE_PATCH
+        )
+        assert "nothing but spec.cancel" in error.message
 
 
 FORGERIES: dict[str, tuple[dict[str, Any], str]] = {
