@@ -16,6 +16,7 @@ from headrace.kubeapi.errors import ApiError, Conflict, Forbidden, Invalid, NotF
 from headrace_dashboard.access.forgery import CSRF_FIELD, HEADERS, is_from_elsewhere, is_ours
 from headrace_dashboard.pages.errors import error_page
 from headrace_dashboard.routes import (
+    artifacts,
     automations,
     backfills,
     capacity,
@@ -38,6 +39,7 @@ ROUTES: Final[tuple[Route, ...]] = (
     *runs.ROUTES,
     *run.ROUTES,
     *run_actions.ROUTES,
+    *artifacts.ROUTES,
     *logs.ROUTES,
     *deployments.ROUTES,
     *backfills.ROUTES,

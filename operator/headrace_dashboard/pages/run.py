@@ -309,12 +309,19 @@ def _artifacts(view: RunView) -> Html:
                 each["name"],
                 each["kind"],
                 each.get("description") or NONE,
-                outside(each["url"], "Open") if each.get("url") else "In the log",
+                outside(each["url"], "Open") if each.get("url") else _in_the_log(view, each),
             ),
         )
         for each in view.status.get("artifacts") or ()
     ]
     return table(("Name", "Kind", "What", "Where"), rows, caption="Artifacts", empty="None.")
+
+
+def _in_the_log(view: RunView, artifact: Mapping[str, Any]) -> Html | str:
+    """To what it says; of progress, the description tells all."""
+    if artifact["kind"] not in {"markdown", "table"}:
+        return "In the log"
+    return tag("a", "Read", href=f"/runs/{view.namespace}/{view.name}/artifacts/{artifact['name']}")
 
 
 def _events(view: RunView, allowed: Allowed, now: datetime) -> Html:
