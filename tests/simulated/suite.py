@@ -97,7 +97,7 @@ async def _tried(trial: Trial, runs: list[Planned], seed: int, mutation: Mutatio
         Replica(cluster, name, trial.faults, dice, shards=trial.shards, mutation=mutation) for name in names
     )
     late: list[str] = []
-    async with _under_way(Scene(cluster, replicas, dice), trial.havoc):
+    async with under_way(Scene(cluster, replicas, dice), trial.havoc):
         try:
             async with asyncio.timeout(WITHIN_S):
                 await _create_all(cluster, judge, runs, dice)
@@ -120,7 +120,8 @@ async def _tried(trial: Trial, runs: list[Planned], seed: int, mutation: Mutatio
 
 
 @asynccontextmanager
-async def _under_way(scene: Scene, havoc: Havoc | None) -> AsyncIterator[None]:
+async def under_way(scene: Scene, havoc: Havoc | None) -> AsyncIterator[None]:
+    """The operators work, and what befalls the world befalls it."""
     for replica in scene.replicas:
         replica.start()
     task = asyncio.ensure_future(havoc(scene)) if havoc else None
