@@ -96,6 +96,27 @@ async def test_a_run_says_who_made_cancelled_held_and_answered_it(people: dict[s
     assert told(again) == ["ben created as another go of one"]
 
 
+async def test_large_objects_can_be_changed(people: dict[str, Signed]) -> None:
+    """The policy has a budget of its own: what is as large as it may be must not exceed it."""
+    ada = people["ada"].client
+    flows = f"/apis/{API_VERSION}/namespaces/{NAMESPACE}/flows"
+    flow = {"apiVersion": API_VERSION, "kind": "Flow", "metadata": {"name": "large"}}
+    source = {"inline": {"files": {"etl.py": "#" + "x" * 262_000}}}
+    await ada.create(flows, {**flow, "spec": {"entrypoint": "etl.py:main", "source": source}})
+    changed = await ada.patch(f"{flows}/large", {"spec": {"source": {"inline": {"files": {"etl.py": "#y"}}}}})
+    assert told(changed) == ["ada created", "ada changed source"]
+    deployment = a_deployment("large")
+    deployment["spec"]["parameters"] = {f"p{n}": {"values": list(range(20))} for n in range(900)}
+    await ada.create(DEPLOYMENTS, deployment)
+    last = await ada.patch(f"{DEPLOYMENTS}/large", {"spec": {"parameters": {"p899": {"values": []}}}})
+    assert told(last) == ["ada created", "ada changed parameters"]
+    await ada.create(RUNS, a_run("one"))
+    answers = [{"name": f"pause-{n}", "decision": "Approve", "input": {"a": "x" * 1000}} for n in range(50)]
+    await ada.patch(f"{RUNS}/one", {"spec": {"answers": answers[:49]}})
+    last = await ada.patch(f"{RUNS}/one", {"spec": {"answers": answers}})
+    assert told(last)[-1] == "ada approved pause-49"
+
+
 async def test_nobody_can_write_it_himself(people: dict[str, Signed], admin: KubeClient) -> None:
     """Neither at creation, nor later, nor an administrator; nor is it lost when somebody replaces the object."""
     ada, ben = people["ada"].client, people["ben"].client
