@@ -2,30 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, expect
 
+from headrace.api.keys import API_VERSION
 from headrace.kubeapi.client import KubeClient
-from tests.cluster.support.dashboard import EDIT, VIEW, Dashboard, a_dashboard, a_person
+from tests.cluster.support.browser import NARROW, Browser, a_browser, needs_chromium
+from tests.cluster.support.dashboard import EDIT, Dashboard, a_dashboard, a_person, may_see_the_cluster
 from tests.cluster.support.world import World, with_real_pods
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-SCREENSHOTS = os.environ.get("HEADRACE_SCREENSHOTS")
-"""A folder that pictures for the pages of docs/ are written to."""
-WITHIN_MS = 60_000
 NODE_LABEL = "headrace.dev/test"
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="there is no Chromium here; on Debian: apt-get install chromium"
-)
+pytestmark = needs_chromium
 
 CODE = '''
 import time
@@ -73,20 +66,6 @@ def asks():
 '''
 
 
-@dataclass
-class Browser:
-    """A tab, and what it complained about."""
-
-    page: Page
-    base: str
-    complaints: list[str] = field(default_factory=list)
-
-    async def picture(self, name: str) -> None:
-        """For the docs, where a folder for them is set."""
-        if SCREENSHOTS:
-            await self.page.screenshot(path=Path(SCREENSHOTS) / f"dashboard-{name}.png", full_page=True)
-
-
 @pytest.fixture
 async def world(
     client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path, local_node: Any
@@ -120,25 +99,25 @@ async def dashboard(client: KubeClient, kubeconfig: Path, world: World) -> Async
 @pytest.fixture
 async def browser(client: KubeClient, dashboard: Dashboard, world: World) -> AsyncIterator[Browser]:
     """Somebody who may see and change runs, signed in through the form. No page may complain."""
-    token = await a_person(client, world.namespace, "ann", (*VIEW, *EDIT))
-    async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
-            executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
-        )
-        page = await chromium.new_page(viewport={"width": 1280, "height": 900})
-        page.set_default_timeout(WITHIN_MS)
-        expect.set_options(timeout=WITHIN_MS)
-        tab = Browser(page, dashboard.base.replace("127.0.0.1", "localhost"))
-        page.on("console", lambda said: tab.complaints.append(said.text) if said.type in {"error", "warning"} else None)
-        page.on("pageerror", lambda error: tab.complaints.append(str(error)))
-        await page.goto(f"{tab.base}/")
-        await expect(page).to_have_title("Sign in · headrace")
-        await page.get_by_label("Token of the cluster").fill(token)
-        await page.get_by_role("button", name="Sign in").click()
-        await expect(page).to_have_title("Runs · headrace")
-        yield tab
-        await chromium.close()
-        assert tab.complaints == []
+    token = await a_person(client, world.namespace, "ann", EDIT)
+    await may_see_the_cluster(client, world.namespace, "ann")
+    async with a_browser(dashboard.base, token) as found:
+        yield found
+
+
+@pytest.fixture
+async def capacity(client: KubeClient, namespace: str) -> AsyncIterator[str]:
+    """The name of a limit of one slot, and of a pool that nobody uses."""
+    limit = {
+        "apiVersion": API_VERSION,
+        "kind": "ConcurrencyLimit",
+        "metadata": {"name": namespace},
+        "spec": {"slots": 1},
+    }
+    root = f"/apis/{API_VERSION}/concurrencylimits"
+    await client.create(root, limit)
+    yield namespace
+    await client.delete(f"{root}/{namespace}")
 
 
 async def test_a_run_is_followed_from_the_list_to_its_last_line(world: World, browser: Browser, tmp_path: Path) -> None:
@@ -167,6 +146,10 @@ async def test_a_failed_run_says_why_and_is_run_again(world: World, browser: Bro
     await world.a_run("sad-1", flow="fails")
     await world.run_is("sad-1", "Failed")
     await page.goto(f"{browser.base}/runs?phase=dead")
+    await expect(page.get_by_role("link", name="sad-1")).to_be_visible()
+    await page.get_by_role("link", name="Dead letters").click()
+    await expect(page.locator("#letters").get_by_role("button", name="Run again")).to_have_count(1)
+    await expect(page.locator("#why")).to_contain_text("fails")
     await page.get_by_role("link", name="sad-1").click()
     await expect(page.locator("#status")).to_contain_text("no such column: price")
     await expect(page.locator("#status")).to_contain_text("The flow raised an exception.")
@@ -196,16 +179,16 @@ async def test_a_question_is_answered_in_the_page(world: World, browser: Browser
 async def test_a_run_is_cancelled_by_keyboard_on_a_narrow_screen_in_the_dark(world: World, browser: Browser) -> None:
     """No page is wider than 360 px; a link and a button are reached by Tab alone."""
     page = browser.page
-    await page.set_viewport_size({"width": 360, "height": 740})
+    await page.set_viewport_size(NARROW)
     await page.emulate_media(color_scheme="dark")
     await world.a_run("etl-2", flow="main", parameters={"gate": "/notes/never"})
     link = page.get_by_role("link", name="etl-2")
     await expect(link).to_be_visible()
-    assert await is_as_wide_as_the_screen(page)
+    assert await browser.is_as_wide_as_the_screen()
     await tab_to(page, "etl-2")
     await page.keyboard.press("Enter")
     await expect(page.locator("#log-lines")).to_contain_text("loading 3 rows")
-    assert await is_as_wide_as_the_screen(page)
+    assert await browser.is_as_wide_as_the_screen()
     await browser.picture("narrow")
     await tab_to(page, "Cancel")
     await page.keyboard.press("Enter")
@@ -253,8 +236,75 @@ async def test_a_deployment_is_suspended_and_started_from_its_form(world: World,
     assert run["spec"]["parameters"] == {"day": "2026-03-01"}
 
 
-async def is_as_wide_as_the_screen(page: Page) -> bool:
-    return bool(await page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"))
+async def test_every_page_fits_a_narrow_screen_in_the_dark(
+    world: World, browser: Browser, client: KubeClient, capacity: str
+) -> None:
+    """Filled with objects; no page is wider than 360 px, and all are reached by the navigation alone."""
+    page = browser.page
+    await world.create("Deployment", "orders", flowRef={"name": "main"}, schedules=[])
+    await world.create("Backfill", "spring", **a_spring("orders"), suspend=True)
+    await page.set_viewport_size(NARROW)
+    await page.emulate_media(color_scheme="dark")
+    for name, words in (
+        ("Deployments", "orders"),
+        ("Backfills", "spring"),
+        ("Dead letters", "No run that failed is left"),
+        ("Limits and pools", capacity),
+        ("Automations", "There are no Automations"),
+        ("Cost", "No price is known"),
+    ):
+        await page.get_by_role("navigation", name="Pages").get_by_role("link", name=name, exact=True).click()
+        await expect(page).to_have_title(f"{name} · headrace")
+        await expect(page.locator("main")).to_contain_text(words)
+        assert await browser.is_as_wide_as_the_screen(), name
+
+
+async def test_a_limit_is_seen_to_fill(world: World, browser: Browser, client: KubeClient, capacity: str) -> None:
+    """Its state comes by itself; who holds it is named, and what waits is counted."""
+    page = browser.page
+    await page.get_by_role("link", name="Limits and pools").click()
+    row = page.locator("#limits tr", has_text=capacity)
+    await expect(row).to_contain_text("0 of 1")
+    for number in (1, 2):
+        await world.a_run(
+            f"holds-{number}", flow="main", parameters={"gate": "/notes/never"}, limits=[{"name": capacity}]
+        )
+    await expect(row).to_contain_text("1 of 1")
+    await expect(row.locator(".badge")).to_have_text("Full")
+    await row.get_by_role("link", name=capacity).click()
+    await expect(page.locator("#holders")).to_contain_text("holds-")
+    await expect(page.locator("#state")).to_contain_text("1 waiting")
+    await expect(page.locator("#plot svg.plot")).to_be_visible()
+    await browser.picture("limit")
+
+
+async def test_a_backfill_fills_its_calendar_and_is_suspended_by_keyboard(world: World, browser: Browser) -> None:
+    """A cell for each day; they come to be done while somebody looks."""
+    page = browser.page
+    schema = {"type": "object", "properties": {"day": {"type": "string"}}}
+    await world.patch("Flow", "main", {"parameters": {"schema": schema}})
+    await world.create("Deployment", "orders", flowRef={"name": "main"}, schedules=[])
+    await world.create("Backfill", "spring", **a_spring("orders"))
+    await page.get_by_role("link", name="Backfills").click()
+    await page.get_by_role("link", name="spring").click()
+    await expect(page.locator("#partitions rect.cell")).to_have_count(31 + 28)
+    await expect(page.locator("#partitions rect.succeeded").first).to_be_visible()
+    await tab_to(page, "Suspend")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#notices")).to_contain_text("No more of its runs")
+    await expect(page.locator("#state .badge")).to_have_text("Paused")
+    await browser.picture("backfill")
+
+
+def a_spring(deployment: str) -> dict[str, Any]:
+    """The spec of a Backfill of two months of days."""
+    days = {"from": "2026-01-01T00:00:00Z", "to": "2026-03-01T00:00:00Z", "cron": "0 0 * * *"}
+    names = {"start": "day", "end": "until"}
+    return {
+        "deploymentRef": {"name": deployment},
+        "partitions": {"range": {**days, "parameterNames": names}},
+        "maxActive": 2,
+    }
 
 
 async def tab_to(page: Page, words: str) -> None:

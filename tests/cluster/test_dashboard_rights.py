@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,17 @@ from headrace.api.keys import API_VERSION
 from headrace.kubeapi.client import KubeClient
 from headrace_dashboard.server import ROUTES
 from headrace_dashboard.site import Route
-from tests.cluster.support.dashboard import EDIT, GROUP, RBAC, VIEW, Dashboard, Person, a_dashboard, a_person
+from tests.cluster.support.dashboard import (
+    EDIT,
+    GROUP,
+    RBAC,
+    VIEW,
+    Dashboard,
+    Person,
+    a_dashboard,
+    a_person,
+    may_see_the_cluster,
+)
 from tests.cluster.support.waiting import eventually
 
 SECRET_WORD = "platypus"
@@ -91,16 +101,6 @@ async def create(client: KubeClient, namespace: str, kind: str, name: str, spec:
     await client.create(f"/apis/{API_VERSION}/namespaces/{namespace}/{kind.lower()}s", body)
 
 
-async def bound(client: KubeClient, namespace: str, account: str, rules: Sequence[Mapping[str, Any]]) -> None:
-    """Gives a ServiceAccount of the namespace these rights in it, besides those that it has."""
-    path = f"{RBAC}/namespaces/{namespace}"
-    await client.create(f"{path}/roles", {"metadata": {"name": f"{account}-too"}, "rules": [*rules]})
-    subjects = [{"kind": "ServiceAccount", "name": account, "namespace": namespace}]
-    role = {**GROUP, "kind": "Role", "name": f"{account}-too"}
-    binding = {"metadata": {"name": f"{account}-too"}, "roleRef": role, "subjects": subjects}
-    await client.create(f"{path}/rolebindings", binding)
-
-
 @pytest.fixture
 async def teams(client: KubeClient, kubeconfig: Path, namespace: str) -> AsyncIterator[Teams]:
     a, b = await a_namespace(client), await a_namespace(client)
@@ -135,6 +135,7 @@ def paths(route: Route, namespace: str, word: str) -> list[str]:
     """The route's path for each object of the namespace that it may be about."""
     kinds = ("run", "flow", "deployment", "backfill", "automation")
     path = re.sub(r"\{number:.*?\}\}?|\{number\}", "1", route.path)
+    path = re.sub(r"\{key:.*\}$", "report", path)
     if "{name" not in path:
         return [path]
     if "{namespace:" not in path:
@@ -242,10 +243,8 @@ async def test_who_may_only_look_gets_no_buttons_and_no_action(teams: Teams, cli
 
 async def test_of_what_teams_share_each_sees_its_own_runs_alone(teams: Teams, client: KubeClient) -> None:
     """Who may see a limit and a pool, but no runs of the other team, learns how many there are and not which."""
-    rules = [{"apiGroups": ["headrace.dev"], "resources": ["workpools", "concurrencylimits"], "verbs": ["get", "list"]}]
-    token = await a_person(client, teams.a, "planner", rules, everywhere=True)
-    await bound(client, teams.a, "planner", VIEW)
-    planner = teams.dashboard.as_(token)
+    planner = teams.dashboard.as_(await a_person(client, teams.a, "planner", VIEW))
+    await may_see_the_cluster(client, teams.a, "planner")
     listed = await planner.sees("/capacity", *SHARED.values(), "2 of 5")
     limit = await planner.sees(f"/capacity/limits/{SHARED['ConcurrencyLimit']}", "wombat-run", "1 more")
     pool = await planner.sees(f"/capacity/pools/{SHARED['WorkPool']}", "wombat-busy")

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import datetime
 from typing import Final
 
 from headrace.api import keys
 from headrace_dashboard.pages.html import Html, tag
-from headrace_dashboard.pages.layout import Frame, about, page, section, table
+from headrace_dashboard.pages.layout import Frame, about, button, page, section, table
 from headrace_dashboard.pages.runs import HEADINGS, run_row
 from headrace_dashboard.pages.selecting import GROUPS
-from headrace_dashboard.pages.times import duration
+from headrace_dashboard.pages.times import NONE, duration
 from headrace_dashboard.watching.records import RunRecord
 
+AGAIN: Final = "Again"
 SHOWN: Final = 100
 GROUPED: Final = 20
 
@@ -34,13 +35,13 @@ def dead_letters(runs: Sequence[RunRecord], visible: Callable[[str], bool]) -> l
     ]
 
 
-def dead_letters_page(frame: Frame, found: Sequence[RunRecord], now: datetime) -> str:
-    """The whole page."""
+def dead_letters_page(frame: Frame, found: Sequence[RunRecord], now: datetime, *, may_start: Container[str]) -> str:
+    """The whole page; `may_start` are the namespaces in which the visitor may run them again."""
     return page(
         frame,
         "Dead letters",
         section("Why", _groups(found, now), key="why"),
-        section("Runs", _listed(found, now), key="letters"),
+        section("Runs", _listed(frame, found, now, may_start=may_start), key="letters"),
         live=about(keys.FLOWRUNS.plural),
     )
 
@@ -64,8 +65,14 @@ def _groups(found: Sequence[RunRecord], now: datetime) -> Html:
     return tag("ul", *lines)
 
 
-def _listed(found: Sequence[RunRecord], now: datetime) -> Html:
-    rows = [run_row(run, now) for run in found[:SHOWN]]
-    listed = table(HEADINGS, rows, caption="Dead letters, newest first", empty="None.")
+def _listed(frame: Frame, found: Sequence[RunRecord], now: datetime, *, may_start: Container[str]) -> Html:
+    rows = [
+        run_row(run, now, (AGAIN, _again(frame, run) if run.namespace in may_start else NONE)) for run in found[:SHOWN]
+    ]
+    listed = table((*HEADINGS, AGAIN), rows, caption="Dead letters, newest first", empty="None.")
     more = tag("p", f"The newest {SHOWN} of {len(found):,}.", class_="hint") if len(found) > SHOWN else None
     return tag("div", listed, more)
+
+
+def _again(frame: Frame, run: RunRecord) -> Html:
+    return button(frame, f"/runs/{run.namespace}/{run.name}/retry", "Run again", kind="plain")

@@ -29,8 +29,8 @@ def runs_page(frame: Frame, query: Query, found: Selected, *, namespaces: Sequen
     )
 
 
-def run_row(run: RunRecord, now: datetime) -> Html:
-    """One run in a list."""
+def run_row(run: RunRecord, now: datetime, *more: tuple[str, Html]) -> Html:
+    """One run in a list; `more` are further cells, each with its heading."""
     name = join((run_link(run.namespace, run.name), tag("small", run.namespace)))
     why = tag("span", run.reason, title=run.message or None) if run.reason not in {"", run.phase} else NONE
     values = (
@@ -42,7 +42,7 @@ def run_row(run: RunRecord, now: datetime) -> Html:
         run.attempts or NONE,
         why,
     )
-    return cells(HEADINGS, values)
+    return cells((*HEADINGS, *(name for name, _ in more)), (*values, *(value for _, value in more)))
 
 
 def _filters(query: Query, namespaces: Sequence[str]) -> Html:

@@ -27,7 +27,14 @@ VIEW = (
     {"apiGroups": [""], "resources": ["events"], "verbs": ["list"]},
     {"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"]},
 )
-EDIT = (*VIEW, {"apiGroups": ["headrace.dev"], "resources": ["flowruns", "deployments"], "verbs": ["create", "patch"]})
+EDIT = (
+    *VIEW,
+    {
+        "apiGroups": ["headrace.dev"],
+        "resources": ["flowruns", "deployments", "backfills"],
+        "verbs": ["create", "patch"],
+    },
+)
 
 
 @dataclass(frozen=True)
@@ -114,3 +121,16 @@ async def a_person(
         f"{path}/{name}/token", {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     )
     return str(answer["status"]["token"])
+
+
+async def may_see_the_cluster(client: KubeClient, namespace: str, account: str) -> None:
+    """Lets a ServiceAccount of the namespace see pools and limits, which are in none."""
+    name = f"{account}-{uuid.uuid4().hex[:6]}"
+    rules = [{"apiGroups": ["headrace.dev"], "resources": ["workpools", "concurrencylimits"], "verbs": ["get", "list"]}]
+    await client.create(f"{RBAC}/clusterroles", {"metadata": {"name": name}, "rules": rules})
+    binding = {
+        "metadata": {"name": name},
+        "roleRef": {**GROUP, "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
+    }
+    await client.create(f"{RBAC}/clusterrolebindings", binding)
