@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.api import keys
 from headrace.cli.cluster import ClusterRefusal, path_of
+from headrace.cli.printing import harmless
 from headrace.kubeapi.errors import ApiError
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def last_line(run: Mapping[str, Any]) -> str:
     reason = status.get("reason")
     why = "" if reason in {None, status["phase"]} else f" ({reason})"
     message = f": {status['message']}" if status.get("message") and status["phase"] != "Succeeded" else ""
-    return f"{run['metadata']['name']} is {status['phase']}{why}{message}"
+    return harmless(f"{run['metadata']['name']} is {status['phase']}{why}{message}")
 
 
 def exit_code(run: Mapping[str, Any]) -> int:

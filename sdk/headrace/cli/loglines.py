@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from headrace.cli.printing import painted
+from headrace.cli.printing import harmless, painted
 
 PLACES: Final = ("run_title", "task_run", "subflow", "flow_run")
 """What a person is told of where a line comes from, the first that there is."""
@@ -32,14 +32,14 @@ class Line:
         return task in {self.facts.get("task"), self.facts.get("task_run")}
 
     def readable(self, *, colours: bool) -> str:
-        """Time of day (UTC), level, place, message, and a traceback below; any other line as it is."""
+        """Time of day (UTC), level, place, message, and a traceback below; any other line as it is. Colours alone stay of what commands a terminal."""
         if not self.facts:
-            return self.raw
+            return harmless(self.raw)
         level = str(self.facts.get("level", ""))
         shown = painted(f"{level:<7}", level) if colours else f"{level:<7}"
         place = next((str(self.facts[key]) for key in PLACES if self.facts.get(key)), str(self.facts.get("logger", "")))
         text = f"{_time_of_day(str(self.facts['time']))} {shown} {place:<20} {self.facts['message']}"
-        return f"{text}\n{self.facts['exception']}" if self.facts.get("exception") else text
+        return harmless(f"{text}\n{self.facts['exception']}" if self.facts.get("exception") else text)
 
 
 def line_from(text: str) -> Line:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 QUIET_S = 15.0
 """Between two ticks where the output is a file or a CI log: enough to see that it lives."""
 COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+COMMAND: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]|\x1b(?!\[[0-9;]*m)")
+"""What a terminal does something for, other than to go on in another colour or line."""
 COLOURS: Final = {
     **dict.fromkeys(("Succeeded", "ok", "True", "info"), "32"),
     **dict.fromkeys(("Running", "debug"), "36"),
@@ -32,7 +34,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """The rows under their header, each column as wide as its widest cell."""
     lines = [header, *rows]
     widths = [max(width(line[column]) for line in lines) for column in range(len(header))]
-    return "\n".join("   ".join(map(_padded, line, widths)).rstrip() for line in lines)
+    return harmless("\n".join("   ".join(map(_padded, line, widths)).rstrip() for line in lines))
+
+
+def harmless(text: str) -> str:
+    """The text without commands to the terminal: whoever writes a message or a log line is not the one who reads it."""
+    return COMMAND.sub("", text)
 
 
 def width(text: str) -> int:

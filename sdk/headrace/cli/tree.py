@@ -11,7 +11,7 @@ from typing import Any, Final
 from headrace.api.audit import account_of
 from headrace.cli.loglines import Line
 from headrace.cli.outputs import Object
-from headrace.cli.printing import painted, shortened
+from headrace.cli.printing import harmless, painted, shortened
 from headrace.cli.runs import cost, duration, instant, phase_of, subject, took
 
 EVENTS: Final[Mapping[str, str]] = {
@@ -68,7 +68,7 @@ class Family:
 
 def drawn(branch: Branch) -> str:
     """The tree as text."""
-    return "\n".join([branch.text, *_lines(branch.below, "")])
+    return harmless("\n".join([branch.text, *_lines(branch.below, "")]))
 
 
 def branch_of(family: Family, now: datetime, *, colours: bool) -> Branch:
@@ -144,9 +144,9 @@ def _facts(run: Object, now: datetime) -> Iterable[Branch]:
         yield Branch(f"result   {shortened(_result(status['result']), TEXT_WIDTH)}")
     for artifact in status.get("artifacts") or ():
         yield Branch(f"artifact   {artifact['name']} ({artifact['kind']}) {artifact.get('url') or ''}".rstrip())
-    told = account_of(run)
-    if told:
-        yield Branch("who", tuple(map(Branch, told)))
+    account = account_of(run)
+    if account:
+        yield Branch("who", tuple(map(Branch, account)))
 
 
 def _attempt(attempt: Mapping[str, Any], tasks: Sequence[TaskRun], now: datetime, *, colours: bool) -> Branch:

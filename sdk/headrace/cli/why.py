@@ -17,6 +17,7 @@ from headrace.cli.deployments import state_of
 from headrace.cli.leases import OPERATOR_NAMESPACE, operator_leases, works
 from headrace.cli.names import run_names
 from headrace.cli.podlogs import Section, attempts_of, pod_lines
+from headrace.cli.printing import harmless
 from headrace.cli.runs import ENDED, phase_of, the_run
 from headrace.diagnose.explaining import Explanation, Facts, explained
 from headrace.errors import HeadraceError
@@ -60,7 +61,7 @@ def as_text(found: Explanation) -> str:
         lines += ["", f"{heading}:", *(indent(line, "  ") for line in told)]
     if found.steps:
         lines += ["", "next:", *(f"  {step}" for step in found.steps)]
-    return "\n".join(lines)
+    return harmless("\n".join(lines))
 
 
 async def _facts(client: KubeClient, run: dict[str, Any], operator_namespace: str) -> Facts:

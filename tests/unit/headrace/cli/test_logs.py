@@ -9,8 +9,10 @@ from datetime import UTC, datetime
 import pytest
 
 from headrace.cli import podlogs
+from headrace.cli.following import last_line
 from headrace.cli.loglines import line_from
 from headrace.cli.podlogs import Section, pod_lines
+from headrace.cli.printing import table
 from headrace.cli.tree import Branch, Family, TaskRun, branch_of, drawn, task_runs
 from headrace.kubeapi.errors import Unreachable
 from tests.unit.headrace.cli.memory_api import a_run
@@ -39,6 +41,24 @@ def test_a_traceback_stands_below_its_line() -> None:
 def test_any_other_line_stays_as_it_is(text: str) -> None:
     line = line_from(text)
     assert (line.readable(colours=False), line.is_of("load")) == (text, False)
+
+
+BAD = "a\x1b[2J\x1b]0;title\x07\x9b1A\x1b[31mred\x1b[0m"
+GOOD = "a[2J]0;title1A\x1b[31mred\x1b[0m"
+
+
+@pytest.mark.parametrize("line", [line_from(BAD), line_from(a_line(message=BAD)), line_from(a_line(exception=BAD))])
+def test_a_line_commands_no_terminal(line) -> None:
+    """It keeps its colours; `--raw` has all of it."""
+    assert line.readable(colours=False).endswith(GOOD)
+
+
+def test_neither_does_what_a_status_says() -> None:
+    """In a tree, in a table, and in what a follower is told."""
+    run = a_run("bad", status={"message": BAD})
+    assert GOOD in drawn(branch_of(Family(run), NOW, colours=False))
+    assert GOOD in table(("MESSAGE",), [(BAD,)])
+    assert last_line(run).endswith(GOOD)
 
 
 class Broken:
