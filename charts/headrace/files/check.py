@@ -7,6 +7,7 @@ import uuid
 
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
+from headrace.kubeapi.errors import Unavailable
 
 NAMESPACE = os.environ["HEADRACE_CHECK_NAMESPACE"]
 TIMEOUT_S = float(os.environ["HEADRACE_CHECK_TIMEOUT_S"])
@@ -35,13 +36,26 @@ FINISHED = {"Succeeded", "Failed", "Crashed", "Cancelled", "Skipped"}
 async def main() -> int:
     """The exit status: 0 if the run has succeeded."""
     async with KubeClient(load_connection(), user_agent="headrace-check") as client:
-        await client.create(FLOWS, FLOW)
+        await created(client, FLOWS, FLOW)
         try:
-            await client.create(RUNS, RUN)
+            await created(client, RUNS, RUN)
             return await outcome(client)
         finally:
             for path in (RUNS, FLOWS):
                 await client.delete(f"{path}/{NAME}")
+
+
+async def created(client: KubeClient, path: str, body: dict[str, object]) -> None:
+    """Made, though policies know no new kind for some seconds after the first install, and refuse it so long."""
+    for _ in range(int(TIMEOUT_S)):
+        try:
+            await client.create(path, body)
+        except Unavailable as error:
+            print(f"not yet: {error}", flush=True)
+            await asyncio.sleep(1)
+        else:
+            return
+    await client.create(path, body)
 
 
 async def outcome(client: KubeClient) -> int:
