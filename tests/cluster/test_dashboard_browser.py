@@ -50,7 +50,7 @@ def load(rows: int, gate: str) -> int:
 
 
 @flow
-def main(day: str = "today", gate: str = "") -> int:
+def main(day: str = "today", gate: str = "", until: str = "") -> int:
     return load(extract(day), gate)
 
 
@@ -265,10 +265,9 @@ async def test_a_limit_is_seen_to_fill(world: World, browser: Browser, client: K
     await page.get_by_role("link", name="Limits and pools").click()
     row = page.locator("#limits tr", has_text=capacity)
     await expect(row).to_contain_text("0 of 1")
+    await world.patch("Flow", "main", {"limits": [{"name": capacity}]})
     for number in (1, 2):
-        await world.a_run(
-            f"holds-{number}", flow="main", parameters={"gate": "/notes/never"}, limits=[{"name": capacity}]
-        )
+        await world.a_run(f"holds-{number}", flow="main", parameters={"gate": "/notes/never"})
     await expect(row).to_contain_text("1 of 1")
     await expect(row.locator(".badge")).to_have_text("Full")
     await row.get_by_role("link", name=capacity).click()

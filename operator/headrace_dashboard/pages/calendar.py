@@ -24,6 +24,8 @@ from headrace.backfills.outcomes import Outcomes, decoded
 from headrace.backfills.ranges import Ranges
 from headrace_operator.decide.backfill.partitions import Partitions
 
+COUNTS: Final = ("deploymentRef", "partitions", "order")
+"""Fields that say what the partitions are; others may be of a newer version, and are none of this page."""
 MAX_DAYS: Final = 800
 ROW: Final = 30
 MAX_CELLS: Final = 900
@@ -96,7 +98,7 @@ def calendar(spec: Mapping[str, Any], status: Mapping[str, Any], active: Sequenc
         active: Positions of the partitions whose runs have not ended.
     Raises: ValueError: the spec has no partitions, as the operator says too, or the status cannot be read.
     """
-    whole = BackfillSpec.model_validate(spec)
+    whole = BackfillSpec.model_validate({name: spec[name] for name in COUNTS if name in spec})
     partitions = Partitions.of(whole)
     told = status.get("outcomes")
     outcomes = decoded(PartitionOutcomes.model_validate(told) if told else None)

@@ -107,7 +107,7 @@ def _row(kind: str, measured: Measured, now: datetime) -> Html:
         tag("span", badge(word), title=why or None),
         _used(measured.level),
         f"{measured.level.waiting:,}",
-        plot(measured.samples, now, points=LIST_POINTS),
+        plot(measured.samples, now, points=LIST_POINTS) if len(measured.samples) > 1 else NONE,
     )
     return cells(HEADINGS, values)
 

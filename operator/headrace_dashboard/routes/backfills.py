@@ -19,6 +19,7 @@ from headrace_dashboard.watching.records import Kept
 
 log = structlog.get_logger()
 
+MAX_PROBLEM: Final = 500
 READ: Final = Need("get", keys.BACKFILLS.plural)
 CHANGE: Final = Need("patch", keys.BACKFILLS.plural)
 
@@ -91,7 +92,7 @@ async def _drawn(visit: Visit, found: Kept, active: tuple[int, ...]) -> tuple[Ca
     try:
         return await visit.site.calendars.get((found.uid, found.version, active), draw), ""
     except ValueError as error:  # the operator says so too, in the status
-        return None, f"There is no calendar: {error}"
+        return None, f"There is no calendar: {error}"[:MAX_PROBLEM]
 
 
 def _active(visit: Visit, found: Kept) -> tuple[int, ...]:

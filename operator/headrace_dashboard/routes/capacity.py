@@ -13,6 +13,8 @@ from headrace_dashboard.site import NAME, Need, Route, Visit, html
 from headrace_dashboard.watching.records import Kept
 from headrace_dashboard.watching.saturation import Level, limit_level, pool_level
 
+DRAWN: Final = 50
+"""Pools, and limits, of which the list has a picture: those for which most wait."""
 WITH_A_POD: Final = frozenset({"Pending", "Running"})
 """Phases of a run that has a pool in which it has a pod."""
 
@@ -49,9 +51,12 @@ async def _measured(visit: Visit, resource: keys.Resource, level: Callable[[Kept
     if not (await visit.scope(resource)).everywhere:
         return None
     library = visit.site.library
+    known = [(each, level(each)) for each in library.shelves()[resource].all()]
+    busiest = sorted(known, key=lambda each: (-each[1].waiting, -each[1].used, each[0].name))[:DRAWN]
+    drawn = {each.name for each, _ in busiest}
     return [
-        Measured(each, level(each), library.saturation.of(resource, each.name))
-        for each in library.shelves()[resource].all()
+        Measured(each, at, library.saturation.of(resource, each.name) if each.name in drawn else ())
+        for each, at in known
     ]
 
 
