@@ -6,7 +6,7 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import kopf
 import structlog
@@ -53,6 +53,8 @@ async def serve(settings: Settings, seam: Callable[[Cluster], Cluster] | None) -
         async with Probes(settings.liveness_port, ill=lifecycle.ill, unready=operator.unready):
             await kopf.operator(
                 registry=registry,
+                # By itself kopf looks up the name of the user, and an image need not know one.
+                identity=cast("Any", settings.identity),
                 standalone=True,
                 clusterwide=not settings.namespace,
                 namespaces=[settings.namespace] if settings.namespace else [],
