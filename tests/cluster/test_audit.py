@@ -149,12 +149,18 @@ async def test_a_time_that_is_written_by_hand_is_not_believed(people: dict[str, 
 async def test_a_line_is_one_line_and_the_first_stays(
     people: dict[str, Signed], binaries: Binaries, own_plane: Plane
 ) -> None:
-    """Users may have any name; 20 lines are kept."""
+    """Users may have any name; whom the dashboard acts for is told, and is not believed of others; 20 lines are kept."""
     ada = people["ada"].client
     await ada.create(RUNS, a_run("one"))
     await as_user(binaries, own_plane, "eve x cancelled 100%", "one", {"spec": {"priority": 1}})
     assert deeds_of(await ada.get(f"{RUNS}/one"))[-1].user == "eve%20x%20cancelled%20100%25"
-    for number in range(2, 30):
+    dashboard = f"system:serviceaccount:{OPERATOR_NAMESPACE}:headrace-dashboard"
+    asked = {"metadata": {"annotations": {"headrace.dev/asked-by": "cleo d"}}, "spec": {"priority": 2}}
+    await as_user(binaries, own_plane, dashboard, "one", asked)
+    assert deeds_of(await ada.get(f"{RUNS}/one"))[-1].what == "changed priority for cleo%20d"
+    other = await ada.patch(f"{RUNS}/one", {"spec": {"priority": 3}})
+    assert deeds_of(other)[-1].what == "changed priority"
+    for number in range(4, 30):
         last = await ada.patch(f"{RUNS}/one", {"spec": {"priority": number}})
     assert told(last) == ["ada created", *["ada changed priority"] * 19]
 

@@ -189,6 +189,8 @@ def test_who_did_what_is_noted_where_the_cluster_can(helm):
     (condition,) = policy["spec"]["matchConditions"]
     assert condition["expression"] == f"request.userInfo.username != 'system:serviceaccount:{NAMESPACE}:pilot'"
     manifests = helm.template(able)
+    text = json.dumps(only(helm.template(able, "--set=dashboard.enabled=true"), kind))
+    assert f"'system:serviceaccount:{NAMESPACE}:headrace-dashboard'" in text
     account = only(manifests, "Deployment", "headrace-operator")["spec"]["template"]["spec"]["serviceAccountName"]
     assert f":{account}'" in only(manifests, kind)["spec"]["matchConditions"][0]["expression"]
     assert only(manifests, f"{kind}Binding")["spec"]["policyName"] == only(manifests, kind)["metadata"]["name"]

@@ -84,6 +84,9 @@ def audit_template() -> str:
     text = AUDIT_SOURCE.read_text().replace(
         "headrace-system:headrace-operator", '{{ .Release.Namespace }}:{{ include "headrace.serviceAccountName" . }}'
     )
+    text = text.replace(
+        "headrace-system:headrace-dashboard", '{{ .Release.Namespace }}:{{ include "headrace.fullname" . }}-dashboard'
+    )
     return (
         "{{- if and .Values.policies.enabled .Values.policies.audit (not .Values.operator.namespaces)"
         ' (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy") }}\n'
