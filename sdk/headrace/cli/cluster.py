@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Protocol, TypeVar
 
 import typer
 
 from headrace.api import keys
 from headrace.cli.commanding import kubeconfig
-from headrace.errors import HeadraceError
+from headrace.cli.printing import shortened
+from headrace.errors import HeadraceError, UsageError
 
 if TYPE_CHECKING:
     from headrace.kubeapi.client import KubeClient
 
 T = TypeVar("T")
+NAME: Final = re.compile(r"[a-z0-9]([-.a-z0-9]*[a-z0-9])?")
 
 Namespace = Annotated[str, typer.Option("--namespace", "-n", help="The namespace. Else that of kubectl's context.")]
 AllNamespaces = Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of every namespace.")]
@@ -71,7 +74,14 @@ def in_cluster(
 
 
 def path_of(resource: keys.Resource, namespace: str = "", name: str = "") -> str:
-    """The path of a collection of ours (all namespaces where none is given), or of one object in it."""
+    """
+    The path of a collection of ours (all namespaces where none is given), or of one object in it.
+
+    Raises: UsageError: what was typed is no name, and would be another path.
+    """
+    for typed in (namespace, name):
+        if typed and not NAME.fullmatch(typed):
+            raise UsageError(f'"{shortened(typed, 80)}" is no name: expected lower case letters, digits, "-" and "."')
     within = f"/namespaces/{namespace}" if namespace else ""
     collection = f"/apis/{keys.API_VERSION}{within}/{resource.plural}"
     return f"{collection}/{name}" if name else collection

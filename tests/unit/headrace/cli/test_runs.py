@@ -8,7 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 
+from headrace.api import keys
 from headrace.api.conditions import FINISHED, Phase
+from headrace.cli.cluster import path_of
 from headrace.cli.listing import ordered
 from headrace.cli.outputs import printed, with_kind
 from headrace.cli.runs import ENDED, PHASES, Wanted, _selectors, columns, found_runs, phases_from, subject, took
@@ -120,6 +122,16 @@ def test_colours_do_not_move_columns() -> None:
 def test_a_task_names_its_task() -> None:
     run = a_run("t", flowRef={"name": "etl"}, task={"name": "train", "parent": {"name": "p"}})
     assert subject(run) == "task/train"
+
+
+@pytest.mark.parametrize("typed", ["../../etc", "a b", "a?watch=1", "A", "-a", "a/", "a\n"])
+def test_what_is_no_name_is_no_part_of_a_path(typed: str) -> None:
+    """It would be another path than the one that was meant."""
+    with pytest.raises(UsageError, match="is no name"):
+        path_of(keys.FLOWRUNS, "team-a", typed)
+    with pytest.raises(UsageError, match="is no name"):
+        path_of(keys.FLOWRUNS, typed)
+    assert path_of(keys.FLOWRUNS, "team-a", "etl-7.x").endswith("/namespaces/team-a/flowruns/etl-7.x")
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.41, "0.4s"), (9.99, "10.0s"), (61, "61s"), (400, "6m"), (-3, "0.0s")])
