@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from headrace.api import keys
+from headrace_dashboard.watching.news import Change, News
 from headrace_dashboard.watching.records import Kept
 from headrace_dashboard.watching.shelf import Shelf
 
@@ -102,13 +103,17 @@ def levels(pools: Shelf[Kept], limits: Shelf[Kept]) -> dict[Key, Level]:
 
 
 async def sampling(
-    saturation: Saturation, pools: Shelf[Kept], limits: Shelf[Kept], now: Callable[[], datetime]
+    saturation: Saturation, pools: Shelf[Kept], limits: Shelf[Kept], news: News, now: Callable[[], datetime]
 ) -> None:
-    """Takes samples from when both kinds are listed. Never returns; cancel it."""
+    """Takes samples from when both kinds are listed, and tells pages of those that are in use. Never returns; cancel it."""
     await pools.is_filled.wait()
     await limits.is_filled.wait()
     while True:
-        saturation.take(now(), levels(pools, limits))
+        found = levels(pools, limits)
+        saturation.take(now(), found)
+        for (plural, name), level in found.items():
+            if level.used or level.waiting:
+                news.add(Change(plural, "", name))
         await asyncio.sleep(EVERY_S)
 
 
