@@ -79,7 +79,7 @@ class Library:
             for stream in streams:
                 group.create_task(stream.run())
             group.create_task(self.news.run(TICK_S))
-            group.create_task(sampling(self.saturation, self.pools, self.limits, self.news, now))
+            group.create_task(sampling(self.saturation, self.pools, self.limits, news=self.news, now=now))
 
     async def whole(self, resource: keys.Resource, namespace: str, name: str) -> Mapping[str, Any] | None:
         """

@@ -103,7 +103,7 @@ def levels(pools: Shelf[Kept], limits: Shelf[Kept]) -> dict[Key, Level]:
 
 
 async def sampling(
-    saturation: Saturation, pools: Shelf[Kept], limits: Shelf[Kept], news: News, now: Callable[[], datetime]
+    saturation: Saturation, pools: Shelf[Kept], limits: Shelf[Kept], *, news: News, now: Callable[[], datetime]
 ) -> None:
     """Takes samples from when both kinds are listed, and tells pages of those that are in use. Never returns; cancel it."""
     await pools.is_filled.wait()
