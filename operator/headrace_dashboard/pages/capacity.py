@@ -86,7 +86,7 @@ def state_of(measured: Measured) -> tuple[str, str]:
         return "Failed", str(ready.get("message") or ready.get("reason") or "")
     level = measured.level
     if level.most is not None and level.used >= level.most:
-        return "Full", f"All {level.most:,} are in use."
+        return "Full", "Nothing is free."
     if level.waiting:
         return "Pending", f"{level.waiting:,} wait."
     return "Ready", ""
