@@ -60,10 +60,10 @@ class Room:
         """A process in here, its output in NAME.log; `path` is searched for programs before the system's."""
         searched = ":".join([*map(str, path), "/usr/sbin:/usr/bin:/sbin:/bin"])
         environment = {**os.environ, "PATH": searched}
+        # Entering a mount namespace leads to its root folder, which is the machine's: etcd would keep its data there.
         with (self.folder / f"{name}.log").open("wb") as output:
             return subprocess.Popen(
-                [*self.entering(), *map(str, command)],
-                cwd=self.folder,
+                [*self.entering(), f"--wdns={self.folder}", *map(str, command)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
