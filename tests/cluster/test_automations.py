@@ -131,7 +131,8 @@ class Office(World):
 @pytest.fixture
 async def office(client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path) -> AsyncIterator[Office]:
     port = free_port()
-    settings = {"inbound_port": port, "automation_hosts": "127.0.0.1", "status_delay_s": 0.1}
+    # A machine that is busy keeps a renewal for long, and nobody starts an operator anew that ended for that.
+    settings = {"inbound_port": port, "automation_hosts": "127.0.0.1", "status_delay_s": 0.1, "leader_lease_s": 60}
     async with a_world(client, kubeconfig, namespace, tmp_path, **settings) as world:
         made = Office(client, namespace, world.operator, world.puppet)
         made.port = port
