@@ -26,6 +26,7 @@ class Room:
 
     def __init__(self, folder: Path, *, inside: Room | None = None, cgroups: Sequence[Path] = ()) -> None:
         self.folder = folder
+        self._started: list[subprocess.Popen[bytes]] = []
         command = ["unshare", "--fork", "--pid", "--kill-child", "--mount", "--mount-proc", "--net", "--uts"]
         command += [sys.executable, "-I", "-S", str(HOLD), *map(str, cgroups)]
         self._holder = subprocess.Popen(
@@ -62,7 +63,7 @@ class Room:
         environment = {**os.environ, "PATH": searched}
         # Entering a mount namespace leads to its root folder, which is the machine's: etcd would keep its data there.
         with (self.folder / f"{name}.log").open("wb") as output:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*self.entering(), f"--wdns={self.folder}", *map(str, command)],
                 env=environment,
                 stdin=subprocess.DEVNULL,
@@ -71,11 +72,15 @@ class Room:
                 start_new_session=True,
                 pass_fds=pass_fds,
             )
+        self._started.append(process)
+        return process
 
     def close(self) -> None:
         """Kills every process in here, and waits until they are gone."""
         assert self._holder.stdin is not None
         self._holder.stdin.close()
         self._holder.wait(END_WITHIN_S)
+        for each in self._started:
+            each.wait(END_WITHIN_S)
         assert self._holder.stdout is not None
         self._holder.stdout.close()
