@@ -109,7 +109,10 @@ class Settings(BaseModel):
         "own", description="`own`: made and renewed by the operator; `given`: by what fills the Secret."
     )
     inbound_port: int = Field(
-        0, ge=0, le=65535, description="Port of /hooks, where Automations are sent requests, on all addresses; 0 for none."
+        0,
+        ge=0,
+        le=65535,
+        description="Port of /hooks, where Automations are sent requests, on all addresses; 0 for none.",
     )
     automation_hosts: str = Field(
         "",
