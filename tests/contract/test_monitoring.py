@@ -51,10 +51,10 @@ def test_a_dashboard_shows_metrics_that_exist(path: Path) -> None:
 
 
 def test_there_are_three_dashboards_and_they_are_current() -> None:
-    """As charts/make_dashboards.py writes them."""
+    """As `python -m charts.make_dashboards` writes them."""
     assert [path.stem for path in DASHBOARDS] == ["headrace-debug", "headrace-executive", "headrace-on-call"]
     done = subprocess.run(
-        [sys.executable, str(ROOT / "charts" / "make_dashboards.py"), "--check"],
+        [sys.executable, "-m", "charts.make_dashboards", "--check"],
         capture_output=True,
         text=True,
         check=False,
