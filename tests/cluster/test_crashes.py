@@ -249,6 +249,7 @@ class Stage:
     async def rehearse(self, scenario: Scenario) -> Counter[str]:
         """Without a fault: how many writes of each kind there are."""
         async with self._world(scenario) as world:
+            await self._make_namespace(world)
             journal = world.operator.start_journaled()
             await self._until_told(scenario, world)
             return Counter(journal.read_text().splitlines())
@@ -256,6 +257,7 @@ class Stage:
     async def crash(self, scenario: Scenario, kind: str, occurrence: int, side: str) -> bool:
         """Killed at this write, then started again; whether the write was reached: waits are told or not, by chance."""
         async with self._world(scenario) as world:
+            await self._make_namespace(world)
             world.operator.start_journaled(kind, str(occurrence), side)
             playing = asyncio.create_task(self._until_told(scenario, world))
             await eventually(lambda: world.operator.exit_code is not None or playing.done(), within_s=90)
@@ -277,8 +279,11 @@ class Stage:
             status_delay_s=0.1,
         )
 
-    async def _until_told(self, scenario: Scenario, world: World) -> None:
+    async def _make_namespace(self, world: World) -> None:
+        """The operator's rights are bound in it."""
         await self._client.create("/api/v1/namespaces", {"metadata": {"name": world.namespace}})
+
+    async def _until_told(self, scenario: Scenario, world: World) -> None:
         await scenario.play(world)
 
         async def over() -> Outcome | None:

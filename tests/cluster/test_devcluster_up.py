@@ -115,7 +115,7 @@ def test_a_context_that_does_not_exist_is_named(dev, kubeconfig, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     refused = dev("up", "--context", "nowhere")
 
-    assert refused.returncode == 1
+    assert refused.returncode == 5
     assert refused.stderr.startswith("headrace: no cluster to talk to: ")
     assert "nowhere" in refused.stderr
     assert refused.stderr.count("\n") == 1

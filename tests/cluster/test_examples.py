@@ -97,20 +97,23 @@ def test_the_api_server_takes_it_as_it_is(kubectl, manifest):
     assert not done.stderr
 
 
-async def test_the_first_flow_of_the_readme_runs(world, kubectl, tmp_path):
-    """As it stands there: the file is rendered and applied, and the run of the page is started."""
+async def test_the_first_flow_of_the_readme_runs(world, kubectl, kubeconfig, tmp_path):
+    """As it stands there: the file is rendered and applied, and a run is started and watched to its end."""
     text = (EXAMPLES.parent / "README.md").read_text()
     (tmp_path / "report.py").write_text(re.search(r"```python\n(.*?)```", text, re.DOTALL)[1])
-    (tmp_path / "run.yaml").write_text(re.search(r"```yaml\n(.*?)```", text, re.DOTALL)[1])
     render = re.search(r"^    headrace (render .*?) \| kubectl apply -f -$", text, re.MULTILINE)[1]
-    command = [sys.executable, "-m", "headrace.cli", *shlex.split(render)]
-    rendered = await asyncio.to_thread(subprocess.check_output, command, cwd=tmp_path, text=True)
+    run = re.search(r"^    headrace (run report .*?) *#", text, re.MULTILINE)[1]
+    command = [sys.executable, "-m", "headrace.cli"]
+    rendered = await asyncio.to_thread(
+        subprocess.check_output, [*command, *shlex.split(render)], cwd=tmp_path, text=True
+    )
     kubectl("apply", "-n", world.namespace, "-f", "-", input=rendered)
-    kubectl("apply", "-n", world.namespace, "-f", str(tmp_path / "run.yaml"))
-    status = await world.finished("report-1", within_s=WITHIN_S)
+    started = [*command, *shlex.split(run), "--namespace", world.namespace, "--kubeconfig", str(kubeconfig)]
+    await asyncio.to_thread(subprocess.check_call, started, timeout=WITHIN_S)
+    (made,) = await world.list("FlowRun")
 
-    assert status["phase"] == "Succeeded", status["message"]
-    assert status["result"] == {"value": 8}
+    assert made["status"]["phase"] == "Succeeded"
+    assert made["status"]["result"] == {"value": 8}
 
 
 async def test_hello_greets_whom_it_is_told(world, apply):

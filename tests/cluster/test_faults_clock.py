@@ -76,4 +76,4 @@ async def test_a_clock_that_jumps_loses_doubles_and_exceeds_nothing(
     assert outcomes == {run.name: run.outcome for run in runs}
     assert trial.pods(requests) == {run.name: run.pods for run in runs}
     assert trial.violations(requests) == {}
-    assert clock.jumps > 1
+    assert clock.jumps >= 1

@@ -11,10 +11,20 @@ import yaml
 from headrace.api.keys import API_VERSION
 from tests.pages import DOCS, Block, blocks
 
+ROLE = {"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "shown"}}
+PARTS = frozenset({"kind", "spec", "rules"})
+"""A block without any of them is no manifest: settings of another program."""
+
+
+def is_manifest(block: Block) -> bool:
+    """Whether it is one, or a part of one."""
+    return all(not PARTS.isdisjoint(shown) for shown in yaml.safe_load_all(block.text))
+
+
 BLOCKS = [
     pytest.param(block, id=f"{page.name}, {block.section or 'top'}, {number}")
     for page in sorted(DOCS.glob("*.md"))
-    for number, block in enumerate(block for block in blocks(page) if block.language == "yaml")
+    for number, block in enumerate(b for b in blocks(page) if b.language == "yaml" and is_manifest(b))
 ]
 REST = {
     "Flow": {"entrypoint": "etl.py:main", "image": "registry.example.org/etl:1"},
@@ -28,6 +38,8 @@ def manifest(shown: Mapping[str, Any]) -> dict[str, Any]:
     """A whole one; that of a Flow where the part does not say otherwise."""
     if "kind" in shown:
         return dict(shown)
+    if "rules" in shown:
+        return {**ROLE, **shown}
     kinds = {"schedules": "Deployment", "selector": "ConcurrencyLimit"}
     kind = next((kind for field, kind in kinds.items() if field in shown["spec"]), "Flow")
     spec = {**REST[kind], **shown["spec"]}

@@ -184,7 +184,10 @@ def _entries(lines: Iterable[bytes]) -> Iterator[Any]:
     for line in lines:
         if mark not in line or not line.endswith(b"\n"):
             continue
-        entry = orjson.loads(line)
+        try:
+            entry = orjson.loads(line)
+        except orjson.JSONDecodeError:  # an object that nests deeper than any reader follows
+            continue
         is_operators = entry["user"]["username"].startswith(USER) and entry.get("userAgent") != AGENT
         if is_operators and "resource" in (entry.get("objectRef") or {}):
             yield entry
