@@ -130,7 +130,9 @@ def real_nodes(request: pytest.FixtureRequest) -> Iterator[RealCluster | None]:
 def _keep_logs(folder: Path) -> None:
     """Into the folder that HEADRACE_E2E_LOGS names, if it does."""
     if kept := os.environ.get("HEADRACE_E2E_LOGS"):
-        shutil.copytree(folder, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("containerd", "etcd", "pki"))
+        shutil.copytree(
+            folder, kept, dirs_exist_ok=True, ignore=shutil.ignore_patterns("containerd", "etcd", "pki", "*.sock")
+        )
 
 
 @pytest.fixture(scope="session")
