@@ -16,8 +16,17 @@ def traceparent(run: Run) -> str:
     """
     if run.traceparent is not None:
         return run.traceparent
-    mark = hashlib.sha256(run.uid.encode()).hexdigest()
-    plain = run.uid.replace("-", "").lower()
-    trace = plain if re.fullmatch("(?!0{32})[0-9a-f]{32}", plain) else mark[32:]
     # 01: sampled. Without it nothing would be, by the default of OpenTelemetry.
-    return f"00-{trace}-{mark[:16]}-01"
+    return f"00-{trace_id(run)}-{_mark(run)[:16]}-01"
+
+
+def trace_id(run: Run) -> str:
+    """The trace that `traceparent` names, 32 hexadecimal digits."""
+    if run.traceparent is not None:
+        return run.traceparent.split("-")[1]
+    plain = run.uid.replace("-", "").lower()
+    return plain if re.fullmatch("(?!0{32})[0-9a-f]{32}", plain) else _mark(run)[32:]
+
+
+def _mark(run: Run) -> str:
+    return hashlib.sha256(run.uid.encode()).hexdigest()

@@ -11,7 +11,7 @@ from headrace_operator.decide.demand import wish_of
 from headrace_operator.decide.lifecycle import clear_orphans, decide, decide_turn
 from headrace_operator.decide.refusal import foreign_pod, pod_refused
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot, Turn, Unresolved
-from headrace_operator.decide.trace import traceparent
+from headrace_operator.decide.trace import trace_id
 from headrace_operator.errors import PodNameTakenError, PodRefusedError, SlotsTakenError
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.observe.flow_run import Orphans
@@ -110,5 +110,4 @@ def _tell(seen: Snapshot, decision: Decision) -> None:
     done = [type(action).__name__ for action in (*decision.actions, *decision.afterwards)]
     phase = decision.status.phase if decision.status else None
     write = log.info if done or decision.status else log.debug
-    trace = traceparent(seen.run).split("-")[1]
-    write("run_decided", reason=decision.reason, actions=done, phase=phase, trace_id=trace)
+    write("run_decided", reason=decision.reason, actions=done, phase=phase, trace_id=trace_id(seen.run))

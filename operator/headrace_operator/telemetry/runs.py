@@ -16,7 +16,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from headrace.api.conditions import Phase
 from headrace_operator.decide.actions import Decision
 from headrace_operator.decide.snapshot import ObjectKey, Run, RunStatus, Snapshot, Unresolved
-from headrace_operator.decide.trace import traceparent
+from headrace_operator.decide.trace import trace_id
 
 DURATION_BUCKETS_S: Final = (1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 WAIT_BUCKETS_S: Final = (0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 14_400)
@@ -94,7 +94,7 @@ class RunMetrics:
             self._retried.labels(*flow, status.reason or "").inc()
 
     def _ended(self, run: Run, flow: tuple[str, str], status: RunStatus) -> None:
-        exemplar = {"trace_id": traceparent(run).split("-")[1]}
+        exemplar = {"trace_id": trace_id(run)}
         self._finished.labels(*flow, status.phase, status.reason or "").inc(exemplar=exemplar)
         for outcome in TASK_OUTCOMES if status.tasks else ():
             if count := (status.tasks or {}).get(outcome):
