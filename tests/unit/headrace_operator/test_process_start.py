@@ -18,22 +18,26 @@ NOWHERE = Connection("http://127.0.0.1:1", "default", ssl=False, authorization=l
 
 async def test_an_image_need_not_know_the_name_of_its_user(monkeypatch: pytest.MonkeyPatch) -> None:
     """With an identity given, kopf does not look for the user's name, which a container's number need not have."""
-    spawn_tasks, spawned = kopf.spawn_tasks, []
+    spawn_tasks, begun = kopf.spawn_tasks, asyncio.Event()
 
     def nameless() -> Never:
         msg = "getpwuid(): uid not found: 65532"
         raise KeyError(msg)
 
+    async def work(*_: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
     async def operator(**given: Any) -> None:
+        not_of_kopf = asyncio.all_tasks()
         tasks = await spawn_tasks(**given)
-        spawned.extend(tasks)
-        for each in tasks:
-            each.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await begun.wait()
+        given["stop_flag"].set()
+        await kopf.run_tasks(tasks, ignored=not_of_kopf)
 
     monkeypatch.setattr(getpass, "getuser", nameless)
     monkeypatch.setattr(kopf, "operator", operator)
     monkeypatch.setattr(process, "load_connection", lambda: NOWHERE)
+    monkeypatch.setattr(process, "work", work)
 
     assert await process.serve(Settings(metrics_port=0, liveness_port=0), None) == 0
-    assert spawned
