@@ -28,6 +28,11 @@ async def test_an_image_need_not_know_the_name_of_its_user(monkeypatch: pytest.M
         begun.set()
         await asyncio.Event().wait()
 
+    async def login(
+        **_: object,
+    ) -> kopf.ConnectionInfo:  # a refused one is tried again in 60 s, a stop meanwhile or not
+        return kopf.ConnectionInfo(server=NOWHERE.server)
+
     async def operator(**given: Any) -> None:
         not_of_kopf = asyncio.all_tasks()
         tasks = await spawn_tasks(**given)
@@ -36,6 +41,7 @@ async def test_an_image_need_not_know_the_name_of_its_user(monkeypatch: pytest.M
         await kopf.run_tasks(tasks, ignored=not_of_kopf)
 
     monkeypatch.setattr(getpass, "getuser", nameless)
+    monkeypatch.setattr(kopf, "login_via_client", login)
     monkeypatch.setattr(kopf, "operator", operator)
     monkeypatch.setattr(process, "load_connection", lambda: NOWHERE)
     monkeypatch.setattr(process, "work", work)
