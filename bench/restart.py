@@ -5,8 +5,7 @@ The API server is filled with finished FlowRuns and with active ones whose pods 
 Then an operator is started: the time until the first new run has its pod, and the most memory until all has been read. Then
 another one stands by, and the first is told to end: the time until a new run has its pod.
 
-Filling takes a request for each finished run (the definition is without its status subresource for that time) and three for each
-active one; with the default numbers, some minutes on an idle machine.
+Runs are written straight into etcd (bench/stored.py), pods by the API server.
 """
 
 from __future__ import annotations
@@ -18,20 +17,23 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from bench.figures import Figure, tell
 from bench.operator import cpu_s
 from bench.plane import on_a_plane
 from bench.soak import rss_mib
+from bench.stored import Stored
 from headrace.api.keys import FLOW_RUN_LABEL
-from headrace.devcluster.crds import COLLECTION, install_definitions
+from headrace.devcluster.crds import install_definitions
 from headrace.devcluster.plane import Plane
-from headrace.kubeapi.client import JSON_PATCH, KubeClient
+from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
 from headrace.kubeapi.errors import ApiError, NotFound
 from tests.cluster.support.operator import OperatorProcess
@@ -46,7 +48,6 @@ MEMORY_BUDGET_MIB: Final = 300.0
 AT_ONCE: Final = 24
 TOLD_EVERY: Final = 10_000
 LEASE_S: Final = 15.0
-DEFINITION: Final = f"{COLLECTION}/flowruns.headrace.dev"
 SERVED_BY: Final = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "deletionTimestamp")
 
 Object = dict[str, Any]
@@ -55,6 +56,14 @@ Object = dict[str, Any]
 def act(pod: Pod) -> Ends | Runs:
     """Pods of active runs run on; others end at once."""
     return Runs() if str(pod["metadata"]["name"]).startswith("active") else Ends(message=report())
+
+
+def stored_copy(template: Object, name: str) -> Object:
+    """The same object under another name, as an API server stores it."""
+    made = copy.deepcopy(template)
+    made["metadata"].update(name=name, uid=str(uuid4()))
+    del made["metadata"]["resourceVersion"]
+    return made
 
 
 def copied(template: Object, name: str) -> Object:
@@ -92,25 +101,12 @@ async def _until_done(job: Callable[[], Awaitable[None]]) -> None:
             await asyncio.sleep(error.retry_after_s or 0.2)
 
 
-@asynccontextmanager
-async def statuses_in_creation(client: KubeClient) -> AsyncIterator[None]:
-    """A FlowRun may be created with its status: half as many requests."""
-    where = "/spec/versions/0/subresources"
-    kept = (await client.get(DEFINITION))["spec"]["versions"][0]["subresources"]
-    await client.patch(DEFINITION, [{"op": "remove", "path": where}], content_type=JSON_PATCH)
-    await asyncio.sleep(5)  # API servers take up a definition some time after they have said so
-    try:
-        yield
-    finally:
-        await client.patch(DEFINITION, [{"op": "add", "path": where, "value": kept}], content_type=JSON_PATCH)
-        await asyncio.sleep(5)
-
-
 class Filling:
     """Copies of a finished and of an active run that an operator made."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, stored: Stored) -> None:
         self._world = world
+        self._stored = stored
         self._done: Object = {}
         self._active: Object = {}
         self._pod: Object = {}
@@ -127,28 +123,32 @@ class Filling:
 
     async def finished(self, count: int) -> None:
         """So many finished runs, without pods: those are gone long since in a cluster of this age."""
-        await in_parallel((self._creator(self._done, f"done-{number}") for number in range(count)), "finished runs")
+        await self._written("finished runs", (stored_copy(self._done, f"done-{number}") for number in range(count)))
 
     async def active(self, count: int) -> None:
         """So many active runs, each with its pod."""
-        await in_parallel((self._starter(f"active-{number}") for number in range(count)), "active runs")
+        runs = [self._active_copy(f"active-{number}") for number in range(count)]
+        await self._written("active runs", runs)
+        await in_parallel((self._pod_creator(run) for run in runs), "pods of active runs")
 
-    def _creator(self, template: Object, name: str) -> Callable[[], Awaitable[None]]:
+    async def _written(self, what: str, runs: Iterable[Object]) -> None:
+        began, left, done = time.monotonic(), iter(runs), 0
+        while written := await self._stored.write("flowruns", islice(left, TOLD_EVERY)):
+            done += written
+            print(f"  {done:,} {what} after {time.monotonic() - began:.0f} s", flush=True)
+
+    def _active_copy(self, name: str) -> Object:
+        run = stored_copy(self._active, name)
+        run["status"]["attempts"][0]["pod"] = f"{name}-1"
+        return run
+
+    def _pod_creator(self, run: Object) -> Callable[[], Awaitable[None]]:
+        client, namespace, name = self._world.client, self._world.namespace, run["metadata"]["name"]
+
         async def create() -> None:
-            await self._world.client.create(self._world.path("FlowRun"), copied(template, name))
-
-        return create
-
-    def _starter(self, name: str) -> Callable[[], Awaitable[None]]:
-        client, namespace = self._world.client, self._world.namespace
-
-        async def create() -> None:
-            run = copied(self._active, name)
-            run["status"]["attempts"][0]["pod"] = f"{name}-1"
-            stored = await client.create(self._world.path("FlowRun"), run)
             pod = copied(self._pod, f"{name}-1")
             pod["metadata"]["labels"][FLOW_RUN_LABEL] = name
-            pod["metadata"]["ownerReferences"][0].update(name=name, uid=stored["metadata"]["uid"])
+            pod["metadata"]["ownerReferences"][0].update(name=name, uid=run["metadata"]["uid"])
             pod["spec"]["nodeName"] = NODE
             await client.create(f"/api/v1/namespaces/{namespace}/pods", pod)
 
@@ -244,12 +244,12 @@ def main(arguments: Sequence[str] = ()) -> int:
                 a_world(client, started.kubeconfig, NAMESPACE, folder, script=act, log_level="info")
             )
             await world.a_flow(command=["true"], image="restart")
-            filling = Filling(world)
+            stored = await stack.enter_async_context(Stored(folder))
+            filling = Filling(world, stored)
             await filling.take_templates()
             world.operator.kill()
-            async with statuses_in_creation(client):
-                await filling.finished(options.finished)
-                await filling.active(options.active)
+            await filling.finished(options.finished)
+            await filling.active(options.active)
             await eventually(lambda: len(world.puppet.live) > options.active, within_s=600, what="every pod runs")
             names = ("first", "second")
             replicas = Replicas(
