@@ -69,6 +69,7 @@ SAID: Final = {
     "schedules-resumed": "Its schedules start runs again.",
     "backfill-suspended": "No more of its runs are started until it is resumed.",
     "backfill-resumed": "It goes on.",
+    "backfill-cancelled": "It ends for good: nothing more is started, and what runs is cancelled.",
     "backfill-again": "Its failed partitions are run once more.",
     "again": "This run is another go of the one before.",
 }

@@ -277,8 +277,10 @@ async def test_a_limit_is_seen_to_fill(world: World, browser: Browser, client: K
     await browser.picture("limit")
 
 
-async def test_a_backfill_fills_its_calendar_and_is_suspended_by_keyboard(world: World, browser: Browser) -> None:
-    """A cell for each day; they come to be done while somebody looks."""
+async def test_a_backfill_fills_its_calendar_and_is_suspended_and_cancelled_by_keyboard(
+    world: World, browser: Browser
+) -> None:
+    """A cell for each day; they come to be done while somebody looks. To cancel it takes two steps."""
     page = browser.page
     schema = {"type": "object", "properties": {"day": {"type": "string"}}}
     await world.patch("Flow", "main", {"parameters": {"schema": schema}})
@@ -293,6 +295,14 @@ async def test_a_backfill_fills_its_calendar_and_is_suspended_by_keyboard(world:
     await expect(page.locator("#notices")).to_contain_text("No more of its runs")
     await expect(page.locator("#state .badge")).to_have_text("Paused")
     await browser.picture("backfill")
+    await tab_to(page, "Cancel")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("This cannot be taken back.")).to_be_visible()
+    await tab_to(page, "Cancel for good")
+    await page.keyboard.press("Enter")
+    await expect(page.locator("#notices")).to_contain_text("It ends for good")
+    await expect(page.locator("#state .badge")).to_have_text("Cancelled")
+    await expect(page.get_by_role("button", name="Suspend")).to_have_count(0)
 
 
 def a_spring(deployment: str) -> dict[str, Any]:

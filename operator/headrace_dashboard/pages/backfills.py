@@ -159,9 +159,9 @@ def _state(backfill: Kept, now: datetime) -> Html:
 
 
 def _actions(frame: Frame, view: BackfillView) -> Html:
-    if not view.may_change:
-        return Html("")
     spec, status = view.backfill.spec, view.backfill.status
+    if not view.may_change or spec.get("cancel"):
+        return Html("")
     path = f"/backfills/{view.backfill.namespace}/{view.backfill.name}"
     hold = (
         button(frame, f"{path}/resume", "Resume")
@@ -170,7 +170,20 @@ def _actions(frame: Frame, view: BackfillView) -> Html:
     )
     rounds = str(int(spec.get("rerunFailed") or 0))
     again = button(frame, f"{path}/rerun", "Run the failed ones again", kind="plain", fields={"after": rounds})
-    return tag("div", hold, again if status.get("failed") else None, class_="actions")
+    return tag(
+        "div",
+        None if status.get("finishedAt") else hold,
+        again if status.get("failed") else None,
+        None if status.get("finishedAt") else _cancelling(frame, path),
+        class_="actions",
+    )
+
+
+def _cancelling(frame: Frame, path: str) -> Html:
+    """In two steps, as it cannot be taken back; without a script."""
+    hint = "Nothing more is started, and what runs is cancelled. This cannot be taken back."
+    end = button(frame, f"{path}/cancel", "Cancel for good", kind="danger")
+    return tag("details", tag("summary", "Cancel", class_="button danger"), tag("p", hint, class_="hint"), end)
 
 
 def _partitions(view: BackfillView) -> Html:

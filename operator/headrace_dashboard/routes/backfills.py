@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
-import structlog
 from aiohttp import web
 
 from headrace.api import keys
 from headrace_dashboard.pages.backfills import BackfillView, backfill_page, backfills_page
 from headrace_dashboard.pages.calendar import Calendar, calendar
 from headrace_dashboard.pages.selecting import GROUPS
-from headrace_dashboard.site import NAME, NAMESPACE, Need, Refusal, Route, Visit, html, see_other
-from headrace_dashboard.watching.library import path_of
+from headrace_dashboard.routes.changing import changed
+from headrace_dashboard.site import NAME, NAMESPACE, Need, Refusal, Route, Visit, html
 from headrace_dashboard.watching.records import Kept
-
-log = structlog.get_logger()
 
 MAX_PROBLEM: Final = 500
 READ: Final = Need("get", keys.BACKFILLS.plural)
@@ -43,12 +39,17 @@ async def backfill(visit: Visit) -> web.StreamResponse:
 
 async def suspend(visit: Visit) -> web.StreamResponse:
     """No more of its runs are started. Raises: ApiError."""
-    return await _changed(visit, {"suspend": True}, "backfill-suspended")
+    return await changed(visit, keys.BACKFILLS, {"suspend": True}, "backfill-suspended")
 
 
 async def resume(visit: Visit) -> web.StreamResponse:
     """It goes on. Raises: ApiError."""
-    return await _changed(visit, {"suspend": False}, "backfill-resumed")
+    return await changed(visit, keys.BACKFILLS, {"suspend": False}, "backfill-resumed")
+
+
+async def cancel(visit: Visit) -> web.StreamResponse:
+    """Ends it for good, with the runs that have not ended. Raises: ApiError."""
+    return await changed(visit, keys.BACKFILLS, {"cancel": True}, "backfill-cancelled")
 
 
 async def rerun(visit: Visit) -> web.StreamResponse:
@@ -63,24 +64,7 @@ async def rerun(visit: Visit) -> web.StreamResponse:
         raise Refusal(
             "Its failed partitions were run again meanwhile. Look at it, and repeat if some failed once more."
         )
-    return await _changed(visit, {"rerunFailed": rounds + 1}, "backfill-again")
-
-
-async def _changed(visit: Visit, spec: Mapping[str, Any], said: str) -> web.StreamResponse:
-    body: dict[str, Any] = {"spec": dict(spec)}
-    if annotations := visit.on_behalf():
-        body["metadata"] = {"annotations": annotations}
-    async with visit.hands() as api:
-        changed = await api.patch(path_of(keys.BACKFILLS, visit.namespace, visit.name), body)
-    visit.site.library.backfills.seen(changed)
-    log.info(
-        "action_performed",
-        action=said,
-        user=visit.visitor.person.name,
-        namespace=visit.namespace,
-        backfill=visit.name,
-    )
-    return see_other(f"/backfills/{visit.namespace}/{visit.name}?said={said}")
+    return await changed(visit, keys.BACKFILLS, {"rerunFailed": rounds + 1}, "backfill-again")
 
 
 async def _drawn(visit: Visit, found: Kept, active: tuple[int, ...]) -> tuple[Calendar | None, str]:
@@ -118,5 +102,6 @@ ROUTES: Final = (
     Route("GET", _ONE, backfill, (READ,)),
     Route("POST", f"{_ONE}/suspend", suspend, (CHANGE,)),
     Route("POST", f"{_ONE}/resume", resume, (CHANGE,)),
+    Route("POST", f"{_ONE}/cancel", cancel, (CHANGE,)),
     Route("POST", f"{_ONE}/rerun", rerun, (CHANGE,)),
 )

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
 
-import structlog
 from aiohttp import web
 
 from headrace.api import keys
@@ -14,11 +13,10 @@ from headrace.deployments.naming import new_name
 from headrace_dashboard.pages.concealing import concealed
 from headrace_dashboard.pages.deployments import DeploymentView, deployment_page, deployments_page
 from headrace_dashboard.pages.schema_form import BadField, filled
+from headrace_dashboard.routes.changing import changed, tell
 from headrace_dashboard.site import NAME, NAMESPACE, Need, Refusal, Route, Visit, html, see_other
 from headrace_dashboard.watching.library import path_of
 from headrace_dashboard.watching.records import Kept
-
-log = structlog.get_logger()
 
 NEWEST: Final = 10
 READ: Final = Need("get", keys.DEPLOYMENTS.plural)
@@ -64,25 +62,18 @@ async def start(visit: Visit) -> web.StreamResponse:
     name = new_name(found.name, visit.site.now())
     async with visit.hands() as api:
         await api.create(path_of(keys.FLOWRUNS, visit.namespace), _run(visit, found, name, changed))
-    log.info(
-        "action_performed",
-        action="started",
-        user=visit.visitor.person.name,
-        namespace=visit.namespace,
-        deployment=found.name,
-        flow_run=name,
-    )
+    tell(visit, keys.DEPLOYMENTS, "started", flow_run=name)
     return see_other(f"/runs/{visit.namespace}/{name}?said=started")
 
 
 async def suspend(visit: Visit) -> web.StreamResponse:
     """Has its schedules start no runs. Raises: ApiError."""
-    return await _suspended(visit, suspended=True)
+    return await changed(visit, keys.DEPLOYMENTS, {"suspend": True}, "schedules-suspended")
 
 
 async def resume(visit: Visit) -> web.StreamResponse:
     """Has its schedules start runs again. Raises: ApiError."""
-    return await _suspended(visit, suspended=False)
+    return await changed(visit, keys.DEPLOYMENTS, {"suspend": False}, "schedules-resumed")
 
 
 def parameters_of(visit: Visit, found: Kept) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
@@ -100,24 +91,6 @@ def _run(visit: Visit, found: Kept, name: str, parameters: Mapping[str, Any]) ->
     spec = {"deploymentRef": {"name": found.name}, **({"parameters": dict(parameters)} if parameters else {})}
     metadata = {"name": name, "labels": labels, "annotations": visit.on_behalf()}
     return {"apiVersion": keys.API_VERSION, "kind": keys.FLOWRUNS.kind, "metadata": metadata, "spec": spec}
-
-
-async def _suspended(visit: Visit, *, suspended: bool) -> web.StreamResponse:
-    said = "schedules-suspended" if suspended else "schedules-resumed"
-    body: dict[str, Any] = {"spec": {"suspend": suspended}}
-    if annotations := visit.on_behalf():
-        body["metadata"] = {"annotations": annotations}
-    async with visit.hands() as api:
-        changed = await api.patch(path_of(keys.DEPLOYMENTS, visit.namespace, visit.name), body)
-    visit.site.library.deployments.seen(changed)
-    log.info(
-        "action_performed",
-        action=said,
-        user=visit.visitor.person.name,
-        namespace=visit.namespace,
-        deployment=visit.name,
-    )
-    return see_other(f"/deployments/{visit.namespace}/{visit.name}?said={said}")
 
 
 def _found(visit: Visit) -> Kept:

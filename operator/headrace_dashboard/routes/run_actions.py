@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-import structlog
 from aiohttp import web
 
 from headrace.api.keys import FLOWRUNS
 from headrace.cli.again import Changes, NotToBeRunAgain, once_more
 from headrace.kubeapi.errors import AlreadyExists
 from headrace_dashboard.pages.schema_form import BadField, filled
+from headrace_dashboard.routes.changing import changed, tell
 from headrace_dashboard.site import NAME, NAMESPACE, Need, Refusal, Route, Visit, see_other
 from headrace_dashboard.watching.library import path_of
-
-log = structlog.get_logger()
 
 READ: Final = Need("get", FLOWRUNS.plural)
 CHANGE: Final = Need("patch", FLOWRUNS.plural)
@@ -27,17 +25,17 @@ MAX_GOES: Final = 50
 
 async def cancel(visit: Visit) -> web.StreamResponse:
     """Asks for the run's end. Raises: ApiError."""
-    return await _patched(visit, {"cancel": True}, "cancelled")
+    return await changed(visit, FLOWRUNS, {"cancel": True}, "cancelled")
 
 
 async def suspend(visit: Visit) -> web.StreamResponse:
     """Holds the next attempt back. Raises: ApiError."""
-    return await _patched(visit, {"suspend": True}, "suspended")
+    return await changed(visit, FLOWRUNS, {"suspend": True}, "suspended")
 
 
 async def resume(visit: Visit) -> web.StreamResponse:
     """Lets the next attempt start. Raises: ApiError."""
-    return await _patched(visit, {"suspend": False}, "resumed")
+    return await changed(visit, FLOWRUNS, {"suspend": False}, "resumed")
 
 
 async def retry(visit: Visit) -> web.StreamResponse:
@@ -57,7 +55,7 @@ async def retry(visit: Visit) -> web.StreamResponse:
                 await api.create(path_of(FLOWRUNS, visit.namespace), new)
         except AlreadyExists:
             pass  # of a press at the same time: that is the one to look at
-        _tell(visit, "again", new=name)
+        tell(visit, FLOWRUNS, "again", new=name)
         return see_other(f"/runs/{visit.namespace}/{name}?said=again")
     raise Refusal(f"run {visit.name} was run again {MAX_GOES - 1} times already; start its Deployment anew")
 
@@ -70,13 +68,8 @@ async def answer(visit: Visit) -> web.StreamResponse:
     pause = (run.get("status") or {}).get("pause") or {}
     if not pause or pause.get("name") != given.get("pause"):
         raise Refusal("the run does not ask this any more; look at what it waits for now")
-    body = {
-        "metadata": {"resourceVersion": run["metadata"]["resourceVersion"], **_annotations(visit)},
-        "spec": {"answers": _answers(run, _answer(pause, given))},
-    }
-    async with visit.hands() as api:
-        await api.patch(path_of(FLOWRUNS, visit.namespace, visit.name), body)
-    return _done(visit, "answered")
+    answers = _answers(run, _answer(pause, given))
+    return await changed(visit, FLOWRUNS, {"answers": answers}, "answered", version=run["metadata"]["resourceVersion"])
 
 
 def _answer(pause: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
@@ -102,43 +95,12 @@ def _answers(run: Mapping[str, Any], mine: Mapping[str, Any]) -> list[Mapping[st
     return list({**before, mine["name"]: mine}.values())
 
 
-async def _patched(visit: Visit, spec: Mapping[str, Any], said: str) -> web.StreamResponse:
-    body: dict[str, Any] = {"spec": spec}
-    if annotations := _annotations(visit):
-        body["metadata"] = annotations
-    async with visit.hands() as api:
-        await api.patch(path_of(FLOWRUNS, visit.namespace, visit.name), body)
-    return _done(visit, said)
-
-
 async def _read(visit: Visit) -> Mapping[str, Any]:
     visit.site.library.forget(FLOWRUNS, visit.namespace, visit.name)
     found = await visit.site.library.whole(FLOWRUNS, visit.namespace, visit.name)
     if found is None:
         raise web.HTTPNotFound
     return found
-
-
-def _annotations(visit: Visit) -> dict[str, Any]:
-    asked = visit.on_behalf()
-    return {"annotations": asked} if asked else {}
-
-
-def _done(visit: Visit, said: str) -> web.StreamResponse:
-    visit.site.library.forget(FLOWRUNS, visit.namespace, visit.name)
-    _tell(visit, said)
-    return see_other(f"/runs/{visit.namespace}/{visit.name}?said={said}")
-
-
-def _tell(visit: Visit, action: str, **facts: str) -> None:
-    log.info(
-        "action_performed",
-        action=action,
-        user=visit.visitor.person.name,
-        namespace=visit.namespace,
-        flow_run=visit.name,
-        **facts,
-    )
 
 
 _RUN: Final = f"/runs/{NAMESPACE}/{NAME}"

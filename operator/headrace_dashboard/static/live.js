@@ -72,6 +72,7 @@ async function refresh() {
 function put(page) {
   for (const fresh of page.querySelectorAll("[data-live][id]")) {
     const old = document.getElementById(fresh.id);
+    if (old) unfold(old, fresh);
     if (!old || isKept(old, fresh) || old.isEqualNode(fresh) || isBeingFilledIn(old)) continue;
     const focused = old.contains(document.activeElement) ? pathTo(old, document.activeElement) : null;
     const scrolled = [...old.querySelectorAll(".scroll, .gantt")].map((each) => [each.scrollLeft, each.scrollTop]);
@@ -82,6 +83,14 @@ function put(page) {
     if (focused) at(fresh, focused)?.focus({ preventScroll: true });
   }
   document.dispatchEvent(new Event("refreshed"));
+}
+
+// What somebody has opened stays open.
+function unfold(old, fresh) {
+  const open = [...old.querySelectorAll("details")].map((each) => each.open);
+  [...fresh.querySelectorAll("details")].forEach((each, index) => {
+    each.open = Boolean(open[index]);
+  });
 }
 
 function isKept(old, fresh) {
