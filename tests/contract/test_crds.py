@@ -123,6 +123,10 @@ def test_an_optional_field_says_what_its_absence_means(kind):
     assert silent == []
 
 
+EVENT_SOURCES = (
+    *("run", "lateRun", "longRun", "circuitOpen", "webhook"),
+    *("limitSaturated", "metric", "kubernetesEvent"),
+)
 ALTERNATIVES = {
     "spec.source.image",
     "spec.source.inline",
@@ -135,7 +139,7 @@ ALTERNATIVES = {
     "spec.partitions.matrix",
     "spec.partitions.range.cron",
     "spec.partitions.range.intervalSeconds",
-    *(f"spec.trigger.{event}" for event in ("run", "lateRun", "longRun", "circuitOpen", "webhook")),
+    *(f"spec.trigger.{event}" for event in EVENT_SOURCES),
     *(f"spec.actions[].{action}" for action in ("start", "run", "deployment", "webhook", "event")),
 }
 """Fields whose absence means that another one is set."""

@@ -7,6 +7,15 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from headrace.api.automation_sources import (
+    DAY_S,
+    EVENT_REASON,
+    HTTP_URL,
+    OnKubernetesEvent,
+    OnLimitSaturated,
+    OnMetric,
+    SecretKey,
+)
 from headrace.api.common import (
     ATOMIC,
     SET,
@@ -37,25 +46,16 @@ MAX_FIRINGS = 200
 """Firings that a status holds, ended ones included."""
 MAX_OPEN = 32
 """Firings whose actions are not done yet: each carries what is to be done."""
+MAX_SERIES = 100
+"""Series of a metric that are beyond its threshold at once; a status holds each."""
 MAX_GROUP = 512
 MAX_SILENCES = 16
 DEFAULT_WINDOW_S = 3600
-DAY_S = 24 * 3600
 NAMED = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-EVENT_REASON = r"^[A-Z][A-Za-z0-9]*$"
-HTTP_URL = r"^https?://[^\s{}]+$"
 
 Expression = Annotated[str, Field(min_length=1, max_length=MAX_EXPRESSION)]
 ItemName = Annotated[str, Field(min_length=1, max_length=63, pattern=NAMED)]
 Template = Annotated[str, Field(max_length=4096)]
-SecretKeyName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
-
-
-class SecretKey(ApiModel):
-    """One key of a Secret in the same namespace."""
-
-    name: ObjectName = Field(description="Name of the Secret, in the same namespace.")
-    key: SecretKeyName = Field(description="The key of its data.")
 
 
 class RunChoice(ApiModel):
@@ -150,9 +150,10 @@ class EventSource(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=checked_by(
             Rule(
-                "[has(self.run), has(self.lateRun), has(self.longRun), has(self.circuitOpen), has(self.webhook)]"
-                ".filter(is, is).size() == 1",
-                "trigger: set exactly one of run, lateRun, longRun, circuitOpen and webhook",
+                "[has(self.run), has(self.lateRun), has(self.longRun), has(self.circuitOpen), has(self.webhook), "
+                "has(self.limitSaturated), has(self.metric), has(self.kubernetesEvent)].filter(is, is).size() == 1",
+                "trigger: set exactly one of run, lateRun, longRun, circuitOpen, webhook, limitSaturated, metric and "
+                "kubernetesEvent",
             )
         )
     )
@@ -168,6 +169,16 @@ class EventSource(ApiModel):
     )
     circuit_open: OnCircuitOpen | None = Field(default=None, description="A Deployment's circuit breaker has opened.")
     webhook: OnWebhook | None = Field(default=None, description="Somebody has sent an HTTP request.")
+    limit_saturated: OnLimitSaturated | None = Field(
+        default=None,
+        description="All slots of a ConcurrencyLimit have been taken for so many seconds, and runs wait for them.",
+    )
+    metric: OnMetric | None = Field(
+        default=None, description="A series of a PromQL query is above, or below, a threshold."
+    )
+    kubernetes_event: OnKubernetesEvent | None = Field(
+        default=None, description="Kubernetes has written an Event in the namespace."
+    )
 
 
 class FiringRate(ApiModel):
@@ -312,8 +323,10 @@ class AutomationSpec(ApiModel):
                 "actions: run is allowed only on run, lateRun and longRun, whose events have a FlowRun",
             ),
             Rule(
-                "self.actions.all(a, !has(a.deployment) || has(a.deployment.name) || !has(self.trigger.webhook))",
-                "actions: deployment needs a name on webhook, whose events have no Deployment",
+                "self.actions.all(a, !has(a.deployment) || has(a.deployment.name) || has(self.trigger.run) || "
+                "has(self.trigger.lateRun) || has(self.trigger.longRun) || has(self.trigger.circuitOpen))",
+                "actions: deployment needs a name on webhook, limitSaturated, metric and kubernetesEvent, whose events have "
+                "no Deployment",
             ),
         )
     )
@@ -326,8 +339,8 @@ class AutomationSpec(ApiModel):
     group_by: tuple[Expression, ...] | None = Field(
         default=None,
         max_length=8,
-        description="Events for which these CEL expressions have the same values are one group. Absent: runs, alerts "
-        "and deliveries each are one of their own.",
+        description="Events for which these CEL expressions have the same values are one group. Absent: runs, alerts, "
+        "deliveries, limits, series, and reasons of an object each are one of their own.",
         json_schema_extra=ATOMIC,
     )
     deduplicate_seconds: int = Field(
@@ -386,6 +399,13 @@ class Firing(StatusModel):
     )
 
 
+class Series(StatusModel):
+    """A series of a metric that is beyond the threshold."""
+
+    id: str = Field(min_length=1, max_length=64, description="Fingerprint of the query, the threshold and its labels.")
+    since: Instant = Field(description="Since when it has been in each answer.")
+
+
 class EventCounts(StatusModel):
     """What became of the events; gathered, so /metrics is ahead of it."""
 
@@ -406,7 +426,7 @@ class AutomationStatus(StatusModel):
     conditions: tuple[Condition, ...] = Field(
         default_factory=tuple,
         max_length=16,
-        description="Ready: its expressions are understood and its receiver's secret is there.",
+        description="Ready: its expressions are understood, its Secrets are there, and what it asks answers.",
         json_schema_extra=keyed_by("type"),
     )
     since: Instant | None = Field(
@@ -420,10 +440,16 @@ class AutomationStatus(StatusModel):
         description="What was acted on: all within their windows, and the newest before; the latest last.",
         json_schema_extra=keyed_by("id"),
     )
+    series: tuple[Series, ...] = Field(
+        default_factory=tuple,
+        max_length=MAX_SERIES,
+        description="Of a metric: the series that are beyond the threshold.",
+        json_schema_extra=keyed_by("id"),
+    )
 
 
 class Automation(CustomResource):
-    """What happens by itself when a run fails, is late or lasts, a circuit opens, or a webhook comes in."""
+    """What happens by itself when a run fails, is late or lasts, a circuit opens, a metric crosses, or a webhook comes in."""
 
     model_config = ConfigDict(
         json_schema_extra=checked_by(

@@ -83,6 +83,11 @@ class ConcurrencyLimitStatus(StatusModel):
     )
     active: Count = Field(default_factory=int, description="Slots that are held.")
     waiting: Count = Field(default_factory=int, description="Runs that wait for its slots or its rate.")
+    saturated_since: Instant | None = Field(
+        default=None,
+        description="Since when all of its slots have been taken while runs wait for it. Absent: they are not, or "
+        "nobody waits.",
+    )
     holders: tuple[SlotHolder, ...] = Field(
         default_factory=tuple,
         max_length=MAX_HOLDERS_LISTED,

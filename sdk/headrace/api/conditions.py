@@ -64,10 +64,11 @@ class ConditionType(Word):
         (
             "Flow and Deployment: runs can be started from it. WorkPool: its nodes can take pods. "
             "ConcurrencyLimit: no more slots are held than there are. Backfill: its runs can be created. "
-            "Automation: its expressions are understood, and its receiver's Secret is there."
+            "Automation: its expressions are understood, its Secrets are there, and what it asks answers."
         ),
     )
     SCHEDULING = "Scheduling", "Deployment: its schedules start runs."
+    TRIGGERING = "Triggering", "Deployment: its triggers start runs."
     ACCEPTED = "Accepted", "FlowRun: the flow revision is pinned and the parameters are valid."
     CIRCUIT_OPEN = (
         "CircuitOpen",
@@ -86,6 +87,8 @@ class Reason(Word):
     FLOW_NOT_FOUND = "FlowNotFound", "No Flow of that name is in the namespace."
     DEPLOYMENT_NOT_FOUND = "DeploymentNotFound", "No Deployment of that name is in the namespace."
     SECRET_NOT_READABLE = "SecretNotReadable", "A Secret that it names, or its key, is not there or may not be read."
+    QUERY_FAILED = "QueryFailed", "The query of an Automation's metric has no answer that can be used."
+    EVENTS_NOT_READABLE = "EventsNotReadable", "The operator may not watch the Events of the Automation's namespace."
     REVISION_NOT_FOUND = "RevisionNotFound", "The Flow has no such revision any more."
     INVALID_SPEC = "InvalidSpec", "The object breaks a rule that the API server cannot check."
     INVALID_SCHEDULE = "InvalidSchedule", "A schedule cannot be understood or never fires; the others go on."
@@ -95,6 +98,11 @@ class Reason(Word):
     # Scheduling
     SCHEDULED = "Scheduled", "The schedules start runs."
     NO_SCHEDULES = "NoSchedules", "There is no schedule; runs are started by hand."
+
+    # Triggers
+    LISTENING = "Listening", "The triggers start runs."
+    TRIGGER_NAME_TAKEN = "TriggerNameTaken", "An Automation has the name of a trigger's, and is not the Deployment's."
+    TRIGGER_REFUSED = "TriggerRefused", "The API server takes no Automation for a trigger."
 
     # Waiting
     WAITING_FOR_SLOT = "WaitingForSlot", "Every slot of the deployment's concurrency limit is taken."
