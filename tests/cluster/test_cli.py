@@ -121,11 +121,16 @@ async def test_runs_are_held_let_go_and_cancelled(world: World, command: Command
     why = await command("why", second, "--operator-namespace", world.namespace)
     assert "it is the next one in line" in why.stdout
     assert f"1 of 1 under way: {first}" in why.stdout
+    whole = (await command("why", "deployment/nightly", "--operator-namespace", world.namespace)).stdout
+    assert whole.startswith("deployment nightly ")
+    assert "1 have not started: 1 WaitingForSlot" in whole
+    assert f"headrace why {second} -n {world.namespace}" in whole
     held = await command("suspend", second, "deployment/nightly", "nobody")
     assert held.returncode == 3
     assert "there is no such FlowRun" in held.stderr
     await world.run_is(second, "Paused", "Suspended")
     assert "suspended" in (await command("deployments")).stdout
+    assert "(Suspended)" in (await command("why", "fdep/nightly")).stdout
     assert (await command("resume", second, "deployment/nightly")).returncode == 0
     assert (await command("cancel", first)).returncode == 0
     assert (await world.finished(first, within_s=90))["phase"] == "Cancelled"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 2.0
 """A person waits at the prompt."""
 MOST: Final = 500
+WORDS: Final = re.compile(r"[a-z0-9][a-z0-9.-]*")
+"""What may be a name in a message."""
+KINDS: Final = ("deployment/", "backfill/", "limit/")
+"""What a name of another kind than a run begins with."""
 
 Offer = Callable[[typer.Context, str], list[str]]
 
@@ -66,6 +71,15 @@ deployment_names: Final = _of(keys.DEPLOYMENTS)
 backfill_names: Final = _of(keys.BACKFILLS)
 pool_names: Final = _of(keys.WORKPOOLS)
 limit_names: Final = _of(keys.CONCURRENCYLIMITS)
+
+
+def explainable(context: typer.Context, incomplete: str) -> list[str]:
+    """Runs and, once their kind is typed, Deployments, Backfills and limits."""
+    kind, slash, _ = incomplete.partition("/")
+    resource = {"deployment": keys.DEPLOYMENTS, "backfill": keys.BACKFILLS, "limit": keys.CONCURRENCYLIMITS}.get(kind)
+    if slash:
+        return _of(resource, f"{kind}/")(context, incomplete) if resource else []
+    return [*run_names(context, incomplete), *(each for each in KINDS if each.startswith(incomplete))]
 
 
 def namespace_names(context: typer.Context, incomplete: str) -> list[str]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from headrace.api import keys
 from headrace.errors import UsageError
@@ -38,4 +39,11 @@ def reference(text: str, allowed: Sequence[keys.Resource]) -> Reference:
 
 def _words(resource: keys.Resource) -> set[str]:
     known = {resource.singular, resource.plural, resource.short_name, resource.crd_name}
-    return known | {"run", "runs"} if resource is keys.FLOWRUNS else known
+    return known | _SHORTER.get(resource, frozenset())
+
+
+_SHORTER: Final[Mapping[keys.Resource, frozenset[str]]] = {
+    keys.FLOWRUNS: frozenset({"run", "runs"}),
+    keys.CONCURRENCYLIMITS: frozenset({"limit", "limits"}),
+}
+"""What people call them."""

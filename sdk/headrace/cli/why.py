@@ -1,13 +1,12 @@
-"""`headrace why`: what a run waits for, or what killed it, and the next step."""
+"""`headrace why`: what a run waits for or what killed it, why a Deployment, Backfill or limit stands as it does, and the next step."""
 
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from textwrap import indent
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -15,22 +14,19 @@ from headrace.api import keys
 from headrace.cli.cluster import Context, Namespace, in_cluster, listed, path_of
 from headrace.cli.deployments import state_of
 from headrace.cli.leases import OPERATOR_NAMESPACE, operator_leases, works
-from headrace.cli.names import run_names
+from headrace.cli.names import WORDS, explainable
 from headrace.cli.podlogs import Section, attempts_of, pod_lines
 from headrace.cli.printing import harmless
+from headrace.cli.references import reference
 from headrace.cli.runs import ENDED, phase_of, the_run
+from headrace.cli.surroundings import events_about, explanation, or_none
 from headrace.diagnose.explaining import Explanation, Facts, explained
-from headrace.errors import HeadraceError
-from headrace.kubeapi.errors import ApiError
 
 if TYPE_CHECKING:
     from headrace.kubeapi.client import KubeClient
 
-T = TypeVar("T")
-
 LOG_LINES: Final = 10
 DIED: Final = frozenset({"Failed", "Crashed"})
-WORDS: Final = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 def register(app: typer.Typer) -> None:
@@ -39,19 +35,31 @@ def register(app: typer.Typer) -> None:
 
 
 def why(
-    run: Annotated[str, typer.Argument(help="Name of the FlowRun.", autocompletion=run_names)],
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="A run; or deployment/NAME, backfill/NAME, limit/NAME.", autocompletion=explainable
+        ),
+    ],
     *,
     operator_namespace: Annotated[str, typer.Option(help="Where the operator keeps its Leases.")] = OPERATOR_NAMESPACE,
     namespace: Namespace = "",
     context: Context = None,
 ) -> None:
-    """Tells what a run waits for, or what killed it, and what to do next: `headrace why etl-7`."""
+    """
+    Tells what a run waits for, or what killed it, and what to do next: `headrace why etl-7`.
 
-    async def work(client: KubeClient, here: str) -> Facts:
-        found = await the_run(client, here, run, f"explain run {run}")
-        return await _facts(client, found, operator_namespace)
+    Of a Deployment or a Backfill, why it starts no runs; of a limit, who holds it: `headrace why deployment/nightly`.
+    """
+    target = reference(name, (keys.FLOWRUNS, keys.DEPLOYMENTS, keys.BACKFILLS, keys.CONCURRENCYLIMITS))
 
-    print(as_text(explained(in_cluster(work, namespace=namespace, context=context))))
+    async def work(client: KubeClient, here: str) -> Explanation:
+        if target.resource is not keys.FLOWRUNS:
+            return await explanation(client, here, target, operator_namespace)
+        found = await the_run(client, here, target.name, f"explain run {target.name}")
+        return explained(await _facts(client, found, operator_namespace))
+
+    print(as_text(in_cluster(work, namespace=namespace, context=context)))
 
 
 def as_text(found: Explanation) -> str:
@@ -73,13 +81,13 @@ async def _facts(client: KubeClient, run: dict[str, Any], operator_namespace: st
     core = f"/api/v1/namespaces/{namespace}"
     now = datetime.now(UTC)
     found_pod, events, around, tail, leases = await asyncio.gather(
-        _or_none(client.get(f"{core}/pods/{pod}")),
-        _or_none(_events(client, core, name, pod)),
-        _or_none(_around(client, run, reason)),
-        _or_none(_tail(client, namespace, pod) if phase_of(run) in DIED and attempts else _nothing()),
-        _or_none(operator_leases(client, operator_namespace, namespace) if not is_over else _nothing()),
+        or_none(client.get(f"{core}/pods/{pod}")),
+        or_none(events_about(client, namespace, name, pod)),
+        or_none(_around(client, run, reason)),
+        or_none(_tail(client, namespace, pod) if phase_of(run) in DIED and attempts else _nothing()),
+        or_none(operator_leases(client, operator_namespace, namespace) if not is_over else _nothing()),
     )
-    ahead = await _or_none(_ahead(client, run)) if reason == "WaitingForSlot" else None
+    ahead = await or_none(_ahead(client, run)) if reason == "WaitingForSlot" else None
     return Facts(
         run=run,
         now=now,
@@ -94,21 +102,6 @@ async def _facts(client: KubeClient, run: dict[str, Any], operator_namespace: st
 
 async def _nothing() -> list[Any]:
     return []
-
-
-async def _or_none(request: Awaitable[T]) -> T | None:
-    """What may not be read, or is not there, makes the explanation shorter, and no worse."""
-    try:
-        return await request
-    except (ApiError, HeadraceError):
-        return None
-
-
-async def _events(client: KubeClient, core: str, *names: str) -> list[dict[str, Any]]:
-    found = []
-    for name in names:
-        found += await listed(client, f"{core}/events", {"fieldSelector": f"involvedObject.name={name}"})
-    return found
 
 
 async def _tail(client: KubeClient, namespace: str, pod: str) -> list[str]:

@@ -1,1 +1,5 @@
-"""What a person is told of a run that waits or died: why, and the next step. Pure: what is known is passed in."""
+"""
+What a person is told of a run that waits or died, and of a Deployment, Backfill or limit: why, and the next step.
+
+Pure: what is known is passed in.
+"""

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 from headrace.diagnose.advice import next_steps
+from headrace.diagnose.wording import Object, event_lines, span
 
-Object = Mapping[str, Any]
 DEAD: Final = frozenset({"Failed", "Crashed", "Cancelled", "Skipped"})
-MOST_EVENTS: Final = 8
 MOST_ATTEMPTS: Final = 10
 
 
@@ -62,7 +61,7 @@ def explained(facts: Facts) -> Explanation:
         "attempts": _attempts(status),
         "waits for": [*_place_in_line(facts), *facts.around] if phase not in DEAD else [],
         "pod": _pod(facts.pod) if phase in {"Pending", "Retrying", "Running"} else [],
-        "events": list(_events(facts)),
+        "events": list(event_lines(facts.events, facts.now)),
         "last lines of the log": list(facts.log_tail),
     }
     steps = [*_next(facts, reason or str(phase))]
@@ -73,7 +72,7 @@ def explained(facts: Facts) -> Explanation:
 
 def _unseen(facts: Facts) -> Explanation:
     name, namespace = facts.run["metadata"]["name"], facts.run["metadata"]["namespace"]
-    waited = _span(facts.now - datetime.fromisoformat(facts.run["metadata"]["creationTimestamp"]))
+    waited = span(facts.now - datetime.fromisoformat(facts.run["metadata"]["creationTimestamp"]))
     if facts.operator is False:
         steps = [f"start the operator that serves namespace {namespace}; headrace doctor tells what is wrong with it"]
         return Explanation(
@@ -87,7 +86,7 @@ def _unseen(facts: Facts) -> Explanation:
 
 def _kept(facts: Facts) -> dict[str, Sequence[str]]:
     """A pod that starts within seconds is not told of in the status: it would cost a write."""
-    found = {"pod": _pod(facts.pod), "events": list(_events(facts))}
+    found = {"pod": _pod(facts.pod), "events": list(event_lines(facts.events, facts.now))}
     return {heading: lines for heading, lines in found.items() if lines}
 
 
@@ -134,29 +133,6 @@ def _pod(pod: Object | None) -> list[str]:
     return [head, *lines]
 
 
-def _events(facts: Facts) -> Iterable[str]:
-    """The latest, oldest first: each reason once, with what it said last."""
-    latest: dict[str, Object] = {}
-    for event in sorted(facts.events, key=_when):
-        latest.pop(str(event.get("reason")), None)
-        latest[str(event.get("reason"))] = event
-    for event in list(latest.values())[-MOST_EVENTS:]:
-        told = _when(event)
-        ago = f"{_span(facts.now - datetime.fromisoformat(told))} ago " if told else ""
-        yield f"{ago}{event.get('reason')}: {' '.join(str(event.get('message') or event.get('note') or '').split())}"
-
-
-def _when(event: Object) -> str:
-    series = event.get("series") or {}
-    stamps = (
-        event.get("lastTimestamp"),
-        series.get("lastObservedTime"),
-        event.get("eventTime"),
-        event.get("firstTimestamp"),
-    )
-    return str(next((stamp for stamp in stamps if stamp), ""))
-
-
 def _next(facts: Facts, reason: str) -> Iterable[str]:
     run, status = facts.run, facts.run.get("status") or {}
     attempts = status.get("attempts") or [{}]
@@ -180,16 +156,8 @@ def _since(facts: Facts) -> str:
     status = facts.run.get("status") or {}
     if status.get("nextAttemptAt"):
         left = datetime.fromisoformat(status["nextAttemptAt"]) - facts.now
-        return f", until {status['nextAttemptAt']}" + (f" (in {_span(left)})" if left > timedelta(0) else "")
+        return f", until {status['nextAttemptAt']}" + (f" (in {span(left)})" if left > timedelta(0) else "")
     if status.get("finishedAt"):
-        return f", since {_span(facts.now - datetime.fromisoformat(status['finishedAt']))}"
+        return f", since {span(facts.now - datetime.fromisoformat(status['finishedAt']))}"
     begun = status.get("startedAt") if status.get("phase") == "Running" else None
-    return f", for {_span(facts.now - datetime.fromisoformat(begun or facts.run['metadata']['creationTimestamp']))}"
-
-
-def _span(span: timedelta) -> str:
-    seconds = max(0, int(span.total_seconds()))
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
+    return f", for {span(facts.now - datetime.fromisoformat(begun or facts.run['metadata']['creationTimestamp']))}"
