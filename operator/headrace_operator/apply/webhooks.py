@@ -11,11 +11,7 @@ same `webhook-id` and `Idempotency-Key` each time.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import ipaddress
 import json
-import socket
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -24,20 +20,17 @@ from typing import Any, Final
 
 import aiohttp
 import structlog
-from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
 from headrace.api.automation import Firing
-from headrace.kubeapi.errors import ApiError, NotFound
+from headrace.kubeapi.errors import ApiError
+from headrace_operator.apply.outbound import SecretUnreadable, guarded_session, is_unanswered, refusal, secret_value
 from headrace_operator.decide.automation.bodies import webhook_body
 from headrace_operator.decide.automation.signatures import signed
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.kube.cluster import Reader
-from headrace_operator.kube.resources import SECRETS
 
 log = structlog.get_logger()
 
-TIMEOUT_S: Final = 10.0
 GIVE_UP_S: Final = 3600.0
 FIRST_DELAY_S: Final = 1.0
 LONGEST_DELAY_S: Final = 60.0
@@ -48,18 +41,6 @@ NO_URL: Final = "the URL cannot be used: expected http://HOST/PATH or https://HO
 """Without what was found: a URL may be a secret."""
 PASSING: Final = frozenset({408, 425, 429})
 """Answers below 500 after which the same request may be taken later."""
-
-
-class SecretUnreadable(Exception):
-    """A key of a Secret cannot be had. Attributes: `problem` says why, and what to do."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-        self.problem = problem
-
-
-class HostRefused(OSError):
-    """An address that webhooks may not go to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,103 +170,25 @@ class Webhooks:
         return await secret_value(self._cluster, namespace, ref["name"], ref["key"])
 
 
-async def secret_value(cluster: Reader, namespace: str, name: str, key: str) -> bytes:
-    """One value of a Secret. Raises: SecretUnreadable. ApiError: the API server does not answer."""
-    try:
-        found = await cluster.get(SECRETS, namespace, name)
-    except NotFound:
-        raise SecretUnreadable(f'Secret "{name}" is not in namespace {namespace}; create it') from None
-    except ApiError as error:
-        if error.status != 403:
-            raise
-        raise SecretUnreadable(
-            f'Secret "{name}" may not be read in namespace {namespace}; bind the ClusterRole headrace-automation-secrets there'
-        ) from None
-    try:
-        value = base64.b64decode((found.get("data") or {})[key])
-    except (KeyError, binascii.Error):
-        value = b""
-    if not value:
-        raise SecretUnreadable(f'Secret "{name}" has no key "{key}", or it is empty; set it')
-    return value
-
-
 async def posted(url: str, body: bytes, headers: Mapping[str, str], hosts: frozenset[str]) -> int:
     """
     The status of the answer, whose body is not read; redirects are not followed.
 
     Raises: HostRefused, aiohttp.ClientError, TimeoutError. ValueError: the URL is none.
     """
-    # As the client understands it: it takes digits of other scripts for digits, and asks no resolver for an address.
-    host = URL(url).raw_host or ""
-    if host not in hosts and is_near(host):
-        raise HostRefused(_near(host))
-    connector = aiohttp.TCPConnector(resolver=GuardedResolver(hosts), force_close=True)
-    timeout = aiohttp.ClientTimeout(total=TIMEOUT_S)
     async with (
-        aiohttp.ClientSession(connector=connector, timeout=timeout) as session,
+        guarded_session(url, hosts) as session,
         session.post(url, data=body, headers=headers, allow_redirects=False) as answer,
     ):
         return answer.status
 
 
-def is_near(address: str) -> bool:
-    """Whether it is an address of this machine or of its link, where nodes keep credentials; names are none."""
-    try:
-        parsed = ipaddress.ip_address(address.strip("[]"))
-    except ValueError:
-        return False
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    parsed = parsed if mapped is None else mapped
-    return parsed.is_loopback or parsed.is_link_local or parsed.is_unspecified or parsed.is_multicast
-
-
-class GuardedResolver(AbstractResolver):
-    """Names that stand for an address of this machine or its link are not resolved, unless they are in `hosts`."""
-
-    def __init__(self, hosts: frozenset[str]) -> None:
-        self._hosts = hosts
-        self._resolver = aiohttp.ThreadedResolver()
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
-    ) -> list[ResolveResult]:
-        found = await self._resolver.resolve(host, port, family)
-        if host in self._hosts:
-            return found
-        far = [each for each in found if not is_near(each["host"])]
-        if not far:
-            raise HostRefused(_near(host))
-        return far
-
-    async def close(self) -> None:
-        await self._resolver.close()
-
-
-def _near(host: str) -> str:
-    return f'"{host}" is an address of the operator\'s own machine or link; HEADRACE_AUTOMATION_HOSTS may allow it'
-
-
 def _failure(error: Exception) -> tuple[str, bool]:
     """What it tells people, and whether the same request may go well later."""
-    refused = _refusal(error)
+    refused = refusal(error)
     if refused is not None:
         return f"the URL cannot be used: {refused}", False
-    # That of a wrong certificate is a ValueError too.
-    is_answer_missing = isinstance(error, (aiohttp.ClientError, OSError)) and not isinstance(
-        error, (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError)
-    )
-    return (f"no answer ({type(error).__name__})", True) if is_answer_missing else (NO_URL, False)
-
-
-def _refusal(error: BaseException) -> HostRefused | None:
-    """The reason why a host was not resolved, which the client wraps."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, HostRefused):
-            return cause
-        cause = cause.__cause__ or cause.__context__
-    return None
+    return (f"no answer ({type(error).__name__})", True) if is_unanswered(error) else (NO_URL, False)
 
 
 def _task_key(delivery: Delivery) -> str:

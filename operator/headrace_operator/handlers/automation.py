@@ -20,7 +20,8 @@ from headrace.api.keys import API_VERSION
 from headrace.kubeapi.errors import ApiError, Forbidden
 from headrace_operator.apply.automation import change_deployment, change_run, start_run
 from headrace_operator.apply.events import record_event
-from headrace_operator.apply.webhooks import Delivery, SecretUnreadable, secret_value
+from headrace_operator.apply.outbound import SecretUnreadable, secret_value
+from headrace_operator.apply.webhooks import Delivery
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.automation.judging import Judgement, judged
 from headrace_operator.decide.automation.progress import (

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from headrace.kubeapi.errors import NotFound
-from headrace_operator.apply.webhooks import SecretUnreadable, secret_value
+from headrace_operator.apply.outbound import SecretUnreadable, secret_value
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.inbound.buckets import Buckets
 from headrace_operator.kube.cluster import Reader

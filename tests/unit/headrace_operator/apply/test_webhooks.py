@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from headrace.api.automation import Firing, FiringState
-from headrace_operator.apply.webhooks import Delivery, HostRefused, Webhooks, posted
+from headrace_operator.apply.outbound import HostRefused
+from headrace_operator.apply.webhooks import Delivery, Webhooks, posted
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.kube.resources import SECRETS
 from tests.builders import NAMESPACE, NOW
