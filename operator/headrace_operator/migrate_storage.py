@@ -12,12 +12,13 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from contextlib import suppress
 from typing import Any
 
 from headrace.api.crd import KINDS
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
-from headrace.kubeapi.errors import ApiError, ConfigurationError, NotFound
+from headrace.kubeapi.errors import ApiError, ConfigurationError, Gone, NotFound
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
@@ -43,13 +44,21 @@ async def migrate(client: KubeClient, definition: str) -> int | None:
 
 async def _rewrite(client: KubeClient, root: str, plural: str) -> int:
     count = 0
-    for item in await client.list(f"{root}/{plural}"):
+    for path in await _paths(client, root, plural):
         try:
-            await client.patch(_path(root, plural, item["metadata"]), {})
+            await client.patch(path, {})
         except NotFound:  # deleted since it was listed
             continue
         count += 1
     return count
+
+
+async def _paths(client: KubeClient, root: str, plural: str) -> list[str]:
+    """Of a hundred thousand objects these fit into memory; writing page by page would outlive the list's continue token."""
+    while True:
+        with suppress(Gone):  # the token of a long list outlived the server's history: begin again
+            pages = client.pages(f"{root}/{plural}")
+            return [_path(root, plural, item["metadata"]) async for page in pages for item in page.get("items") or ()]
 
 
 def _path(root: str, plural: str, metadata: dict[str, Any]) -> str:
