@@ -120,7 +120,8 @@ class FakeCluster:
         """Stored under a new version if it differs; an object that is deleted goes with its last finalizer."""
         if new == old:
             return copy.deepcopy(old)
-        new["metadata"] = {**new["metadata"], "resourceVersion": str(self._next_version())}
+        generation = old["metadata"].get("generation", 1) + (new.get("spec") != old.get("spec"))
+        new["metadata"] = {**new["metadata"], "generation": generation, "resourceVersion": str(self._next_version())}
         if new["metadata"].get("deletionTimestamp") and not new["metadata"].get("finalizers"):
             del self._objects[key]
         else:

@@ -8,14 +8,18 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from headrace.api.automation import AutomationSpec
 from headrace.api.backfill import BackfillSpec
 from headrace.api.deployment import DeploymentSpec, Schedule
 from headrace.api.flow import FlowSpec
+from headrace_operator.decide.automation.expressions import InvalidExpression
+from headrace_operator.decide.automation.rules import TooManyHoles, rules_of
 from headrace_operator.decide.backfill.errors import InvalidBackfill
 from headrace_operator.decide.backfill.partitions import Partitions
 from headrace_operator.decide.errors import InvalidSchedule
 from headrace_operator.decide.parameters import schema_problem
 from headrace_operator.decide.recurrence import parse
+from headrace_operator.decide.triggers import automation_spec
 
 Problem = Callable[[Mapping[str, Any]], str | None]
 """From a spec to why nothing can be done with it, in a sentence that says what to do; None if nothing is wrong."""
@@ -29,12 +33,22 @@ def flow_problem(spec: Mapping[str, Any]) -> str | None:
 
 
 def deployment_problem(spec: Mapping[str, Any]) -> str | None:
-    """A schedule that names no times."""
-    for index, schedule in enumerate(DeploymentSpec.model_validate(spec).schedules):
+    """A schedule that names no times, or a trigger whose expressions cannot be understood."""
+    deployment = DeploymentSpec.model_validate(spec)
+    for index, schedule in enumerate(deployment.schedules):
         problem = _schedule_problem(schedule)
         if problem is not None:
             return f'spec.schedules[{index}] "{schedule.name}": {problem}'
+    for index, trigger in enumerate(deployment.triggers):
+        problem = _rules_problem(automation_spec("deployment", deployment, trigger))
+        if problem is not None:
+            return f'spec.triggers[{index}] "{trigger.name}": {problem}'
     return None
+
+
+def automation_problem(spec: Mapping[str, Any]) -> str | None:
+    """An expression or a template that cannot be understood, or too many of them."""
+    return _rules_problem(AutomationSpec.model_validate(spec))
 
 
 def backfill_problem(spec: Mapping[str, Any]) -> str | None:
@@ -50,6 +64,7 @@ PROBLEMS: Final[Mapping[str, Problem]] = {
     "Flow": flow_problem,
     "Deployment": deployment_problem,
     "Backfill": backfill_problem,
+    "Automation": automation_problem,
 }
 
 
@@ -72,6 +87,16 @@ def _schedule_problem(schedule: Schedule) -> str | None:
             time_zone=schedule.time_zone,
         )
     except InvalidSchedule as error:
+        return str(error)
+    return None
+
+
+def _rules_problem(spec: AutomationSpec) -> str | None:
+    try:
+        rules_of(spec)
+    except InvalidExpression as error:
+        return f"{error}; mend it (docs/automations.md tells what may be written)"
+    except TooManyHoles as error:
         return str(error)
     return None
 

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from headrace.api.flow import FlowSpec
 from headrace.kubeapi.errors import NotFound
+from headrace_operator.admission.events import missing_of_automation, missing_of_triggers
 from headrace_operator.admission.review import MOST_WARNINGS, NAME, Review, Verdict
 from headrace_operator.decide.parameters import parameter_problem
 from headrace_operator.decide.snapshot import ResolvedFlow
@@ -34,6 +35,8 @@ async def verdict_on_references(review: Review, reader: Reader) -> Verdict:
             return await _of_deployment(review, reader)
         case "Backfill":
             return await _of_backfill(review, reader)
+        case "Automation":
+            return Verdict(warnings=tuple(await missing_of_automation(review.namespace, review.spec, reader)))
     return await _of_flow(review, reader)
 
 
@@ -58,7 +61,10 @@ async def _of_run(review: Review, reader: Reader) -> Verdict:
 
 async def _of_deployment(review: Review, reader: Reader) -> Verdict:
     spec = review.spec
-    warnings = await _missing_places(spec, reader)
+    warnings = [
+        *await _missing_places(spec, reader),
+        *await missing_of_triggers(review.namespace, review.name, spec, reader),
+    ]
     name = (spec.get("flowRef") or {}).get("name", "")
     flow = await _spec(reader, FLOWS, review.namespace, name)
     if flow is None:

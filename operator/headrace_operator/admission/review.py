@@ -26,7 +26,8 @@ MOST_WARNINGS: Final = 8
 WARNING_LIMIT: Final = 256
 """The API server cuts longer ones when there are many."""
 REVIEWED: Final = {
-    resource.plural: resource for resource in (keys.FLOWS, keys.DEPLOYMENTS, keys.FLOWRUNS, keys.BACKFILLS)
+    resource.plural: resource
+    for resource in (keys.FLOWS, keys.DEPLOYMENTS, keys.FLOWRUNS, keys.BACKFILLS, keys.AUTOMATIONS)
 }
 _UID: Final = re.compile(r"[0-9A-Za-z-]{1,64}")
 NAME: Final = re.compile(r"[0-9a-z]([-.0-9a-z]{0,251}[0-9a-z])?")

@@ -29,9 +29,7 @@ async def start_run(
         flow: The Deployment's, for the label; None where it is not known.
     Raises: ApiError: it may go well later.
     """
-    manifest = started_run(
-        automation, deployment=start["deployment"], flow=flow, firing=firing, parameters=start.get("parameters") or {}
-    )
+    manifest = started_run(automation, start, flow=flow, firing=firing)
     return await _created(cluster, manifest)
 
 

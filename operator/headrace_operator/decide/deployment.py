@@ -24,10 +24,11 @@ from headrace.api.deployment import (
 )
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.circuit import CircuitDecision, advance, circuit_condition
-from headrace_operator.decide.conditions import condition, stored, with_condition
+from headrace_operator.decide.conditions import condition, find_condition, stored, with_condition
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.schedule import Owner, Plan, PlannedRun, plan
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey
+from headrace_operator.decide.triggers import TriggerSight, triggering
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class DeploymentSnapshot:
         consecutive_failures: As its status has it.
         circuit_reset: The annotation that closes the circuit.
         ended: Runs that ended since `circuit.counted_until`, or since its creation; None: not known yet.
+        triggers: None where it has none, and had none.
     """
 
     key: ObjectKey
@@ -68,6 +70,7 @@ class DeploymentSnapshot:
     consecutive_failures: int = 0
     circuit_reset: str | None = None
     ended: tuple[FinishedRun, ...] | None = None
+    triggers: TriggerSight | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +101,15 @@ def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDeci
     )
     conditions = _ready(seen, now, seen.flow_problem)
     conditions = _scheduling(conditions, seen, seen.spec, planned, now=now)
+    conditions = _triggering(conditions, seen, seen.spec, now=now)
+    blocked = _blocked_triggers(seen, conditions)
     conditions = _circuit_open(conditions, seen, seen.spec, counted, now=now)
     next_schedules = tuple(NextSchedule(name=name, time=time) for name, time in planned.next_times)
     next_time = None if planned.look_again_after_s is None else now + timedelta(seconds=planned.look_again_after_s)
     missed = tuple(RecordEvent("MissedSchedule", miss.message, warning=True) for miss in planned.missed)
     return DeploymentDecision(
         create=planned.runs,
-        events=(*missed, *counted.events),
+        events=(*missed, *blocked, *counted.events),
         status=_status(seen, conditions, planned.memory, next_schedules=next_schedules, counted=counted),
         look_again_at=min((at for at in (next_time, counted.look_again_at) if at is not None), default=None),
     )
@@ -149,6 +154,39 @@ def _circuit_open(
             generation=seen.generation,
         ),
     )
+
+
+def _triggering(
+    conditions: tuple[ConditionView, ...], seen: DeploymentSnapshot, spec: DeploymentSpec, *, now: datetime
+) -> tuple[ConditionView, ...]:
+    """The condition Triggering, for as long as there are triggers; as it was while their Automations are not ready."""
+    if not spec.triggers or seen.triggers is None:
+        return tuple(condition for condition in conditions if condition.type != ConditionType.TRIGGERING)
+    found = triggering(seen.key, seen.uid, spec, seen.triggers)
+    if found is None:
+        return conditions
+    holds, reason, message = found
+    return with_condition(
+        conditions,
+        condition(
+            ConditionType.TRIGGERING,
+            holds=holds,
+            reason=reason,
+            message=message,
+            now=now,
+            generation=seen.generation,
+        ),
+    )
+
+
+def _blocked_triggers(seen: DeploymentSnapshot, conditions: tuple[ConditionView, ...]) -> tuple[RecordEvent, ...]:
+    """An Event when triggers begin to start nothing though they should, or do so for another reason."""
+    before = find_condition(seen.conditions, ConditionType.TRIGGERING)
+    after = find_condition(conditions, ConditionType.TRIGGERING)
+    if after is None or after.status == "True" or after.reason == Reason.SUSPENDED:
+        return ()
+    is_news = before is None or (before.reason, before.message) != (after.reason, after.message)
+    return (RecordEvent("TriggerBlocked", after.message, warning=True),) if is_news else ()
 
 
 def _beginning(seen: DeploymentSnapshot, now: datetime) -> datetime:

@@ -19,7 +19,9 @@ from headrace_operator.observe.deployment import observe_deployment
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:
     """Bring one Deployment one step on. Returns seconds until its next scheduled time, None if there is none."""
-    seen = observe_deployment(context.intake.cache, context.intake.history, key)
+    seen = observe_deployment(
+        context.intake.cache, context.intake.history, key, triggers=context.intake.automations.triggers
+    )
     if seen is None:
         context.metrics.circuit(key, is_open=None)
         return None

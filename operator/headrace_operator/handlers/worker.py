@@ -21,6 +21,7 @@ from headrace_operator.handlers import (
     flow_run,
     retention,
     room,
+    triggers,
     work_pool,
 )
 from headrace_operator.handlers.context import Context, Reconcile
@@ -57,6 +58,7 @@ RECONCILES: Mapping[Kind, Reconcile] = {
     Kind.BACKFILL: backfill.reconcile,
     Kind.BACKFILL_RETENTION: retention.reconcile_backfill,
     Kind.AUTOMATION: automation.reconcile,
+    Kind.TRIGGERS: triggers.reconcile,
 }
 _RESOURCES: Mapping[Kind, Resource] = {
     Kind.FLOW: FLOWS,

@@ -12,6 +12,7 @@ MAX_STEM: Final = 63 - 1 - 10
 """A run's name is a label of its pods; the firing's id follows."""
 AGAIN: Final = ("flowRef", "deploymentRef", "parameters", "priority")
 """What of a run's spec holds for another go."""
+KEPT_LABELS: Final = (keys.DEPLOYMENT_LABEL, keys.FLOW_LABEL, keys.CHAIN_LABEL)
 
 
 def run_name(stem: str, firing: str) -> str:
@@ -19,11 +20,17 @@ def run_name(stem: str, firing: str) -> str:
     return f"{stem[:MAX_STEM].rstrip('-.')}-{firing}"
 
 
-def started_run(
-    automation: ObjectKey, *, deployment: str, flow: str | None, firing: str, parameters: Mapping[str, Any]
-) -> dict[str, Any]:
-    """A FlowRun of a Deployment. It has no owner: what was started goes on when its Automation is deleted."""
+def started_run(automation: ObjectKey, start: Mapping[str, Any], *, flow: str | None, firing: str) -> dict[str, Any]:
+    """
+    A FlowRun of a Deployment. It has no owner: what was started goes on when its Automation is deleted.
+
+    Args:
+        start: The action, as status.firings has it.
+    """
+    deployment, parameters = start["deployment"], start.get("parameters")
     labels = {keys.DEPLOYMENT_LABEL: deployment} | ({keys.FLOW_LABEL: flow} if flow else {})
+    if "chain" in start:
+        labels[keys.CHAIN_LABEL] = str(start["chain"])
     spec: dict[str, Any] = {"deploymentRef": {"name": deployment}}
     if parameters:
         spec["parameters"] = dict(parameters)
@@ -34,7 +41,7 @@ def repeated_run(automation: ObjectKey, run: Mapping[str, Any], firing: str) -> 
     """Another go of a FlowRun, as the API has it."""
     metadata = run["metadata"]
     told = metadata.get("labels") or {}
-    labels = {name: told[name] for name in (keys.DEPLOYMENT_LABEL, keys.FLOW_LABEL) if name in told}
+    labels = {name: told[name] for name in KEPT_LABELS if name in told}
     labels[keys.RERUN_OF_LABEL] = metadata["name"]
     spec = {name: run["spec"][name] for name in AGAIN if name in run["spec"]}
     return _manifest(automation, run_name(metadata["name"], firing), labels, spec)

@@ -38,6 +38,9 @@ from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Run
 from headrace_operator.observe.cache import Cache, Gone
 from headrace_operator.observe.parse import EPOCH, instant, object_key, version_of
 from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
+from headrace_operator.observe.records import LimitRecord
+from headrace_operator.observe.subscriptions import Subscriptions
+from headrace_operator.observe.triggers import Triggers
 
 MAX_WAITING: Final = 1000
 """Occurrences of one Automation that wait for their turn; what is above is dropped, as by its rate limit."""
@@ -103,6 +106,7 @@ class Automations:
         """An Automation is there, or has changed."""
         uid = obj["metadata"]["uid"]
         old = self.held.get(object_key(obj))
+        self.triggers = Triggers(cache, waker, self.held)
         if uid in self._gone or (old is not None and old.version >= version_of(obj)):
             return
         if old is not None and old.uid != uid:  # deleted and made anew, its end unseen
@@ -114,6 +118,7 @@ class Automations:
             self._look_around(record)
         self._waker.add(WorkKey(Kind.AUTOMATION, record.key))
 
+        self.triggers.automation_seen(obj)
     def gone(self, key: ObjectKey, uid: str) -> None:
         """An Automation was deleted; runs that it started go on."""
         self._gone.add(uid)
@@ -143,6 +148,37 @@ class Automations:
         return self._waiting.setdefault(uid, Waiting())
 
     def due(self, record: AutomationRecord, now: datetime) -> datetime | None:
+    def limit_seen(self, old: LimitRecord | None, new: LimitRecord) -> None:
+        """A ConcurrencyLimit is there, or has changed."""
+        if (old.status if old is not None else {}).get("saturatedSince") != new.status.get("saturatedSince"):
+            for key in self._on_limits:
+                self.wake(key)
+
+    def kubernetes_event_seen(self, told: Told) -> None:
+        """Kubernetes has written an Event, or counts it once more."""
+        for record in self._in_namespace.get(told.namespace, {}).values():
+            on = record.rules.spec.trigger.kubernetes_event if record.rules is not None else None
+            if on is not None and not self._is_of_own_run(record, told):
+                self._add(record, event_occurrence(on, told, record.status.firings))
+
+    def _is_of_own_run(self, record: AutomationRecord, told: Told) -> bool:
+        """Whether it is about a run that the Automation started, or its pod, that is there still."""
+        key = ObjectKey(told.namespace, told.regarding.get("name", ""))
+        pod = self._cache.pods.get(key) if told.regarding.get("kind") == "Pod" else None
+        run = self._cache.runs.get(key if pod is None else pod.run)
+        return run is not None and run.labels.get(AUTOMATION_LABEL) == record.key.name
+
+    def stand(self, record: AutomationRecord, going_on: Iterable[Occurrence]) -> None:
+        """What goes on becomes an occurrence once. What has ended before it was judged is none any more."""
+        waiting, now = self.waiting(record.uid), {each.id: each for each in going_on}
+        for ended in waiting.told - now.keys():
+            waiting.occurrences.pop(ended, None)
+        waiting.told &= now.keys()
+        for occurrence in now.values():
+            if occurrence.id not in waiting.told:
+                waiting.told.add(occurrence.id)
+                self._add(record, occurrence)
+
         """Runs that are late or long by now become occurrences; when the next one will be, None for never."""
         waiting = self.waiting(record.uid)
         while waiting.order:
@@ -190,6 +226,15 @@ class Automations:
                 yield circuit
 
     def _match(self, record: AutomationRecord, run: Run) -> None:
+    def _watch_for(self, record: AutomationRecord) -> None:
+        trigger = record.rules.spec.trigger if record.rules is not None else None
+        on_event = trigger.kubernetes_event if trigger is not None else None
+        self.subscriptions.set(record.key, on_event.type.value if on_event is not None else None)
+        if trigger is not None and trigger.limit_saturated is not None:
+            self._on_limits.add(record.key)
+        else:
+            self._on_limits.discard(record.key)
+
         if record.rules is None:
             return
         trigger = record.rules.spec.trigger
@@ -245,6 +290,7 @@ class Automations:
 
 
 def circuit_view(key: ObjectKey, uid: str, conditions: tuple[ConditionView, ...]) -> CircuitView | None:
+        self.triggers.automation_gone(key)
     """What a Deployment's status tells of its circuit; None where it tells nothing."""
     found = find_condition(conditions, ConditionType.CIRCUIT_OPEN)
     return None if found is None else CircuitView(key, uid, found)

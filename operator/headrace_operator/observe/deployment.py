@@ -15,6 +15,7 @@ from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.history import History, Owner
 from headrace_operator.observe.records import DeploymentRecord
+from headrace_operator.observe.triggers import Triggers
 
 
 def circuit_allows(record: DeploymentRecord, history: History) -> int | None:
@@ -58,8 +59,15 @@ class KnownRuns:
         return key in self.cache.runs or key in self.history
 
 
-def observe_deployment(cache: Cache, history: History, key: ObjectKey) -> DeploymentSnapshot | None:
-    """The snapshot of a Deployment, None where it is gone or going."""
+def observe_deployment(
+    cache: Cache, history: History, key: ObjectKey, *, triggers: Triggers | None = None
+) -> DeploymentSnapshot | None:
+    """
+    The snapshot of a Deployment, None where it is gone or going.
+
+    Args:
+        triggers: What is known of those of all Deployments; None: nothing.
+    """
     record = cache.deployments.get(key)
     if record is None or record.deleting:
         return None
@@ -85,6 +93,7 @@ def observe_deployment(cache: Cache, history: History, key: ObjectKey) -> Deploy
         consecutive_failures=status.consecutive_failures,
         circuit_reset=record.circuit_reset,
         ended=_ended(history, record),
+        triggers=triggers.sight(record) if triggers is not None else None,
     )
 
 

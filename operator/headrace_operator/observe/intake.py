@@ -138,6 +138,7 @@ class Intake:
             self.cache.reindex_deployment(record.key)
             self._wake_runs(self.cache.ledger(record.key).all())
         is_counted = old is not None and old.circuit != record.circuit
+            self.automations.triggers.deployment_seen(record)
         if is_other or is_counted or (old is not None and old.scheduled_until != record.scheduled_until):
             self._waker.add(WorkKey(Kind.RETENTION, record.key))  # a run that was not noted yet may go now
             self.backfills.wake_of_deployment(record.key)
@@ -148,6 +149,7 @@ class Intake:
             self.gate.deployment_changed(key)
             self._wake_runs(self.cache.ledger(key).all())
             self.backfills.wake_of_deployment(key)
+            self.automations.triggers.deployment_gone(key)
 
     def run_seen(self, obj: Mapping[str, Any]) -> None:
         """A FlowRun is there, or has changed."""

@@ -12,7 +12,7 @@ class Kind(StrEnum):
     """
     What is reconciled. RETENTION is the finished runs of one Deployment, or of those without one; BACKFILL_RETENTION those
     of one Backfill; AUTOSIZE what a Flow's runs used; ADMISSION the waiting runs of all; ROOM what a shard
-    has booked of a WorkPool.
+    has booked of a WorkPool; TRIGGERS the Automations of a Deployment.
     """
 
     FLOW = "Flow"
@@ -27,6 +27,7 @@ class Kind(StrEnum):
     BACKFILL = "Backfill"
     BACKFILL_RETENTION = "BackfillRetention"
     AUTOMATION = "Automation"
+    TRIGGERS = "Triggers"
 
 
 class WorkKey(NamedTuple):

@@ -39,6 +39,7 @@ from headrace.api.flow import MAX_TIMEOUT_S
 from headrace.api.keys import DEPLOYMENTS, Resource
 from headrace.api.timezone import TIME_ZONE_RULES
 
+from headrace.api.trigger import MAX_TRIGGERS, Trigger
 MAX_NAME = 40
 MAX_SCHEDULE_NAME = 20
 MAX_BOTH_NAMES = 47
@@ -218,8 +219,15 @@ class DeploymentSpec(ApiModel):
         json_schema_extra=keyed_by("name"),
     )
     suspend: bool = Field(
+    triggers: tuple[Trigger, ...] = Field(
+        default_factory=tuple,
+        max_length=MAX_TRIGGERS,
+        description="Events that start runs, such as the end of another Deployment's run. Absent: none.",
+        json_schema_extra=keyed_by("name"),
+    )
         default=False,
-        description="true starts no runs from schedules; after it, catchUp says what happens to the missed times.",
+        description="true starts no runs from schedules and triggers; after it, catchUp says what happens to the "
+        "missed times. Missed events are not made up for.",
     )
     catch_up: CatchUp = Field(
         default=CatchUp(),
@@ -352,8 +360,8 @@ class DeploymentStatus(StatusModel):
     conditions: tuple[Condition, ...] = Field(
         default_factory=tuple,
         max_length=16,
-        description="Ready: runs can be started. Scheduling: the schedules start runs. CircuitOpen: it failed too "
-        "often in a row and starts no runs.",
+        description="Ready: runs can be started. Scheduling: the schedules start runs. Triggering: the triggers "
+        "start runs. CircuitOpen: it failed too often in a row and starts no runs. BudgetExceeded: spec.budget is spent.",
         json_schema_extra=keyed_by("type"),
     )
     active: tuple[ActiveRun, ...] = Field(
@@ -409,7 +417,7 @@ class Deployment(CustomResource):
         Column("Flow", "string", ".spec.flowRef.name", "The Flow that it runs."),
         Column("Ready", "string", '.status.conditions[?(@.type=="Ready")].status', "Whether runs can be started."),
         Column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why, or why not."),
-        Column("Suspended", "boolean", ".spec.suspend", "Whether its schedules are held back."),
+        Column("Suspended", "boolean", ".spec.suspend", "Whether its schedules and triggers are held back."),
         Column("Next", "string", ".status.nextSchedules[0].time", "The next time for which it starts a run."),
         Column("Active", "integer", ".status.activeCount", "Runs that hold a slot."),
         Column("Queued", "integer", ".status.queuedCount", "Runs that wait for a slot."),

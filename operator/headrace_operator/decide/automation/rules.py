@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from headrace.api.automation import Action, AutomationSpec, Body
+from headrace_operator.decide.automation.chains import next_in_chain
 from headrace_operator.decide.automation.expressions import Evaluate, EvaluationError, Event, compiled
 from headrace_operator.decide.automation.occurrences import Occurrence, fingerprint
 from headrace_operator.decide.automation.templates import template
@@ -117,7 +118,9 @@ def _rendering(action: Action) -> Evaluate:
     match action:
         case Action(start=start) if start is not None:
             parameters = template(start.parameters or {})
-            return lambda event: {"start": {"deployment": start.deployment, "parameters": parameters(event)}}
+            return lambda event: {
+                "start": {"deployment": start.deployment, "parameters": parameters(event), **next_in_chain(event)}
+            }
         case Action(run=deed) if deed is not None:
             return lambda event: {"run": {"deed": deed.value, "name": event["run"]["name"], "uid": event["run"]["uid"]}}
         case Action(deployment=change) if change is not None:
