@@ -334,6 +334,25 @@ async def test_chosen_namespaces_are_served_without_cluster_wide_rights(cluster,
     assert not await may(cluster, subject, "", "nodes", "list")
 
 
+async def test_policies_of_chosen_namespaces_hold_there_and_nowhere_else(cluster, helm):
+    """A Flow that asks for the host's network is refused where the release serves, and taken elsewhere."""
+    flow = {"metadata": {"name": "nosy"}, "spec": {**INLINE, "podTemplate": {"spec": {"hostNetwork": True}}}}
+
+    async def refusal(namespace: str) -> str:
+        path = f"/apis/{API_VERSION}/namespaces/{namespace}/flows"
+        try:
+            await cluster.request("POST", path, body=flow, params={"dryRun": "All"})
+        except ApiError as error:
+            return error.message
+        return ""
+
+    install(helm, f"--set=operator.namespaces={{{TEAM}}}", "--set=policies.forServedNamespaces=true")
+
+    said = await eventually(lambda: refusal(TEAM), within_s=60, what="the policy is in force")
+    assert "hostNetwork" in said
+    assert await refusal(OTHER) == ""
+
+
 async def may(cluster: KubeClient, user: str, namespace: str, resource: str, verb: str) -> bool:
     attributes = {"namespace": namespace, "resource": resource, "verb": verb}
     review = {"spec": {"user": user, "resourceAttributes": attributes}}

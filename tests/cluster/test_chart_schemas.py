@@ -23,6 +23,7 @@ OF_OTHERS = ("ServiceMonitor", "PodMonitor", "PrometheusRule", "Certificate", "I
 BRANCHES = {
     "defaults": {},
     "namespaces": {"operator": {"namespaces": ["team-a", "team-b"]}},
+    "namespaces with policies": {"operator": {"namespaces": ["team-a"]}, "policies": {"forServedNamespaces": True}},
     "one replica": {"operator": {"replicas": 1}},
     "SQLite": {"operator": {"replicas": 1}, "history": {"store": "SQLite", "sqlite": {"storageClassName": "fast"}}},
     "SQLite on a claim": {

@@ -198,6 +198,21 @@ def test_who_did_what_is_noted_where_the_cluster_can(helm):
         assert names(helm.template(*without), kind) == []
 
 
+def test_policies_of_chosen_namespaces_hold_there_and_nowhere_else(helm):
+    """Each of those that a release for all namespaces has, but for slots, which such an operator does not know."""
+    able = "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
+    chosen = ("--set=operator.namespaces={team-a,team-b}", "--set=policies.forServedNamespaces=true")
+    kinds = ("ValidatingAdmissionPolicy", "MutatingAdmissionPolicy")
+    everywhere, there = helm.template(able), helm.template(able, *chosen)
+    for kind in kinds:
+        assert set(names(there, kind)) == set(names(everywhere, kind)) - {f"headrace-slots.{NAMESPACE}"}
+        assert names(there, f"{kind}Binding") == names(there, kind)
+    served = {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["team-a", "team-b"]}
+    selectors = [m["spec"]["matchConstraints"]["namespaceSelector"] for m in there if m["kind"] in kinds]
+    assert selectors == [{"matchExpressions": [served]}] * len(selectors)
+    assert names(helm.template(able, *chosen, "--set=policies.enabled=false"), kinds[0]) == []
+
+
 def test_operators_of_one_release_do_not_take_each_others_pods(helm):
     """Their selectors differ."""
     manifests = helm.template("--set=operator.namespaces={team-a,team-b}")

@@ -75,3 +75,17 @@ app.kubernetes.io/component: {{ .component }}
 {{- end }}
 {{- end -}}
 {{- end -}}
+
+{{/* Whether the release has admission policies. They are objects of the cluster, which an operator of chosen namespaces does without unless told. */}}
+{{- define "headrace.policies" -}}
+{{- if and .Values.policies.enabled (or (not .Values.operator.namespaces) .Values.policies.forServedNamespaces) -}}true{{- end -}}
+{{- end -}}
+
+{{/* Of a policy's matchConstraints: the namespaces that are served. */}}
+{{- define "headrace.servedOnly" -}}
+{{- with .Values.operator.namespaces -}}
+namespaceSelector:
+  matchExpressions:
+    - {key: kubernetes.io/metadata.name, operator: In, values: {{ toJson . }}}
+{{- end -}}
+{{- end -}}

@@ -71,12 +71,7 @@ def guards_template() -> str:
     text = GUARDS_SOURCE.read_text().replace("headrace-system", "{{ .Release.Namespace }}")
     text = text.replace("orValue('Baseline')", "orValue('{{ .Values.policies.podPolicy }}')")
     text = text.replace("orValue('Namespace')", "orValue('{{ .Values.policies.runRights }}')")
-    return (
-        "{{- if and .Values.policies.enabled (not .Values.operator.namespaces) }}\n"
-        + GUARDS_HEADER
-        + text
-        + "{{- end }}\n"
-    )
+    return '{{- if include "headrace.policies" . }}\n' + GUARDS_HEADER + _served_only(text) + "{{- end }}\n"
 
 
 def audit_template() -> str:
@@ -88,10 +83,10 @@ def audit_template() -> str:
         "headrace-system:headrace-dashboard", '{{ .Release.Namespace }}:{{ include "headrace.fullname" . }}-dashboard'
     )
     return (
-        "{{- if and .Values.policies.enabled .Values.policies.audit (not .Values.operator.namespaces)"
+        '{{- if and (include "headrace.policies" .) .Values.policies.audit'
         ' (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy") }}\n'
         + AUDIT_HEADER
-        + text.replace("headrace-system", "{{ .Release.Namespace }}")
+        + _served_only(text.replace("headrace-system", "{{ .Release.Namespace }}"))
         + "{{- end }}\n"
     )
 
@@ -128,6 +123,13 @@ def write(root: Path) -> None:
         target.write_text(text)
     for path in outdated(root):
         (root / path).unlink()
+
+
+def _served_only(text: str) -> str:
+    """Policies that hold where the release serves: everywhere, or in the namespaces that it was given."""
+    marker = "  matchConstraints:\n"
+    only = '    {{- with include "headrace.servedOnly" . }}{{- . | nindent 4 }}{{- end }}\n'
+    return text.replace(marker, marker + only)
 
 
 def _yaml(value: dict[str, Any]) -> str:
