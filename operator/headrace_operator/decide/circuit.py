@@ -17,12 +17,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from headrace.api.conditions import Phase, Reason
+from headrace.api.conditions import FAILURES, Phase, Reason
 from headrace.api.deployment import Circuit, CircuitBreaker, CircuitState
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.retention import FinishedRun
 
-FAILURES = frozenset({Phase.FAILED, Phase.CRASHED})
 COUNTING = FAILURES | {Phase.SUCCEEDED}
 """Ends that say something of the Deployment; a run that was cancelled or skipped does not."""
 

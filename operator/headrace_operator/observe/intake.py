@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from headrace.api.conditions import FAILURES
 from headrace.api.deployment import OnConflict
-from headrace_operator.decide.circuit import FAILURES
 from headrace_operator.decide.pod_news import goes_without_saying, starts_quietly
 from headrace_operator.decide.queueing.slots import run_holder
 from headrace_operator.decide.retention import FinishedRun

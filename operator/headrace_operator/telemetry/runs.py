@@ -13,7 +13,7 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from headrace.api.conditions import Phase
+from headrace.api.conditions import FAILURES, Phase
 from headrace_operator.decide.actions import Decision
 from headrace_operator.decide.snapshot import ObjectKey, Run, RunStatus, Snapshot, Unresolved
 from headrace_operator.decide.trace import trace_id
@@ -21,7 +21,6 @@ from headrace_operator.decide.trace import trace_id
 DURATION_BUCKETS_S: Final = (1, 5, 15, 60, 300, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400)
 WAIT_BUCKETS_S: Final = (0.25, 0.5, 1, 2.5, 5, 15, 60, 300, 900, 3600, 14_400)
 TASK_OUTCOMES: Final = ("succeeded", "failed", "cached", "retried")
-BROKEN: Final = frozenset({Phase.FAILED, Phase.CRASHED})
 MOST_BROKEN: Final = 10_000
 """Flows and Deployments of which it is remembered since when they have failed."""
 
@@ -121,7 +120,7 @@ class RunMetrics:
             return
         of = ("Deployment", run.deployment_ref) if run.deployment_ref else ("Flow", flow[1])
         key = (of[0], ObjectKey(flow[0], of[1]))
-        if status.phase in BROKEN:
+        if status.phase in FAILURES:
             self._broken_since.setdefault(key, status.finished_at)
             if len(self._broken_since) > MOST_BROKEN:
                 self._broken_since.popitem(last=False)

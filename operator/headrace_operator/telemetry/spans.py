@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
-from headrace.api.conditions import Phase
+from headrace.api.conditions import FAILURES
 from headrace.tracing.setup import span_exporter
 from headrace_operator.decide.actions import Decision
 from headrace_operator.decide.snapshot import Attempt, Run, RunStatus, Snapshot, Unresolved
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 SERVICE: Final = "headrace-operator"
 NANOSECONDS: Final = 1_000_000_000
-LOST: Final = frozenset({Phase.FAILED, Phase.CRASHED})
 
 Value = str | int
 
@@ -73,7 +72,7 @@ class RunSpans:
         parent = None if run.traceparent is None else _context(trace, above)
         ended = status.finished_at or run.created
         whole = _context(trace, own)
-        facts, is_lost = _facts(run, flow, status), status.phase in LOST
+        facts, is_lost = _facts(run, flow, status), status.phase in FAILURES
         yield self._span(flow, (run.created, ended), whole, parent, attributes=facts, is_lost=is_lost)
         queued = _context(trace, _mark(run, "queued"))
         yield self._span("queued", (run.created, status.started_at or ended), queued, whole, attributes={})

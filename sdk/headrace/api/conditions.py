@@ -52,6 +52,8 @@ class Phase(Word):
 
 FINISHED = frozenset({Phase.SUCCEEDED, Phase.FAILED, Phase.CRASHED, Phase.CANCELLED, Phase.SKIPPED})
 """Phases that a run never leaves."""
+FAILURES = frozenset({Phase.FAILED, Phase.CRASHED})
+"""Phases of a run that ended badly, and that nobody ended."""
 ACTIVE = frozenset({Phase.RUNNING, Phase.RETRYING})
 """Phases in which a run's work has begun and is not finished."""
 
