@@ -7,8 +7,10 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.apply.queries import Queries
 from headrace_operator.apply.webhooks import Webhooks
 from headrace_operator.decide.sharding import EVERYTHING, Share
+from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Clock, Context
 from headrace_operator.handlers.worker import work
 from headrace_operator.kube.cluster import Cluster
@@ -18,6 +20,7 @@ from headrace_operator.observe.feeds import Feed
 from headrace_operator.observe.flow_run import RunObserver
 from headrace_operator.observe.history import History
 from headrace_operator.observe.intake import Intake
+from headrace_operator.observe.kubernetes_events import KubernetesEvents
 from headrace_operator.observe.revisions import Revisions
 from headrace_operator.observe.rooms import Rooms
 from headrace_operator.observe.tallies import tally
@@ -70,6 +73,8 @@ class Engine:
         self._settings = settings
         self.recorder: Recorder | None = None
         """None: there is no history store."""
+        self.events: KubernetesEvents | None = None
+        """None: nobody watches Events of Kubernetes for it."""
         self.context = Context(
             settings=settings,
             cluster=cluster,
@@ -87,6 +92,9 @@ class Engine:
             applier=RunApplier(cluster, self.intake, gate, gate.slots, default_image=settings.default_image),
             metrics=metrics,
             webhooks=Webhooks(cluster, clock, settings.webhook_targets, self.intake.automations.wake),
+            queries=Queries(
+                cluster, clock, monotonic=monotonic, hosts=settings.webhook_targets, done=self._query_ended
+            ),
             share=share,
         )
 
@@ -95,8 +103,14 @@ class Engine:
         self.intake.wake_everything()
         if self.recorder is not None:
             group.create_task(self.recorder.run(), name="recorder")
+        if self.events is not None:
+            group.create_task(self.events.run(), name="Events of Kubernetes")
         for number in range(self._settings.workers):
             group.create_task(work(self.queue, self.context), name=f"worker {number}")
+
+    def _query_ended(self, automation: ObjectKey, is_answered: bool) -> None:  # noqa: FBT001 - an outcome, not a choice
+        self.context.metrics.automations.asked(automation, is_answered=is_answered)
+        self.intake.automations.wake(automation)
 
     def tally(self) -> str:
         """What it counts of pools and limits, for the first shard."""
@@ -116,6 +130,7 @@ class Engine:
         """Drops every timer; nobody waits any more for what it is to be told."""
         self.queue.close()
         self.context.webhooks.close()
+        self.context.queries.close()
         for feed in self.feeds.values():
             feed.is_synced.set()
 

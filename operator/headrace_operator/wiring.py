@@ -34,6 +34,7 @@ from headrace_operator.kube.resources import (
     CLUSTER_SCOPED,
     CONCURRENCY_LIMITS,
     DEPLOYMENTS,
+    EVENTS,
     FLOW_RUNS,
     FLOWS,
     LEASES,
@@ -45,6 +46,7 @@ from headrace_operator.kube.resources import (
 )
 from headrace_operator.leadership import Leadership, Timing
 from headrace_operator.observe.intake import Intake
+from headrace_operator.observe.kubernetes_events import KubernetesEvents
 from headrace_operator.observe.parse import run_from
 from headrace_operator.observe.workkeys import WorkKey
 from headrace_operator.probes import unready
@@ -157,6 +159,7 @@ class Workshop:
         cluster = self._seam(real) if self._seam else real
         clock, monotonic = self.outside.clock, self.outside.monotonic
         engine = Engine(self.settings, cluster, metrics=self.metrics, clock=clock, monotonic=monotonic, share=share)
+        engine.events = KubernetesEvents(engine.intake.automations, self._events_stream, clock)
         if self.recording is not None:
             engine.recorder = self.recording.recorder(engine.intake, cluster)
         return engine
@@ -197,6 +200,9 @@ class Workshop:
         stream = Stream(self.client, watched.path, watched.selectors, sink, keep=keep)
         self._echoes.tie(watched.resource, stream, label=watched.selectors.get("labelSelector", ""))
         return stream
+
+    def _events_stream(self, namespace: str, event_type: str, sink: Sink) -> Stream:
+        return Stream(self.client, EVENTS.path(namespace), {"fieldSelector": f"type={event_type}"}, sink)
 
     async def read_history(self, engine_of: Callable[[str], Engine | None]) -> None:
         """

@@ -51,7 +51,7 @@ BUILT_IN = (
     Kind("v1", "Pod", "pods", has_status=True, counts_generations=True, fields=POD_FIELDS),
     Kind("v1", "Node", "nodes", namespaced=False, has_status=True),
     Kind("v1", "Namespace", "namespaces", namespaced=False, has_status=True, fields=frozenset({"status.phase"})),
-    Kind("v1", "Event", "events"),
+    Kind("v1", "Event", "events", fields=frozenset({"type"})),
     Kind("v1", "ConfigMap", "configmaps"),
     Kind("apps/v1", "ControllerRevision", "controllerrevisions"),
     Kind("coordination.k8s.io/v1", "Lease", "leases"),

@@ -25,6 +25,9 @@ TRIGGERS: Final[Mapping[str, str]] = {
     "longRun": "a run lasts long",
     "circuitOpen": "a circuit has opened",
     "webhook": "a request comes in",
+    "limitSaturated": "a limit is saturated",
+    "metric": "a metric is beyond its threshold",
+    "kubernetesEvent": "Kubernetes tells of an object",
 }
 DEEDS: Final[Mapping[str, str]] = {"Cancel": "cancels", "Retry": "retries"}
 COUNTS: Final[Mapping[str, str]] = {

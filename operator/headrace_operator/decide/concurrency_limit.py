@@ -39,6 +39,8 @@ from headrace_operator.decide.snapshot import ConditionView
 
 AHEAD_MS: Final = 60_000
 """Clocks of nodes may differ by so much."""
+CALM_S: Final = 10.0
+"""A limit stays saturated until a slot has been free for so long: between two runs each is, for a moment."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,8 @@ class LimitSnapshot:
         slots: By index.
         waiting: Runs that wait for it.
         over: Holders that are known to be over: finished or deleted runs, pods that have ended.
+        saturated_since: As the status says.
+        free_for_s: Since when there has been a free slot; 0 where there is none.
     """
 
     name: str
@@ -64,6 +68,8 @@ class LimitSnapshot:
     rate: RateLease | None
     waiting: int
     over: frozenset[str]
+    saturated_since: datetime | None = None
+    free_for_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +241,24 @@ def _window_left_s(lease: RateLease, now: datetime) -> float:
 def _look_again_after_s(seen: LimitSnapshot, now: datetime, now_s: float) -> float | None:
     held = (_expires_in_s(slot, now_s) for slot in seen.slots if slot.holder not in seen.over)
     instants_s = [left_s for left_s in held if left_s is not None and left_s > 0]
+    if seen.waiting and seen.saturated_since is not None and 0 <= seen.free_for_s < CALM_S and _has_free_slot(seen):
+        instants_s.append(CALM_S - seen.free_for_s)
     if seen.rate is not None and not (seen.exists and (seen.spec is None or seen.spec.rate)):
         instants_s.append(max(0.0, _window_left_s(seen.rate, now)))
     return min(instants_s, default=None)
+
+
+def _has_free_slot(seen: LimitSnapshot) -> bool:
+    return sum(bool(slot.holder) for slot in seen.slots) < (_wanted(seen) or 0)
+
+
+def _saturated_since(seen: LimitSnapshot, now: datetime) -> datetime | None:
+    """Since when all of its slots have been taken, and runs wait; of a limit that has none, since when runs wait."""
+    if not _has_slots(seen) or not seen.waiting:
+        return None
+    if not _has_free_slot(seen):
+        return seen.saturated_since or now.replace(microsecond=0)
+    return seen.saturated_since if seen.free_for_s < CALM_S else None
 
 
 def _status(seen: LimitSnapshot, now: datetime) -> ConcurrencyLimitStatus:
@@ -247,6 +268,7 @@ def _status(seen: LimitSnapshot, now: datetime) -> ConcurrencyLimitStatus:
         observed_generation=seen.generation,
         active=len(held),
         waiting=seen.waiting,
+        saturated_since=_saturated_since(seen, now),
         holders=tuple(_told(slot) for slot in held[:MAX_HOLDERS_LISTED]),
         conditions=tuple(stored(view) for view in conditions),
     )

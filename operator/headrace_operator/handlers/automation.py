@@ -32,6 +32,7 @@ from headrace_operator.decide.automation.progress import (
     with_judgement,
 )
 from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.handlers.automation_sources import problem_of, stand, with_series
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.resources import AUTOMATIONS
 from headrace_operator.manifests.event import Subject
@@ -42,6 +43,7 @@ log = structlog.get_logger()
 
 COUNTED_EVERY: Final = timedelta(seconds=30)
 """Counts that nothing else takes along are written after this long."""
+BLIND: Final = (Reason.QUERY_FAILED, Reason.EVENTS_NOT_READABLE)
 SECRET_AGAIN: Final = timedelta(seconds=60)
 PATIENCE: Final = timedelta(hours=1)
 """An action that the API server forbids is tried for this long: a quota may be used up for a while."""
@@ -54,9 +56,10 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     if record is None or record.deleting:
         context.metrics.automations.gone(key)
         context.webhooks.forget_all(key)
+        context.queries.forget(key)
         return None
     now = context.clock()
-    dues = [automations.due(record, now)]
+    dues = [automations.due(record, now), stand(context, record, now)]
     problem = await _problem(context, record)
     if problem is not None and problem[0] is Reason.SECRET_NOT_READABLE:
         dues.append(now + SECRET_AGAIN)
@@ -73,7 +76,9 @@ async def _problem(context: Context, record: AutomationRecord) -> tuple[Reason, 
     if record.rules is None:
         return Reason.INVALID_SPEC, record.problem or ""
     hook = record.rules.spec.trigger.webhook
-    if hook is None or _is_ready(record):
+    if hook is None:
+        return problem_of(context, record)
+    if _is_ready(record):
         return None
     try:
         await secret_value(context.cluster, record.key.namespace, hook.secret_ref.name, hook.secret_ref.key)
@@ -95,6 +100,7 @@ async def _claim(
     waiting = context.intake.automations.waiting(record.uid)
     status = observed(record.status, generation=record.generation, problem=problem, created=record.created, now=now)
     seen = tuple(waiting.occurrences.values())
+    status = with_series(context, record, status)
     judgement = Judgement(status.firings)
     if record.rules is not None:
         current = [each for each in seen if status.since is None or each.at >= status.since]
@@ -103,8 +109,9 @@ async def _claim(
     counts = waiting.counts + judgement.outcomes
     is_due = waiting.counted_since is not None and now - waiting.counted_since >= COUNTED_EVERY
     if status != record.status or is_due:
-        record = await _write(context, record, with_counts(status, counts))
+        before, record = record, await _write(context, record, with_counts(status, counts))
         counts.clear()
+        await _tell_blindness(context, before, problem)
     deferred = {each.id for each in judgement.deferred}
     for each in seen:
         if each.id not in deferred and waiting.occurrences.get(each.id) is each:
@@ -135,6 +142,13 @@ async def _write(context: Context, record: AutomationRecord, status: AutomationS
     automations = context.intake.automations
     automations.seen(stored)
     return automations.held.get(record.key, record)
+
+
+async def _tell_blindness(context: Context, before: AutomationRecord, problem: tuple[Reason, str] | None) -> None:
+    """Once for each time that what it waits for cannot be seen any more."""
+    told = next((each.reason for each in before.status.conditions if each.type == ConditionType.READY), None)
+    if problem is not None and problem[0] in BLIND and told != problem[0]:
+        await _tell(context, before, RecordEvent(problem[0], problem[1], warning=True))
 
 
 async def _act(context: Context, record: AutomationRecord) -> None:

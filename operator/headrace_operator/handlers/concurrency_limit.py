@@ -13,7 +13,7 @@ from headrace_operator.decide.snapshot import ObjectKey, Run
 from headrace_operator.handlers.context import Context
 from headrace_operator.kube.resources import CONCURRENCY_LIMITS, FLOW_RUNS
 from headrace_operator.manifests.patches import status_changes
-from headrace_operator.observe.parse import run_from
+from headrace_operator.observe.parse import instant, run_from
 
 POD_ENDS_S = 5.0
 """A deleted run's slots wait for its pod, whose end wakes nobody who knows of them. Looking costs no request."""
@@ -25,6 +25,8 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     seen = _observe(context, key, frozenset(over))
     if context.share.keeps_cluster:
         context.metrics.limits.told(seen)
+    elif not over:  # nothing that is for this shard
+        return POD_ENDS_S if _has_left_pods(context, seen) else None
     if not seen.exists and not seen.slots and seen.rate is None:
         return None
     decision = decide_limit(seen, context.clock(), context.monotonic())
@@ -45,6 +47,9 @@ def _for_own_holders(decision: LimitDecision, over: set[str]) -> LimitDecision:
 
 def _observe(context: Context, key: ObjectKey, over: frozenset[str]) -> LimitSnapshot:
     record = context.intake.cache.limits.get(key)
+    slots = context.slots.of(key.name)
+    taken = sum(bool(slot.holder) for slot in slots)
+    is_free = record is not None and record.spec is not None and taken < (record.spec.slots or 0)
     return LimitSnapshot(
         name=key.name,
         exists=record is not None,
@@ -52,10 +57,12 @@ def _observe(context: Context, key: ObjectKey, over: frozenset[str]) -> LimitSna
         spec=record.spec if record else None,
         problem=record.problem if record else None,
         conditions=record.conditions if record else (),
-        slots=context.slots.of(key.name),
+        slots=slots,
         rate=context.slots.rate_of(key.name),
         waiting=context.board.waiting_for_limit(key.name) + context.tallies.waiting_for_limit(key.name),
         over=over,
+        saturated_since=instant(record.status.get("saturatedSince")) if record else None,
+        free_for_s=context.vacancies.free_for_s(key.name, is_free=is_free, now_s=context.monotonic()),
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.apply.queries import Queries
 from headrace_operator.apply.webhooks import Webhooks
 from headrace_operator.decide.queueing.board import Board
 from headrace_operator.decide.sharding import EVERYTHING, Share
@@ -18,6 +19,7 @@ from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.revisions import Revisions
 from headrace_operator.observe.slots import Slots
 from headrace_operator.observe.tallies import Tallies
+from headrace_operator.observe.vacancies import Vacancies
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
 
@@ -40,9 +42,12 @@ class Context:
     metrics: Metrics
     webhooks: Webhooks
     """What Automations send."""
+    queries: Queries
+    """What Automations ask."""
     share: Share = EVERYTHING
     tallies: Tallies = field(default_factory=Tallies)
     """What other shards count; the first shard tells of all."""
+    vacancies: Vacancies = field(default_factory=Vacancies)
 
     @property
     def gate(self) -> Gate:

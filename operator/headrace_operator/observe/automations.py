@@ -21,9 +21,10 @@ from pydantic import ValidationError
 
 from headrace.api.automation import AutomationSpec, AutomationStatus
 from headrace.api.conditions import ConditionType
-from headrace.api.keys import FLOW_LABEL
+from headrace.api.keys import AUTOMATION_LABEL, FLOW_LABEL
 from headrace_operator.decide.automation.expressions import InvalidExpression
 from headrace_operator.decide.automation.judging import Outcome
+from headrace_operator.decide.automation.kubernetes_events import Told, event_occurrence
 from headrace_operator.decide.automation.occurrences import (
     CircuitView,
     Occurrence,
@@ -35,12 +36,13 @@ from headrace_operator.decide.automation.occurrences import (
 from headrace_operator.decide.automation.rules import Rules, TooManyHoles, rules_of
 from headrace_operator.decide.conditions import find_condition
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Run
-from headrace_operator.observe.cache import Cache, Gone
+from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.gone import Gone
 from headrace_operator.observe.parse import EPOCH, instant, object_key, version_of
-from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
 from headrace_operator.observe.records import LimitRecord
 from headrace_operator.observe.subscriptions import Subscriptions
 from headrace_operator.observe.triggers import Triggers
+from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
 
 MAX_WAITING: Final = 1000
 """Occurrences of one Automation that wait for their turn; what is above is dropped, as by its rate limit."""
@@ -81,6 +83,7 @@ class Waiting:
         counts: What became of occurrences and is not in the status yet.
         counted_since: Since when there is something in `counts`.
         acted: By firing and action: actions that are done while others of their firing are not, and what went wrong with them.
+        told: Occurrences of what goes on still: each is judged once.
     """
 
     occurrences: dict[str, Occurrence] = field(default_factory=dict)
@@ -89,6 +92,7 @@ class Waiting:
     counts: Counter[Outcome] = field(default_factory=Counter)
     counted_since: datetime | None = None
     acted: dict[tuple[str, str], str | None] = field(default_factory=dict)
+    told: set[str] = field(default_factory=set)
 
 
 class Automations:
@@ -100,25 +104,27 @@ class Automations:
         self._waker = waker
         self._waiting: dict[str, Waiting] = {}
         self._in_namespace: dict[str, dict[ObjectKey, AutomationRecord]] = {}
+        self._on_limits: set[ObjectKey] = set()
+        self.subscriptions = Subscriptions()
         self._gone = Gone()
+        self.triggers = Triggers(cache, waker, self.held)
 
     def seen(self, obj: dict[str, Any]) -> None:
         """An Automation is there, or has changed."""
         uid = obj["metadata"]["uid"]
         old = self.held.get(object_key(obj))
-        self.triggers = Triggers(cache, waker, self.held)
         if uid in self._gone or (old is not None and old.version >= version_of(obj)):
             return
         if old is not None and old.uid != uid:  # deleted and made anew, its end unseen
             self._forget(old.key, old.uid)
         record = automation_record(obj, old)
         self.held[record.key] = record
+        self.triggers.automation_seen(obj)
         self._in_namespace.setdefault(record.key.namespace, {})[record.key] = record
         if old is None or old.rules is not record.rules:
             self._look_around(record)
         self._waker.add(WorkKey(Kind.AUTOMATION, record.key))
 
-        self.triggers.automation_seen(obj)
     def gone(self, key: ObjectKey, uid: str) -> None:
         """An Automation was deleted; runs that it started go on."""
         self._gone.add(uid)
@@ -143,11 +149,6 @@ class Automations:
             if record.rules is not None:
                 self._add(record, circuit_occurrence(record.rules.spec.trigger, circuit))
 
-    def waiting(self, uid: str) -> Waiting:
-        """What is known of the Automation with this uid."""
-        return self._waiting.setdefault(uid, Waiting())
-
-    def due(self, record: AutomationRecord, now: datetime) -> datetime | None:
     def limit_seen(self, old: LimitRecord | None, new: LimitRecord) -> None:
         """A ConcurrencyLimit is there, or has changed."""
         if (old.status if old is not None else {}).get("saturatedSince") != new.status.get("saturatedSince"):
@@ -179,6 +180,11 @@ class Automations:
                 waiting.told.add(occurrence.id)
                 self._add(record, occurrence)
 
+    def waiting(self, uid: str) -> Waiting:
+        """What is known of the Automation with this uid."""
+        return self._waiting.setdefault(uid, Waiting())
+
+    def due(self, record: AutomationRecord, now: datetime) -> datetime | None:
         """Runs that are late or long by now become occurrences; when the next one will be, None for never."""
         waiting = self.waiting(record.uid)
         while waiting.order:
@@ -211,6 +217,8 @@ class Automations:
         waiting.overdue.clear()
         waiting.order.clear()
         waiting.occurrences.clear()
+        waiting.told.clear()
+        self._watch_for(record)
         if record.rules is None or record.rules.spec.trigger.webhook is not None:
             return
         for run in self._cache.runs.values():
@@ -219,6 +227,15 @@ class Automations:
         for circuit in self._circuits(record.key.namespace):
             self._add(record, circuit_occurrence(record.rules.spec.trigger, circuit))
 
+    def _watch_for(self, record: AutomationRecord) -> None:
+        trigger = record.rules.spec.trigger if record.rules is not None else None
+        on_event = trigger.kubernetes_event if trigger is not None else None
+        self.subscriptions.put(record.key, on_event.type.value if on_event is not None else None)
+        if trigger is not None and trigger.limit_saturated is not None:
+            self._on_limits.add(record.key)
+        else:
+            self._on_limits.discard(record.key)
+
     def _circuits(self, namespace: str) -> Iterable[CircuitView]:
         for key, deployment in self._cache.deployments.items():
             circuit = circuit_view(key, deployment.uid, deployment.conditions) if key.namespace == namespace else None
@@ -226,15 +243,6 @@ class Automations:
                 yield circuit
 
     def _match(self, record: AutomationRecord, run: Run) -> None:
-    def _watch_for(self, record: AutomationRecord) -> None:
-        trigger = record.rules.spec.trigger if record.rules is not None else None
-        on_event = trigger.kubernetes_event if trigger is not None else None
-        self.subscriptions.set(record.key, on_event.type.value if on_event is not None else None)
-        if trigger is not None and trigger.limit_saturated is not None:
-            self._on_limits.add(record.key)
-        else:
-            self._on_limits.discard(record.key)
-
         if record.rules is None:
             return
         trigger = record.rules.spec.trigger
@@ -283,6 +291,9 @@ class Automations:
         self._gone.add(uid)
         self._waiting.pop(uid, None)
         self.held.pop(key, None)
+        self.triggers.automation_gone(key)
+        self._on_limits.discard(key)
+        self.subscriptions.put(key, None)
         fellows = self._in_namespace.get(key.namespace, {})
         fellows.pop(key, None)
         if not fellows:
@@ -290,7 +301,6 @@ class Automations:
 
 
 def circuit_view(key: ObjectKey, uid: str, conditions: tuple[ConditionView, ...]) -> CircuitView | None:
-        self.triggers.automation_gone(key)
     """What a Deployment's status tells of its circuit; None where it tells nothing."""
     found = find_condition(conditions, ConditionType.CIRCUIT_OPEN)
     return None if found is None else CircuitView(key, uid, found)

@@ -311,6 +311,7 @@ class Intake:
         record = limit_record(obj, old)
         if not self.cache.put_limit(record):
             return
+        self.automations.limit_seen(old, record)
         if old is None or (old.uid, old.generation) != (record.uid, record.generation):
             self.gate.limit_changed(record.key.name, record)
             self._waker.add(WorkKey(Kind.LIMIT, record.key))

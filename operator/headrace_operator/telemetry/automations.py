@@ -30,6 +30,12 @@ class AutomationMetrics:
             ["namespace", "automation", "action", "outcome"],
             registry=registry,
         )
+        self._queries = Counter(
+            "headrace_automation_queries_total",
+            "Queries that an Automation's metric asked. outcome: done, failed.",
+            ["namespace", "automation", "outcome"],
+            registry=registry,
+        )
         self._requests = Counter(
             "headrace_inbound_requests_total",
             "Requests to /hooks by the HTTP status of their answer; this replica's own.",
@@ -46,6 +52,10 @@ class AutomationMetrics:
         """An action has ended."""
         self._actions.labels(*automation, action, "done" if problem is None else "failed").inc()
 
+    def asked(self, automation: ObjectKey, *, is_answered: bool) -> None:
+        """A query has ended."""
+        self._queries.labels(*automation, "done" if is_answered else "failed").inc()
+
     def answered(self, code: int) -> None:
         """A request to the inbound endpoint was answered."""
         self._requests.labels(str(code)).inc()
@@ -55,7 +65,9 @@ class AutomationMetrics:
         for outcome in Outcome:
             with suppress(KeyError):
                 self._events.remove(*automation, outcome.value)
-        for action in ACTION_KINDS:
-            for end in ("done", "failed"):
+        for end in ("done", "failed"):
+            with suppress(KeyError):
+                self._queries.remove(*automation, end)
+            for action in ACTION_KINDS:
                 with suppress(KeyError):
                     self._actions.remove(*automation, action, end)

@@ -240,7 +240,8 @@ class KubeClient:
             import aiohttp  # noqa: PLC0415 - as above
 
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=self.connection.ssl, limit=MAX_CONNECTIONS, keepalive_timeout=60),
+                # No limit: a stream keeps its connection, and one that waited for another's end would wait for ever.
+                connector=aiohttp.TCPConnector(ssl=self.connection.ssl, limit=0, keepalive_timeout=60),
                 timeout=aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S),
                 headers={"User-Agent": self._user_agent, "Accept": JSON},
             )

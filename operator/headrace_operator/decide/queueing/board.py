@@ -267,6 +267,10 @@ class Board:
         """How many waiting runs ask for slots or a start of this limit."""
         return sum(len(line) for line in self._lines if line.asks_limit(name))
 
+    def namespaces_at_limit(self, name: str) -> set[str]:
+        """Whose runs wait and ask for slots or a start of this limit."""
+        return {line.namespace for line in self._lines if line.asks_limit(name) and len(line)}
+
     def waiting_for_pool(self, name: str) -> int:
         """How many waiting runs fit this pool; one that fits several counts in each."""
         return sum(len(line) for line in self._lines if name in (line.common.like.pools or ()))

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from headrace import slots
 from headrace.kubeapi.errors import Unavailable, Unreachable
 from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.apply.queries import Queries
 from headrace_operator.apply.slots import take_slots
 from headrace_operator.apply.webhooks import Webhooks
 from headrace_operator.decide.snapshot import ObjectKey
@@ -59,6 +60,9 @@ class Operator:
             ),
             metrics=Metrics(self.registry),
             webhooks=Webhooks(self.cluster, lambda: NOW, frozenset(), self.intake.automations.wake),
+            queries=Queries(
+                self.cluster, lambda: NOW, monotonic=lambda: self.now_s, hosts=frozenset(), done=lambda _key, _is: None
+            ),
         )
 
     async def look(self) -> float | None:

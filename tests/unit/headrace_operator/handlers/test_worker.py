@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 
 from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, TooManyRequests, Unreachable
 from headrace_operator.apply.flow_run import RunApplier
+from headrace_operator.apply.queries import Queries
 from headrace_operator.apply.webhooks import Webhooks
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers import flow_run
@@ -70,6 +71,13 @@ class Operator:
             ),
             metrics=Metrics(CollectorRegistry()),
             webhooks=Webhooks(self.cluster, self.clock, frozenset(), self.intake.automations.wake),
+            queries=Queries(
+                self.cluster,
+                self.clock,
+                monotonic=self.monotonic,
+                hosts=frozenset({"127.0.0.1"}),
+                done=lambda key, _is_answered: self.intake.automations.wake(key),
+            ),
         )
 
     def monotonic(self) -> float:
