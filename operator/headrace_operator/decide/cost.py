@@ -10,16 +10,33 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Final
+from typing import Final, NamedTuple
 
 from headrace.api.money import PLACES, Cost
 from headrace_operator.decide.placement import Pool, price_per_hour
 from headrace_operator.decide.quantities import Amounts
-from headrace_operator.decide.snapshot import HourlyPrice
+from headrace_operator.decide.snapshot import Attempt, HourlyPrice
 
 SMALLEST: Final = Decimal(1).scaleb(-PLACES)
 MICROSECOND: Final = timedelta(microseconds=1)
 HOUR_US: Final = 3_600_000_000
+
+
+class Expense(NamedTuple):
+    """What one attempt has cost, and when it ended."""
+
+    at: datetime
+    amount: Decimal
+    currency: str
+
+
+def expenses_of(attempts: Iterable[Attempt]) -> tuple[Expense, ...]:
+    """Of the attempts that ended and cost something."""
+    return tuple(
+        Expense(attempt.finished_at, attempt.cost.exact, attempt.cost.currency)
+        for attempt in attempts
+        if attempt.finished_at is not None and attempt.cost is not None and attempt.cost.exact
+    )
 
 
 def price_of(pool: Pool | None, requests: Amounts) -> HourlyPrice | None:

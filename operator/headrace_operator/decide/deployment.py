@@ -11,6 +11,7 @@ from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from headrace.api.budget import Spent
 from headrace.api.conditions import ConditionType, Phase, Reason
 from headrace.api.deployment import (
     MAX_ACTIVE_LISTED,
@@ -25,10 +26,14 @@ from headrace.api.deployment import (
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.circuit import CircuitDecision, advance, circuit_condition
 from headrace_operator.decide.conditions import condition, find_condition, stored, with_condition
+from headrace_operator.decide.deployment_budget import Account, account, budget_problem, with_budget_condition
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.schedule import Owner, Plan, PlannedRun, plan
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey
+from headrace_operator.decide.spending import Count, Spending
 from headrace_operator.decide.triggers import TriggerSight, triggering
+
+STOPPED = "spec.budget is spent (action Stop); in the next period, or with a higher amount, catchUp decides about the missed times"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,8 @@ class DeploymentSnapshot:
         circuit_reset: The annotation that closes the circuit.
         ended: Runs that ended since `circuit.counted_until`, or since its creation; None: not known yet.
         triggers: None where it has none, and had none.
+        spent: Its status' spent.
+        spending: What its budget was spent on; None: it has none, or that is not known yet.
     """
 
     key: ObjectKey
@@ -71,16 +78,19 @@ class DeploymentSnapshot:
     circuit_reset: str | None = None
     ended: tuple[FinishedRun, ...] | None = None
     triggers: TriggerSight | None = None
+    spent: Spent | None = None
+    spending: Spending | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentDecision:
-    """Runs to create, Events to record, the status to have, when to look again."""
+    """Runs to create, Events to record, the status to have, when to look again; `count` is what the status counts of its budget."""
 
     create: tuple[PlannedRun, ...]
     events: tuple[RecordEvent, ...]
     status: DeploymentStatus
     look_again_at: datetime | None
+    count: Count | None = None
 
 
 def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDecision:
@@ -88,31 +98,64 @@ def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDeci
     if seen.spec is None:
         conditions = _ready(seen, now, (Reason.INVALID_SPEC, seen.problem or "the spec cannot be read"))
         return DeploymentDecision(
-            (), (), _status(seen, conditions, seen.memory, next_schedules=(), counted=_as_it_was(seen)), None
+            (),
+            (),
+            _status(seen, conditions, seen.memory, next_schedules=(), counted=_as_it_was(seen), spent=seen.spent),
+            None,
         )
     counted = _counted(seen, seen.spec, now)
+    purse = _account(seen, seen.spec, now)
+    stopped = purse is not None and purse.stops
     planned = plan(
         seen.spec.schedules,
         seen.spec.catch_up,
         seen.memory,
         deployment=Owner(seen.key.name, seen.uid, _beginning(seen, now), seen.known_runs),
-        suspended=seen.spec.suspend,
+        suspended=seen.spec.suspend or stopped,
         now=now,
     )
-    conditions = _ready(seen, now, seen.flow_problem)
-    conditions = _scheduling(conditions, seen, seen.spec, planned, now=now)
+    conditions = _ready(seen, now, seen.flow_problem or budget_problem(seen.spec.budget))
+    conditions = _scheduling(conditions, seen, _scheduling_reason(seen.spec, planned, purse), now=now)
     conditions = _triggering(conditions, seen, seen.spec, now=now)
     blocked = _blocked_triggers(seen, conditions)
     conditions = _circuit_open(conditions, seen, seen.spec, counted, now=now)
+    conditions = with_budget_condition(conditions, purse, generation=seen.generation, now=now)
     next_schedules = tuple(NextSchedule(name=name, time=time) for name, time in planned.next_times)
     next_time = None if planned.look_again_after_s is None else now + timedelta(seconds=planned.look_again_after_s)
     missed = tuple(RecordEvent("MissedSchedule", miss.message, warning=True) for miss in planned.missed)
     return DeploymentDecision(
         create=planned.runs,
-        events=(*missed, *blocked, *counted.events),
-        status=_status(seen, conditions, planned.memory, next_schedules=next_schedules, counted=counted),
-        look_again_at=min((at for at in (next_time, counted.look_again_at) if at is not None), default=None),
+        events=(*missed, *blocked, *counted.events, *_warnings(purse)),
+        status=_status(
+            seen,
+            conditions,
+            planned.memory,
+            next_schedules=next_schedules,
+            counted=counted,
+            spent=purse.spent if purse else None,
+        ),
+        look_again_at=min(
+            (at for at in (next_time, counted.look_again_at, _period_ends(purse)) if at is not None), default=None
+        ),
+        count=purse.count if purse else None,
     )
+
+
+def _account(seen: DeploymentSnapshot, spec: DeploymentSpec, now: datetime) -> Account | None:
+    """What is said of its budget; None without one. One that cannot be read counts nothing, and stays as it was."""
+    if spec.budget is None:
+        return None
+    if budget_problem(spec.budget) is not None:
+        return Account(seen.spent, None, None, stops=False)
+    return account(spec.budget, seen.spent, seen.spending, conditions=seen.conditions, now=now)
+
+
+def _warnings(purse: Account | None) -> tuple[RecordEvent, ...]:
+    return purse.verdict.events if purse is not None and purse.verdict is not None else ()
+
+
+def _period_ends(purse: Account | None) -> datetime | None:
+    return purse.spent.until if purse is not None and purse.spent is not None and purse.count is not None else None
 
 
 def _counted(seen: DeploymentSnapshot, spec: DeploymentSpec, now: datetime) -> CircuitDecision:
@@ -212,12 +255,11 @@ def _ready(seen: DeploymentSnapshot, now: datetime, problem: tuple[Reason, str] 
 def _scheduling(
     conditions: tuple[ConditionView, ...],
     seen: DeploymentSnapshot,
-    spec: DeploymentSpec,
-    planned: Plan,
+    found: tuple[Reason, str],
     *,
     now: datetime,
 ) -> tuple[ConditionView, ...]:
-    reason, message = _scheduling_reason(spec, planned)
+    reason, message = found
     return with_condition(
         conditions,
         condition(
@@ -231,7 +273,7 @@ def _scheduling(
     )
 
 
-def _scheduling_reason(spec: DeploymentSpec, planned: Plan) -> tuple[Reason, str]:
+def _scheduling_reason(spec: DeploymentSpec, planned: Plan, purse: Account | None) -> tuple[Reason, str]:
     if planned.invalid:
         told = "; ".join(f'schedule "{broken.schedule}": {broken.message}' for broken in planned.invalid)
         return Reason.INVALID_SCHEDULE, told
@@ -239,6 +281,8 @@ def _scheduling_reason(spec: DeploymentSpec, planned: Plan) -> tuple[Reason, str
         return Reason.SUSPENDED, "spec.suspend is true; set it to false and catchUp decides about the missed times"
     if not spec.schedules:
         return Reason.NO_SCHEDULES, "there is no schedule; create a FlowRun to start a run"
+    if purse is not None and purse.stops:
+        return Reason.BUDGET_EXCEEDED, STOPPED
     return Reason.SCHEDULED, f"{len(spec.schedules)} schedule(s) start runs"
 
 
@@ -249,6 +293,7 @@ def _status(
     *,
     next_schedules: tuple[NextSchedule, ...],
     counted: CircuitDecision,
+    spent: Spent | None,
 ) -> DeploymentStatus:
     return DeploymentStatus(
         observed_generation=seen.generation,
@@ -260,6 +305,7 @@ def _status(
         last_run=_last_run(seen),
         consecutive_failures=counted.consecutive_failures,
         circuit=_worth_telling(counted.circuit, seen),
+        spent=spent,
         schedules=memory,
     )
 

@@ -24,6 +24,7 @@ from headrace_operator.decide.admission import is_skipped
 from headrace_operator.decide.circuit import circuit_wait
 from headrace_operator.decide.conditions import shortened
 from headrace_operator.decide.diagnosis import Waiting, diagnose_end, diagnose_wait
+from headrace_operator.decide.overspending import out_of_budget
 from headrace_operator.decide.parameters import effective_parameters, parameter_problem
 from headrace_operator.decide.pausing import pauses
 from headrace_operator.decide.placement import falls_over
@@ -318,6 +319,9 @@ def skipped(seen: Snapshot, now: datetime) -> Decision | None:
     wait = circuit_wait(seen.deployment.circuit) if seen.deployment else None
     if wait is not None:
         reason, message = wait[0], f"{wait[1]}; spec.concurrency.onConflict is Skip"
+    elif seen.deployment is not None and seen.deployment.budget_wait is not None:
+        over = seen.deployment.budget_wait
+        reason, message = over.reason, f"{over.message}; spec.concurrency.onConflict is Skip"
     return finish(seen, now, Outcome(Phase.SKIPPED, reason, message))
 
 
@@ -375,6 +379,7 @@ RULES: tuple[Rule, ...] = (
     wrong_parameters,
     suspended,
     backs_off,
+    out_of_budget,
     skipped,
     earlier_pod_is_live,
     asks_for_its_turn,

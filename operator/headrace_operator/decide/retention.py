@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from headrace.api.conditions import Phase
+from headrace_operator.decide.cost import Expense
 from headrace_operator.decide.snapshot import ObjectKey, PartitionRef
 
 
@@ -25,6 +26,7 @@ class FinishedRun:
     version: int = 0
     """The resource version; it tells ends of the same second apart."""
     partition: PartitionRef | None = None
+    expenses: tuple[Expense, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from headrace_operator.decide.conditions import condition, find_condition, short
 from headrace_operator.decide.parameters import effective_parameters
 from headrace_operator.decide.snapshot import Attempt, Pod, RunStatus, Snapshot, Unresolved
 
-GIVEN_BACK: frozenset[str] = frozenset({Reason.OUTRANKED, Reason.PAUSED})
+GIVEN_BACK: frozenset[str] = frozenset({Reason.OUTRANKED, Reason.PAUSED, Reason.BUDGET_EXCEEDED})
 """Why a run that has begun holds no places."""
 
 
@@ -132,7 +132,7 @@ def not_admitted(status: RunStatus, reason: Reason, message: str, now: datetime)
 
 
 def is_back_in_line(status: RunStatus) -> bool:
-    """Whether the run had its places and gave them back, outranked or paused, and has not got them again."""
+    """Whether the run had its places and gave them back, outranked, paused or out of budget, and has not got them again."""
     found = find_condition(status.conditions, ConditionType.ADMITTED)
     return found is not None and found.status == "False" and found.reason in GIVEN_BACK
 

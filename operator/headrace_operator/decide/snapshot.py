@@ -281,7 +281,9 @@ class DeploymentView:
 
     Args:
         circuit: Of its status.
-        allowed: How many of its runs may be active as far as its circuit breaker goes. None: any number.
+        allowed: How many of its runs may be active as far as its circuit breaker and its budget go. None: any number.
+        payable: How many of them may go on to a further attempt as far as its budget goes. None: any number.
+        budget_wait: What is said of runs for which its budget has no room.
     """
 
     key: ObjectKey
@@ -289,6 +291,8 @@ class DeploymentView:
     spec: DeploymentSpec
     circuit: Circuit | None = None
     allowed: int | None = None
+    payable: int | None = None
+    budget_wait: Blocked | None = None
 
     @property
     def concurrency(self) -> ConcurrencySpec | None:

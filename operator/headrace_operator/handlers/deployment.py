@@ -24,6 +24,7 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     )
     if seen is None:
         context.metrics.circuit(key, is_open=None)
+        context.metrics.budgets.told(key, None, None)
         return None
     now = context.clock()
     decision = decide_deployment(seen, now)
@@ -38,6 +39,7 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     context.metrics.circuit(
         key, is_open=None if circuit is None or circuit.state is None else circuit.retry_at is not None
     )
+    context.metrics.budgets.told(key, seen.spec.budget if seen.spec else None, decision.status.spent)
     return seconds_until(decision.look_again_at, now)
 
 
@@ -91,9 +93,12 @@ async def _write_status(context: Context, seen: DeploymentSnapshot, decision: De
     record = context.intake.cache.deployments.get(seen.key)
     if record is None or record.uid != seen.uid:
         return
+    purse = context.intake.history.purses.of(seen.key)
     status = decision.status.model_dump(mode="json", by_alias=True, exclude_none=True)
     patch = status_changes(record.status, status, resource_version=record.version)
     if patch is not None:
+        if purse is not None and decision.count is not None:
+            purse.writing(decision.count)
         namespace, name = seen.key
         stored = await context.cluster.patch(DEPLOYMENTS, namespace, name, patch, subresource="status")
         context.intake.deployment_seen(stored)

@@ -60,7 +60,9 @@ async def _delete(context: Context, retirement: Retirement, now: datetime) -> fl
 def _uncounted(context: Context, record: DeploymentRecord) -> frozenset[str]:
     circuit = record.circuit or Circuit(counted_until=record.created)
     ends = context.intake.history.ends(Owner(*record.key), circuit.counted_until or record.created)
-    return frozenset(run.uid for run in ends if not is_counted(run, circuit))
+    of_circuit = frozenset(run.uid for run in ends if not is_counted(run, circuit))
+    purse = context.intake.history.purses.of(record.key)
+    return of_circuit if purse is None else of_circuit | purse.uncounted
 
 
 def _keep(context: Context, key: ObjectKey) -> Keep:

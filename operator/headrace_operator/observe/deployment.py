@@ -12,6 +12,7 @@ from headrace_operator.decide.circuit import circuit_limit
 from headrace_operator.decide.deployment import DeploymentSnapshot
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.observe.budget import budget_allows, spending_of
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.history import History, Owner
 from headrace_operator.observe.records import DeploymentRecord
@@ -32,17 +33,23 @@ def circuit_allows(record: DeploymentRecord, history: History) -> int | None:
     )
 
 
+def brakes_allow(record: DeploymentRecord, history: History) -> int | None:
+    """How many runs its circuit breaker and its budget allow to be active; None for any number."""
+    bounds = (circuit_allows(record, history), budget_allows(record, history))
+    return min((bound for bound in bounds if bound is not None), default=None)
+
+
 def awaits_history(record: DeploymentRecord, history: History) -> bool:
     """Whether its circuit may have to open for runs that ended before the start, which are not read yet."""
     return record.spec is not None and record.spec.circuit_breaker is not None and not history.is_complete
 
 
 def runs_allowed(record: DeploymentRecord, history: History) -> int | None:
-    """How many runs of the Deployment may be active, by its concurrency and its circuit breaker; None for any number."""
+    """How many runs of the Deployment may be active: concurrency, circuit breaker, budget; None for any number."""
     if awaits_history(record, history):
         return 0
     concurrency = record.spec.concurrency if record.spec else None
-    bounds = [concurrency.limit if concurrency else None, circuit_allows(record, history)]
+    bounds = [concurrency.limit if concurrency else None, brakes_allow(record, history)]
     return min((bound for bound in bounds if bound is not None), default=None)
 
 
@@ -93,6 +100,8 @@ def observe_deployment(
         consecutive_failures=status.consecutive_failures,
         circuit_reset=record.circuit_reset,
         ended=_ended(history, record),
+        spent=record.spent,
+        spending=spending_of(record, history),
         triggers=triggers.sight(record) if triggers is not None else None,
     )
 

@@ -19,9 +19,10 @@ from headrace_operator.decide.snapshot import DeploymentView, ObjectKey, Pod, Re
 from headrace_operator.kube.cluster import Reader
 from headrace_operator.kube.resources import FLOW_RUNS, PODS
 from headrace_operator.manifests.pod import pod_name
+from headrace_operator.observe.budget import attempts_payable, budget_waits
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.claims import Claimant
-from headrace_operator.observe.deployment import circuit_allows
+from headrace_operator.observe.deployment import brakes_allow
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.parse import run_from
 from headrace_operator.observe.revisions import Revisions
@@ -261,5 +262,8 @@ class RunObserver:
         record = self._cache.deployments.get(ObjectKey(run.key.namespace, run.deployment_ref))
         if record is None or record.spec is None:
             return None
-        allowed = circuit_allows(record, self._intake.history)
-        return DeploymentView(record.key, record.uid, record.spec, record.circuit, allowed)
+        history = self._intake.history
+        view = DeploymentView(record.key, record.uid, record.spec, record.circuit, brakes_allow(record, history))
+        if record.spec.budget is None:
+            return view
+        return replace(view, payable=attempts_payable(record, history), budget_wait=budget_waits(record, history))

@@ -39,6 +39,7 @@ from headrace_operator.decide.snapshot import (
     Turn,
     Unresolved,
 )
+from headrace_operator.observe.budget import budget_waits
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.deployment import awaits_history, runs_allowed
 from headrace_operator.observe.history import History
@@ -238,7 +239,7 @@ class Gate:
         self._pass_soon()
 
     def deployment_changed(self, key: ObjectKey) -> None:
-        """Its limit or its circuit may be another."""
+        """Its limit, its circuit or its budget may be another."""
         record = self._cache.deployments.get(key)
         if record is None or record.spec is None:
             self.board.drop_deployment(key)
@@ -249,7 +250,7 @@ class Gate:
                 if wait is not None
                 else AWAITS_HISTORY
                 if awaits_history(record, self._history)
-                else None
+                else budget_waits(record, self._history)
             )
             self.board.set_deployment(key, runs_allowed(record, self._history), why=why)
         self._pass_soon()

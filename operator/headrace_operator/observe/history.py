@@ -7,9 +7,11 @@ from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
 from headrace_operator.decide.circuit import COUNTING
+from headrace_operator.decide.cost import expenses_of
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey, Run
 from headrace_operator.observe.departures import Departures
+from headrace_operator.observe.purses import Purses
 from headrace_operator.observe.usage import Usages
 from headrace_operator.observe.workkeys import Kind, WorkKey
 
@@ -84,6 +86,7 @@ class History:
         self.unrecorded: Unrecorded = NoStore() if unrecorded is None else unrecorded
         self.is_complete = False
         self.departures = Departures()
+        self.purses = Purses()
         self.usages = Usages()
         self._ends: dict[Owner, dict[str, FinishedRun]] = {}
         self._by_owner: dict[Owner, dict[ObjectKey, FinishedRun]] = {}
@@ -111,9 +114,13 @@ class History:
             scheduled_time=run.scheduled_time,
             version=run.version,
             partition=run.partition,
+            expenses=expenses_of(run.status.attempts),
         )
-        if not is_recorded and not self.has_finished(run.key, run.uid):
+        is_new = not self.has_finished(run.key, run.uid)
+        if is_new and not is_recorded:
             self.unrecorded.finished(record, obj)
+        if is_new:
+            self.purses.finished(record, is_news=self.is_complete)
         self.usages.put(run)
         owner, deployment = owner_of_run(record), Owner(run.key.namespace, run.deployment_ref)
         self._by_owner.setdefault(owner, {})[run.key] = record
@@ -128,6 +135,7 @@ class History:
     def drop(self, run: FinishedRun) -> None:
         """Forget it: it was deleted."""
         self.unrecorded.deleted(run)
+        self.purses.retired(run)
         self._forget_ends(Owner(run.key.namespace, run.deployment), [run.uid])
         owner = owner_of_run(run)
         runs = self._by_owner.get(owner, {})

@@ -34,6 +34,7 @@ from headrace_operator.kube.resources import (
 )
 from headrace_operator.observe.automations import Automations, circuit_view
 from headrace_operator.observe.backfills import Backfills
+from headrace_operator.observe.budget import keep_purse
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.claims import Claims
 from headrace_operator.observe.departures import Departure
@@ -128,8 +129,10 @@ class Intake:
         if not self.cache.put_deployment(record):
             return
         self._waker.add(WorkKey(Kind.DEPLOYMENT, record.key))
+        keep_purse(record, self.cache, self.history)
         circuit = circuit_view(record.key, record.uid, record.conditions)
         if circuit is not None:
+            self.automations.triggers.deployment_seen(record)
             self.automations.circuit_seen(circuit)
         told = (record.uid, record.generation, record.labels)
         is_other = old is None or (old.uid, old.generation, old.labels) != told
@@ -137,10 +140,11 @@ class Intake:
         if is_other:
             self.cache.reindex_deployment(record.key)
             self._wake_runs(self.cache.ledger(record.key).all())
-        is_counted = old is not None and old.circuit != record.circuit
-            self.automations.triggers.deployment_seen(record)
+        is_counted = old is not None and (old.circuit, old.spent) != (record.circuit, record.spent)
         if is_other or is_counted or (old is not None and old.scheduled_until != record.scheduled_until):
             self._waker.add(WorkKey(Kind.RETENTION, record.key))  # a run that was not noted yet may go now
+            self.automations.triggers.deployment_gone(key)
+            self.history.purses.close(key)
             self.backfills.wake_of_deployment(record.key)
 
     def deployment_gone(self, key: ObjectKey, uid: str) -> None:
@@ -149,7 +153,6 @@ class Intake:
             self.gate.deployment_changed(key)
             self._wake_runs(self.cache.ledger(key).all())
             self.backfills.wake_of_deployment(key)
-            self.automations.triggers.deployment_gone(key)
 
     def run_seen(self, obj: Mapping[str, Any]) -> None:
         """A FlowRun is there, or has changed."""
@@ -173,6 +176,7 @@ class Intake:
     def _take_run(self, obj: Mapping[str, Any], *, wakes_itself: bool) -> None:
         if is_echo(self.cache.runs, obj):
             return
+            self.history.purses.deleted(run.key, left.uid, left.deployment)
         run = run_from(obj)
         left = self.history.departures.settle(run.key)
         if left is not None and left.uid != run.uid:  # another run has the name: that one is gone
@@ -181,6 +185,8 @@ class Intake:
             self.backfills.run_deleted(run.key, left.uid)
         self.claims.put(run)
         owner = self.history.put(run, obj)
+        if is_news and not run.finished and self.history.purses.under_way(run):
+            self.gate.deployment_changed(ObjectKey(run.key.namespace, run.deployment_ref or ""))
         if owner is not None:
             self._wake_owner(owner, run)
         if left is not None and left.deployment is not None:
@@ -224,6 +230,7 @@ class Intake:
 
     def run_deleted(self, key: ObjectKey, uid: str) -> None:
         """A run that had left the stream, or had finished, is confirmed to be gone."""
+            self.history.purses.deleted(key, uid, left.deployment)
         self.claims.drop(uid)
         self.history.forget(key, uid)
         self.backfills.run_deleted(key, uid)
@@ -406,13 +413,14 @@ class Intake:
     def history_listed(self) -> None:
         """The runs that finished before the start are known: wake what waits for that."""
         self.history.is_complete = True
+                self._waker.add(WorkKey(Kind.DEPLOYMENT, key))
         self.backfills.wake_all()
         for flow, record in self.cache.flows.items():
             if record.spec is not None and record.spec.autosize is not None:
                 self._waker.add(WorkKey(Kind.AUTOSIZE, flow))
         self._wake_runs([key for key, run in self.cache.runs.items() if run.idempotency_key is not None])
         for key, deployment in self.cache.deployments.items():
-            if deployment.spec is not None and deployment.spec.circuit_breaker is not None:
+            if deployment.spec is not None and (deployment.spec.circuit_breaker or deployment.spec.budget):
                 self.gate.deployment_changed(key)
         for owner in self.history.owners():
             self._waker.add(owner.retention)
@@ -473,11 +481,11 @@ class Intake:
             self._waker.add(WorkKey(Kind.AUTOSIZE, flow), self._autosize_delay_s)
         key = ObjectKey(run.key.namespace, run.deployment_ref or "")
         record = self.cache.deployments.get(key)
-        if record is None or record.spec is None or record.spec.circuit_breaker is None:
+        if record is None or record.spec is None or not (record.spec.circuit_breaker or record.spec.budget):
             return
         self.gate.deployment_changed(key)  # before the slot is free: what may open the circuit holds the door
         is_closed = record.circuit is None or record.circuit.retry_at is None
-        if run.status.phase in FAILURES or not is_closed:
+        if record.spec.circuit_breaker is not None and (run.status.phase in FAILURES or not is_closed):
             self._waker.add(WorkKey(Kind.DEPLOYMENT, key))
 
     def _wake_deployment(self, namespace: str, name: str | None) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from headrace.api import keys
+from headrace.api.budget import Spent
 from headrace.api.conditions import Phase
 from headrace.api.deployment import Circuit
 from headrace.api.flow import LearntSize
@@ -169,6 +170,14 @@ def circuit_from(status: Mapping[str, Any]) -> Circuit | None:
     """What a Deployment's status remembers of its circuit; what cannot be read is begun anew."""
     try:
         return Circuit.model_validate(status["circuit"]) if "circuit" in status else None
+    except ValidationError:
+        return None
+
+
+def spent_from(status: Mapping[str, Any]) -> Spent | None:
+    """What a Deployment's status says of its budget; what cannot be read is counted anew."""
+    try:
+        return Spent.model_validate(status["spent"]) if "spent" in status else None
     except ValidationError:
         return None
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from pydantic import ValidationError
 
 from headrace.api import keys
+from headrace.api.budget import Spent
 from headrace.api.common import CustomResource
 from headrace.api.concurrencylimit import ConcurrencyLimit, ConcurrencyLimitSpec
 from headrace.api.conditions import ConditionType
@@ -26,6 +27,7 @@ from headrace_operator.observe.parse import (
     instant,
     learnt_from,
     object_key,
+    spent_from,
     version_of,
 )
 
@@ -60,7 +62,7 @@ class FlowRecord:
 class DeploymentRecord:
     """
     A Deployment. `spec` is None and `problem` says why where it cannot be used; `status` is as in the API, `circuit`
-    a part of it; `circuit_reset` is the annotation that closes the circuit.
+    and `spent` parts of it; `circuit_reset` is the annotation that closes the circuit.
     """
 
     key: ObjectKey
@@ -75,6 +77,7 @@ class DeploymentRecord:
     status: dict[str, Any]
     circuit: Circuit | None = None
     circuit_reset: str | None = None
+    spent: Spent | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -188,6 +191,7 @@ def deployment_record(obj: dict[str, Any], before: DeploymentRecord | None = Non
         status=status,
         circuit=circuit_from(status),
         circuit_reset=(metadata.get("annotations") or {}).get(CIRCUIT_RESET_ANNOTATION),
+        spent=spent_from(status),
         labels=metadata.get("labels") or {},
     )
 

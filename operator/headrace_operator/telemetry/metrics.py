@@ -13,6 +13,7 @@ from headrace_operator.decide.actions import Decision
 from headrace_operator.decide.snapshot import ObjectKey, Snapshot
 from headrace_operator.telemetry.automations import AutomationMetrics
 from headrace_operator.telemetry.backfills import BackfillMetrics
+from headrace_operator.telemetry.budgets import BudgetMetrics
 from headrace_operator.telemetry.history import HistoryMetrics
 from headrace_operator.telemetry.limits import LimitMetrics
 from headrace_operator.telemetry.pools import PoolMetrics
@@ -40,6 +41,7 @@ class Metrics:
         self.history = HistoryMetrics(registry)
         self.backfills = BackfillMetrics(registry)
         self.automations = AutomationMetrics(registry)
+        self.budgets = BudgetMetrics(registry)
         self.limits = LimitMetrics(registry)
         self.pools = PoolMetrics(registry)
         self.webhook = WebhookMetrics(registry)

@@ -76,6 +76,10 @@ class ConditionType(Word):
         "CircuitOpen",
         "Deployment: it failed too often in a row, and starts no runs until it has cooled down.",
     )
+    BUDGET_EXCEEDED = (
+        "BudgetExceeded",
+        "Deployment: its budget is spent until the next period; with action Stop it starts no runs until then.",
+    )
     ADMITTED = "Admitted", "FlowRun: it holds all that it needs to run; False says what it waits for."
     COMPLETED = "Completed", "FlowRun: it has reached its last phase. Backfill: it has ended."
 
@@ -115,6 +119,7 @@ class Reason(Word):
     WAITING_FOR_RATE = "WaitingForRate", "A ConcurrencyLimit allows no further start for a moment."
     WAITING_FOR_POOL = "WaitingForPool", "Every WorkPool that fits is full."
     WAITING_FOR_QUOTA = "WaitingForQuota", "The namespace has as many active runs as its annotation allows."
+    WAITING_FOR_BUDGET = "WaitingForBudget", "What is left of a budget does not pay for the run."
     LIMIT_NOT_FOUND = "LimitNotFound", "No ConcurrencyLimit of that name is there."
     LIMIT_TOO_SMALL = "LimitTooSmall", "The run needs more slots than the ConcurrencyLimit has."
     POOL_NOT_FOUND = "PoolNotFound", "No WorkPool of the names or labels that the run allows is there."
@@ -139,6 +144,11 @@ class Reason(Word):
     CIRCUIT_HALF_OPEN = "CircuitHalfOpen", "The deployment has cooled down; one run tries whether it works again."
     CIRCUIT_CLOSED = "CircuitClosed", "The deployment starts runs."
 
+    # Budgets
+    WITHIN_BUDGET = "WithinBudget", "Less than spec.budget.alertAtPercent of the budget is spent."
+    BUDGET_NEARLY_SPENT = "BudgetNearlySpent", "The part of the budget is spent from which on it is told."
+    BUDGET_EXCEEDED = "BudgetExceeded", "The budget is spent, or a further run would cost more than what is left of it."
+
     # WorkPools and ConcurrencyLimits
     NODES_READY = "NodesReady", "Nodes of the pool are ready."
     NO_NODES = "NoNodes", "The pool has no node now; an autoscaler may add some."
@@ -149,7 +159,6 @@ class Reason(Word):
     WINDOW_CLOSED = "WindowClosed", "The Backfill starts runs in its window only, and that is closed."
     HISTORY_FULL = "HistoryFull", "Too many finished runs wait for the history store; a Backfill starts none meanwhile."
     TOO_MANY_FAILURES = "TooManyFailures", "More partitions failed than spec.maxFailures allows."
-    BUDGET_EXCEEDED = "BudgetExceeded", "A further run would cost more than what is left of spec.budget."
     PARTITIONS_FAILED = "PartitionsFailed", "Every partition is over, and some of them failed or were cancelled."
     INVALID_STATUS = "InvalidStatus", "The status does not say which partitions are over."
     RUN_DELETED = "RunDeleted", "A run of the Backfill was deleted before its end; its partition counts as cancelled."

@@ -7,6 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
+from headrace.api.budget import PeriodBudget, Spent
 from headrace.api.common import (
     ATOMIC,
     DNS_LABEL,
@@ -38,8 +39,8 @@ from headrace.api.cronshape import CRON_RULES
 from headrace.api.flow import MAX_TIMEOUT_S
 from headrace.api.keys import DEPLOYMENTS, Resource
 from headrace.api.timezone import TIME_ZONE_RULES
-
 from headrace.api.trigger import MAX_TRIGGERS, Trigger
+
 MAX_NAME = 40
 MAX_SCHEDULE_NAME = 20
 MAX_BOTH_NAMES = 47
@@ -218,13 +219,13 @@ class DeploymentSpec(ApiModel):
         description="Times at which runs start. Absent: they are started by hand.",
         json_schema_extra=keyed_by("name"),
     )
-    suspend: bool = Field(
     triggers: tuple[Trigger, ...] = Field(
         default_factory=tuple,
         max_length=MAX_TRIGGERS,
         description="Events that start runs, such as the end of another Deployment's run. Absent: none.",
         json_schema_extra=keyed_by("name"),
     )
+    suspend: bool = Field(
         default=False,
         description="true starts no runs from schedules and triggers; after it, catchUp says what happens to the "
         "missed times. Missed events are not made up for.",
@@ -253,6 +254,9 @@ class DeploymentSpec(ApiModel):
     circuit_breaker: CircuitBreaker | None = Field(
         default=None,
         description="When runs that keep failing are stopped for a while. Absent: never. Set anew, it counts anew.",
+    )
+    budget: PeriodBudget | None = Field(
+        default=None, description="What its runs may cost in a day, a week or a month. Absent: anything."
     )
     history: History = Field(
         default=History(), description="Which finished runs are kept. Absent: 10 succeeded, 10 failed."
@@ -387,6 +391,9 @@ class DeploymentStatus(StatusModel):
     circuit: Circuit | None = Field(
         default=None, description="What is remembered of runs that ended, for the circuit breaker. Absent: nothing yet."
     )
+    spent: Spent | None = Field(
+        default=None, description="What has been spent of spec.budget. Absent: there is none, or nothing is counted yet."
+    )
     schedules: tuple[ScheduleMemory, ...] = Field(
         default_factory=tuple,
         max_length=MAX_SCHEDULES,
@@ -424,6 +431,7 @@ class Deployment(CustomResource):
         Column("Last", "string", ".status.lastRun.phase", "How the last run ended."),
         Column("Circuit", "string", ".status.circuit.state", "Whether the circuit breaker lets runs start.", 1),
         Column("Failures", "integer", ".status.consecutiveFailures", "Runs that failed in a row.", 1),
+        Column("Spent", "string", ".status.spent.amount", "What its runs have cost in its budget's period.", 1),
         Column("Last-Run", "string", ".status.lastRun.name", "The run that finished last.", 1),
         Column("Last-Reason", "string", ".status.lastRun.reason", "Why it ended so.", 1),
         Column("Message", "string", '.status.conditions[?(@.type=="Ready")].message', "Why, in a sentence.", 1),
