@@ -483,6 +483,24 @@ async def test_an_automation_sends_no_secret_that_its_author_may_not_read(scene:
     await scene.person.client.create(scene.path("automations"), plain)
 
 
+async def test_a_trigger_uses_no_secret_that_its_author_may_not_read(scene: Scene) -> None:
+    """The operator makes the Automation that names it, and may."""
+    key = {"name": "vault", "key": "password"}
+    query = {"query": "up", "above": 1}
+    events = [
+        {"webhook": {"secretRef": key}},
+        {"metric": {**query, "urlFrom": key}},
+        {"metric": {**query, "url": "https://evil.example", "tokenFrom": key}},
+    ]
+    for event in events:
+        spec = {"flowRef": {"name": "etl"}, "triggers": [{"name": "it", **event}]}
+        error = await scene.person.refused("POST", scene.path("deployments"), an_object("Deployment", "new", spec))
+        assert "triggers: name a Secret that you may not read" in error.message, error
+    plain = {"name": "it", "metric": {**query, "url": "https://good.example"}}
+    made = an_object("Deployment", "new", {"flowRef": {"name": "etl"}, "triggers": [plain]})
+    await scene.person.client.create(scene.path("deployments"), made)
+
+
 async def test_a_strict_namespace_leaves_placement_and_tokens_to_the_platform(scene: Scene, client: KubeClient) -> None:
     """pod-policy=Restricted."""
     await labelled(client, scene.namespace, {"headrace.dev/pod-policy": "Restricted"})

@@ -125,6 +125,17 @@ def sending(**fields: Any) -> dict[str, Any]:
     return acting(webhook={"url": "https://example.org", **fields})
 
 
+METRIC = {"url": "https://prometheus.example.org", "query": "up", "above": 1}
+
+
+def triggered(**event: Any) -> dict[str, Any]:
+    return {"triggers": [{"name": "after", **event}]}
+
+
+ONE_EVENT = (
+    "run: set exactly one of run, lateRun, longRun, circuitOpen, webhook, limitSaturated, metric and kubernetesEvent"
+)
+
 BROKEN = {
     "an automation with a long name": Case(
         "Automation", {}, "", "metadata.name: at most 63 characters, as runs carry it as a label", "a" * 64
@@ -246,6 +257,34 @@ BROKEN = {
     ),
     "an overriding variable with two values": Case(
         "Deployment", {"env": [{"name": "A", "value": "1", "valueFrom": {}}]}, "spec.env[0]", ENV
+    ),
+    "a trigger on nothing": Case("Deployment", triggered(), "spec.triggers[0]", ONE_EVENT),
+    "a trigger on two events": Case(
+        "Deployment", triggered(run={"phases": ["Failed"]}, circuitOpen={}), "spec.triggers[0]", ONE_EVENT
+    ),
+    "a trigger on runs that begin": Case(
+        "Deployment",
+        triggered(run={"phases": ["Running"]}),
+        "spec.triggers[0].run.phases",
+        "phases: Pending and Running are no events; use lateRun or longRun",
+    ),
+    "a trigger on a metric of two places": Case(
+        "Deployment",
+        triggered(metric={**METRIC, "urlFrom": SENDER["secretRef"]}),
+        "spec.triggers[0].metric",
+        "url: set exactly one of url and urlFrom",
+    ),
+    "a trigger on a metric without a threshold": Case(
+        "Deployment",
+        triggered(metric={**METRIC, "above": None}),
+        "spec.triggers[0].metric",
+        "above: set exactly one of above and below",
+    ),
+    "a trigger on runs of a label without values": Case(
+        "Deployment",
+        triggered(run={"phases": ["Failed"], **selecting(operator="In")}),
+        "spec.triggers[0].run.selector.matchExpressions[0]",
+        VALUES,
     ),
     "a schedule with cron and interval": Case(
         "Deployment", schedule(intervalSeconds=60), "spec.schedules[0]", ONE_OF_THREE

@@ -26,7 +26,10 @@ OPAQUE = {
         "spec.envFrom[]",
         "spec.podTemplate",
     },
-    "Deployment": {"spec.parameters", "spec.schedules[].parameters", "spec.env[].valueFrom", "spec.podTemplate"},
+    "Deployment": {
+        *(f"spec.{place}parameters" for place in ("", "schedules[].", "triggers[].")),
+        *("spec.env[].valueFrom", "spec.podTemplate"),
+    },
     "FlowRun": {
         "spec.parameters",
         "spec.answers[].input",
@@ -139,7 +142,7 @@ ALTERNATIVES = {
     "spec.partitions.matrix",
     "spec.partitions.range.cron",
     "spec.partitions.range.intervalSeconds",
-    *(f"spec.trigger.{event}" for event in EVENT_SOURCES),
+    *(f"spec.{place}.{event}" for place in ("trigger", "triggers[]") for event in EVENT_SOURCES),
     *(f"spec.actions[].{action}" for action in ("start", "run", "deployment", "webhook", "event")),
 }
 """Fields whose absence means that another one is set."""

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
 
 from headrace.api.automation import DEFAULT_WINDOW_S, EventSource, Expression, FiringRate
-from headrace.api.common import ATOMIC, DNS_LABEL, WEEK_S, JsonObject
+from headrace.api.common import ATOMIC, DNS_LABEL, WEEK_S, JsonObject, Rule, checked_by
 
 MAX_TRIGGERS = 16
 MAX_TRIGGER_NAME = 20
 """With the Deployment's name before it, it is the name of an Automation: 61 of 63 characters."""
+
+SOURCES = tuple(to_camel(name) for name in EventSource.model_fields)
 
 TriggerName = Annotated[str, Field(min_length=1, max_length=MAX_TRIGGER_NAME, pattern=DNS_LABEL)]
 
 
 class Trigger(EventSource):
     """Something that starts a run when it happens: the events of Automations, one of them."""
+
+    model_config = ConfigDict(
+        json_schema_extra=checked_by(
+            Rule(
+                f"[{', '.join(f'has(self.{source})' for source in SOURCES)}].filter(is, is).size() == 1",
+                f"{SOURCES[0]}: set exactly one of {', '.join(SOURCES[:-1])} and {SOURCES[-1]}",
+            )
+        )
+    )
 
     name: TriggerName = Field(
         description="Name of the trigger. Its Automation is named <deployment>.<trigger>. Lower-case letters, digits "
