@@ -41,6 +41,8 @@ IDENTITY = {"HEADRACE_POD_NAME": "metadata.name", "HEADRACE_POD_UID": "metadata.
 """Variables by which a pod with access to the API knows itself, and the fields that they come from."""
 TASK_FIELDS = {"name", "parent", "function", "input", "output"}
 """What the process of a remote task reads; the rest of spec.task is in its pod."""
+RUNS_OWN_LABELS = {keys.DEPLOYMENT_LABEL, keys.PARENT_LABEL}
+"""Those that pods of some runs have and others have not: a template cannot say of which Deployment or run a pod is."""
 MOULDS = 256
 """Kept, the latest used: some kilobytes each."""
 
@@ -214,7 +216,8 @@ def _kept_ours(manifest: Mapping[str, Any]) -> dict[str, Any]:
     theirs, spec = _mapping(manifest.get("metadata")), manifest.get("spec")
     finalizers = theirs.get("finalizers")
     others = [name for name in finalizers if name != keys.POD_FINALIZER] if isinstance(finalizers, list) else []
-    metadata = {**theirs, "labels": _mapping(theirs.get("labels")), "finalizers": [*others, keys.POD_FINALIZER]}
+    labels = {name: value for name, value in _mapping(theirs.get("labels")).items() if name not in RUNS_OWN_LABELS}
+    metadata = {**theirs, "labels": labels, "finalizers": [*others, keys.POD_FINALIZER]}
     if isinstance(spec, Mapping):  # an attempt is a pod: a restart inside one would not be counted
         spec = {**spec, "restartPolicy": "Never"}
     return {"metadata": metadata, "spec": spec}

@@ -233,6 +233,15 @@ def test_no_template_takes_a_pods_identity_away(template: dict[str, Any]) -> Non
     assert_identity(manifest(a_flow(podTemplate=template)))
 
 
+def test_no_template_says_of_which_deployment_or_run_a_pod_is() -> None:
+    """A run that has none has no such label: whoever selects by it would count a foreign pod."""
+    template = {
+        "metadata": {"labels": {"headrace.dev/deployment": "theirs", "headrace.dev/parent": "theirs", "a": "b"}}
+    }
+    made = manifest(a_flow(podTemplate=template))
+    assert made["metadata"]["labels"] == {**IDENTITY, "a": "b"}
+
+
 @pytest.mark.parametrize("policy", ["Always", "OnFailure", None])
 def test_a_pod_is_never_restarted_inside(policy: str | None) -> None:
     """An attempt is a pod: a restart would not be counted."""
