@@ -129,27 +129,27 @@ class Intake:
         if not self.cache.put_deployment(record):
             return
         self._waker.add(WorkKey(Kind.DEPLOYMENT, record.key))
-        keep_purse(record, self.cache, self.history)
         circuit = circuit_view(record.key, record.uid, record.conditions)
         if circuit is not None:
-            self.automations.triggers.deployment_seen(record)
             self.automations.circuit_seen(circuit)
         told = (record.uid, record.generation, record.labels)
         is_other = old is None or (old.uid, old.generation, old.labels) != told
+        keep_purse(record, self.cache, self.history)
         self.gate.deployment_changed(record.key)
         if is_other:
+            self.automations.triggers.deployment_seen(record)
             self.cache.reindex_deployment(record.key)
             self._wake_runs(self.cache.ledger(record.key).all())
         is_counted = old is not None and (old.circuit, old.spent) != (record.circuit, record.spent)
         if is_other or is_counted or (old is not None and old.scheduled_until != record.scheduled_until):
             self._waker.add(WorkKey(Kind.RETENTION, record.key))  # a run that was not noted yet may go now
-            self.automations.triggers.deployment_gone(key)
-            self.history.purses.close(key)
             self.backfills.wake_of_deployment(record.key)
 
     def deployment_gone(self, key: ObjectKey, uid: str) -> None:
         """A Deployment was deleted; its runs go with it by owner reference, those made by hand say that they wait."""
         if self.cache.drop_deployment(key, uid):
+            self.automations.triggers.deployment_gone(key)
+            self.history.purses.close(key)
             self.gate.deployment_changed(key)
             self._wake_runs(self.cache.ledger(key).all())
             self.backfills.wake_of_deployment(key)
@@ -176,22 +176,22 @@ class Intake:
     def _take_run(self, obj: Mapping[str, Any], *, wakes_itself: bool) -> None:
         if is_echo(self.cache.runs, obj):
             return
-            self.history.purses.deleted(run.key, left.uid, left.deployment)
         run = run_from(obj)
         left = self.history.departures.settle(run.key)
         if left is not None and left.uid != run.uid:  # another run has the name: that one is gone
             self.claims.drop(left.uid)
             self.history.forget(run.key, left.uid)
+            self.history.purses.deleted(run.key, left.uid, left.deployment)
             self.backfills.run_deleted(run.key, left.uid)
         self.claims.put(run)
         owner = self.history.put(run, obj)
-        if is_news and not run.finished and self.history.purses.under_way(run):
-            self.gate.deployment_changed(ObjectKey(run.key.namespace, run.deployment_ref or ""))
         if owner is not None:
             self._wake_owner(owner, run)
         if left is not None and left.deployment is not None:
             self.gate.deployment_changed(left.deployment)
         is_news = self.cache.put_run(run)
+        if is_news and not run.finished and self.history.purses.under_way(run):
+            self.gate.deployment_changed(ObjectKey(run.key.namespace, run.deployment_ref or ""))
         if run.partition is not None and (is_news or run.finished):
             self.backfills.run_seen(run)
         if is_news or run.finished:
@@ -230,12 +230,12 @@ class Intake:
 
     def run_deleted(self, key: ObjectKey, uid: str) -> None:
         """A run that had left the stream, or had finished, is confirmed to be gone."""
-            self.history.purses.deleted(key, uid, left.deployment)
         self.claims.drop(uid)
         self.history.forget(key, uid)
         self.backfills.run_deleted(key, uid)
         left = self.history.departures.settle(key) if self.history.departures.uid(key) == uid else None
         if left is not None and left.deployment is not None:
+            self.history.purses.deleted(key, uid, left.deployment)
             self.gate.deployment_changed(left.deployment)
 
     def run_retired(self, run: FinishedRun) -> None:
@@ -413,7 +413,6 @@ class Intake:
     def history_listed(self) -> None:
         """The runs that finished before the start are known: wake what waits for that."""
         self.history.is_complete = True
-                self._waker.add(WorkKey(Kind.DEPLOYMENT, key))
         self.backfills.wake_all()
         for flow, record in self.cache.flows.items():
             if record.spec is not None and record.spec.autosize is not None:
@@ -422,6 +421,7 @@ class Intake:
         for key, deployment in self.cache.deployments.items():
             if deployment.spec is not None and (deployment.spec.circuit_breaker or deployment.spec.budget):
                 self.gate.deployment_changed(key)
+                self._waker.add(WorkKey(Kind.DEPLOYMENT, key))
         for owner in self.history.owners():
             self._waker.add(owner.retention)
             if owner.deployment:
