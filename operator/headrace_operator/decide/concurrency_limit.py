@@ -241,7 +241,7 @@ def _window_left_s(lease: RateLease, now: datetime) -> float:
 def _look_again_after_s(seen: LimitSnapshot, now: datetime, now_s: float) -> float | None:
     held = (_expires_in_s(slot, now_s) for slot in seen.slots if slot.holder not in seen.over)
     instants_s = [left_s for left_s in held if left_s is not None and left_s > 0]
-    if seen.waiting and seen.saturated_since is not None and 0 <= seen.free_for_s < CALM_S and _has_free_slot(seen):
+    if seen.waiting and seen.saturated_since is not None and seen.free_for_s < CALM_S and _has_free_slot(seen):
         instants_s.append(CALM_S - seen.free_for_s)
     if seen.rate is not None and not (seen.exists and (seen.spec is None or seen.spec.rate)):
         instants_s.append(max(0.0, _window_left_s(seen.rate, now)))

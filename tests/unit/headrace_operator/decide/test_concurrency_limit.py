@@ -330,3 +330,36 @@ def test_any_state_comes_to_rest(found: dict[int, tuple[bool, bool, bool]], want
     assert {each.holder for each in seen.slots if each.holder} == at_work
     assert len(takeable) == max(0, count - len(at_work))
     assert not [action for action in actions(seen) if not isinstance(action, Remove) or isinstance(action.lease, Slot)]
+
+
+EARLIER = NOW - timedelta(minutes=5)
+FULL = (slot(index=0, holder=run("a")), slot(index=1, holder=run("b")))
+ONE_FREE = (FULL[0], slot(index=1))
+
+
+@pytest.mark.parametrize(
+    ("seen", "since"),
+    [
+        pytest.param(a_limit(*FULL, waiting=1), NOW, id="all are taken and a run waits"),
+        pytest.param(a_limit(*FULL, waiting=1, saturated_since=EARLIER), EARLIER, id="they still are"),
+        pytest.param(a_limit(*FULL), None, id="nobody waits"),
+        pytest.param(a_limit(*FULL, saturated_since=EARLIER), None, id="nobody waits any more"),
+        pytest.param(a_limit(*ONE_FREE, waiting=1), None, id="one is free"),
+        pytest.param(a_limit(*ONE_FREE, waiting=1, saturated_since=EARLIER, free_for_s=9), EARLIER, id="for a moment"),
+        pytest.param(a_limit(*ONE_FREE, waiting=1, saturated_since=EARLIER, free_for_s=10), None, id="for long"),
+        pytest.param(a_limit(spec={"slots": 0}, waiting=1), NOW, id="it is closed and a run waits"),
+        pytest.param(a_limit(spec={"rate": PER_MINUTE}, rate=a_rate(), waiting=1), None, id="it has a rate only"),
+    ],
+)
+def test_since_when_a_limit_is_saturated(seen, since):
+    """A slot that goes from run to run is free for a moment, and ends nothing."""
+    status = decide_limit(seen, NOW, 0.0).status
+    assert status is not None
+    assert status.saturated_since == since
+
+
+def test_a_free_slot_of_a_saturated_limit_is_looked_at_again():
+    """Nothing else may happen meanwhile: runs wait for a pool, say."""
+    seen = a_limit(*ONE_FREE, waiting=1, saturated_since=EARLIER, free_for_s=4)
+    assert decide_limit(seen, NOW, 0.0).look_again_after_s == 6
+    assert decide_limit(replace(seen, free_for_s=10), NOW, 0.0).look_again_after_s is None
