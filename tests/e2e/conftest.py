@@ -5,11 +5,13 @@ What a test asks for:
     client        an open KubeClient, administrator
     namespace     its own, deleted afterwards
     kubectl       `kubectl("get", "pods")`, in that namespace
+    helm          Helm, for the release that is installed
     runs          `await runs.start(flow, ...)`, `await runs.ended(name)`: flows and runs of that namespace
     added_node    `added_node("name")`: a node of its own, labelled `headrace.dev/pool=name`; its `close()` pulls the plug
     measured      rows of the table at the end
 
-`node-1` holds the operator, and is of the pool general; `node-2` is of the pool spare.
+`node-1` is of the pool general, `node-2` of the pool spare; both have the operator's image. Every namespace enforces Pod
+Security `restricted`.
 With HEADRACE_E2E_LOGS=FOLDER, the output of every component is there afterwards.
 """
 
@@ -17,8 +19,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
-import tempfile
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -31,11 +33,12 @@ from headrace.devcluster.errors import ClusterError
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
 from tests import tools
+from tests.cluster.support.helm import Helm
 from tests.e2e.images.provided import Images, provide_images
 from tests.e2e.in_docker import kind_cluster
-from tests.e2e.installed import install_operator
+from tests.e2e.installed import RESTRICTED, install_operator, restrict_namespaces
 from tests.e2e.nodes.cluster import RealCluster, real_cluster
-from tests.e2e.nodes.machine import problem
+from tests.e2e.nodes.machine import make_own_folder, problem
 from tests.e2e.nodes.node import RealNode
 from tests.e2e.runs import Kubectl, Runs
 from tests.gotools import provide
@@ -91,6 +94,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         session.stash[IMAGES] = provide_images(Printed())
     except ClusterError as error:
         session.stash[PROBLEM] = str(error)
+    except (RuntimeError, subprocess.CalledProcessError) as error:
+        msg = f"the images of the tests cannot be made: {error} {getattr(error, 'stderr', '')}"
+        raise pytest.UsageError(msg) from error
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
@@ -116,15 +122,18 @@ def real_nodes(request: pytest.FixtureRequest) -> Iterator[RealCluster | None]:
         yield None
         return
     images = request.session.stash[IMAGES]
-    folder = Path(tempfile.mkdtemp(prefix="hr-e2e-"))
+    folder = make_own_folder()
+    # As Ctrl-C does: the fixtures end, and with them goes what is in the folder.
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with real_cluster(folder, request.session.stash[BINARIES]) as cluster:
             cluster.add("node-1", images.archives, "headrace.dev/pool=general")
-            cluster.add("node-2", images.of_runs, "headrace.dev/pool=spare")
+            cluster.add("node-2", images.archives, "headrace.dev/pool=spare")
             yield cluster
     finally:
         _keep_logs(folder)
         shutil.rmtree(folder)
+        signal.signal(signal.SIGTERM, before)
 
 
 def _keep_logs(folder: Path) -> None:
@@ -136,16 +145,41 @@ def _keep_logs(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def kubeconfig(real_nodes: RealCluster | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The administrator's, of a cluster on which the chart's operator runs."""
-    home = tmp_path_factory.mktemp("helm")
+def empty_cluster(real_nodes: RealCluster | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The kubeconfig of a cluster on which nothing of ours is installed."""
     if real_nodes is not None:
-        install_operator(real_nodes.kubeconfig, home, {"kubernetes.io/hostname": "node-1"})
         yield real_nodes.kubeconfig
         return
-    with kind_cluster(home / "kubeconfig") as kubeconfig:
-        install_operator(kubeconfig, home, {"headrace.dev/pool": "general"})
+    with kind_cluster(tmp_path_factory.mktemp("kind") / "kubeconfig") as kubeconfig:
         yield kubeconfig
+
+
+@pytest.fixture(scope="session")
+def any_kubectl(request: pytest.FixtureRequest, empty_cluster: Path) -> Kubectl:
+    """Kubectl of the control plane's build, as administrator."""
+    binaries = request.session.stash.get(BINARIES, None)
+    program = binaries.kubectl if binaries else Path("kubectl")
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "KUBECONFIG": str(empty_cluster)}
+        whole = [program, *arguments]
+        return subprocess.run(whole, env=environment, capture_output=True, text=True, check=True, timeout=120)
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(empty_cluster: Path, any_kubectl: Kubectl, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The administrator's, of a cluster on which the chart's operator runs."""
+    restrict_namespaces(any_kubectl)
+    install_operator(empty_cluster, tmp_path_factory.mktemp("helm"))
+    return empty_cluster
+
+
+@pytest.fixture
+def helm(kubeconfig: Path, tmp_path: Path) -> Helm:
+    """For the release that is installed."""
+    return Helm(tmp_path, kubeconfig)
 
 
 @pytest.fixture
@@ -168,7 +202,7 @@ async def client(kubeconfig: Path) -> AsyncIterator[KubeClient]:
 async def namespace(client: KubeClient) -> AsyncIterator[str]:
     """A namespace of the test's own."""
     name = f"e2e-{uuid.uuid4().hex[:8]}"
-    await client.create("/api/v1/namespaces", {"metadata": {"name": name}})
+    await client.create("/api/v1/namespaces", {"metadata": {"name": name, "labels": RESTRICTED}})
     yield name
     await client.delete(f"/api/v1/namespaces/{name}")
 
@@ -182,12 +216,6 @@ async def runs(client: KubeClient, namespace: str) -> Runs:
 
 
 @pytest.fixture
-def kubectl(kubeconfig: Path, namespace: str) -> Kubectl:
+def kubectl(any_kubectl: Kubectl, namespace: str) -> Kubectl:
     """Kubectl in the test's namespace."""
-
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
-        whole = ["kubectl", f"--namespace={namespace}", *arguments]
-        return subprocess.run(whole, env=environment, capture_output=True, text=True, check=True, timeout=120)
-
-    return call
+    return lambda *arguments: any_kubectl(f"--namespace={namespace}", *arguments)

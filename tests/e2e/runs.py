@@ -96,8 +96,12 @@ class Runs:
         return await self.client.text(f"{self.pods}/{pod}/log")
 
     async def printed(self, pod: str, text: str) -> None:
-        """Waits until a pod's log has `text`."""
-        await eventually(lambda: self._has(pod, text), within_s=WITHIN_S, what=f"{text!r} in the log of {pod}")
+        """Waits until the log of a pod that runs has `text`."""
+        try:
+            await eventually(lambda: self._has(pod, text), within_s=WITHIN_S, what=f"{text!r} in the log of {pod}")
+        except AssertionError as error:
+            msg = f"{error}; the log: {await self.log(pod)}"
+            raise AssertionError(msg) from error
 
     def following(self, pod: str) -> asyncio.Task[str]:
         """All that a pod writes until it ends, also if it is deleted then."""

@@ -5,16 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.kubeapi.client import KubeClient
+from tests.e2e.inside import WAITS
 from tests.e2e.runs import Runs
 
-WAITS = """
-import time
-from headrace import flow
-
-@flow
-def main():
-    time.sleep(600)
-"""
 GREEDY = """
 import resource
 from headrace import flow

@@ -17,6 +17,15 @@ ROUNDS = 5
 COMMAND = ["python3", "-S", "-c", "pass"]
 NODE = {"headrace.dev/pool": "general"}
 ENDED = {"Succeeded", "Failed"}
+RESTRICTED = {
+    "securityContext": {
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+    }
+}
+"""As runs have it, and the namespace asks for it."""
 
 
 @dataclass(slots=True)
@@ -86,7 +95,7 @@ async def test_what_the_operator_adds_to_a_pod(client: KubeClient, runs: Runs, m
 
 def bare_pod(name: str) -> dict[str, Any]:
     """The same container without anybody's help."""
-    container = {"name": "flow", "image": RUNTIME, "imagePullPolicy": "IfNotPresent", "command": COMMAND}
+    container = {"name": "flow", "image": RUNTIME, "imagePullPolicy": "IfNotPresent", "command": COMMAND, **RESTRICTED}
     spec = {"restartPolicy": "Never", "nodeSelector": NODE, "containers": [container]}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
 

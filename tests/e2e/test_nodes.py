@@ -4,17 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from tests.e2e.inside import WAITS
 from tests.e2e.nodes.node import RealNode
 from tests.e2e.runs import Kubectl, Runs
 
-WAITS = """
-import time
-from headrace import flow
-
-@flow
-def main():
-    time.sleep(600)
-"""
 FORGIVES_S = 3
 AT_ONCE = {"delaySeconds": 0}
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.kubeapi.client import KubeClient
+from tests.e2e.inside import ASK
 from tests.e2e.runs import Runs
 
 READ_ONLY = {"spec": {"containers": [{"name": "flow", "securityContext": {"readOnlyRootFilesystem": True}}]}}
@@ -22,32 +22,21 @@ def main():
         print("root refused:", error.strerror)
     print("token", pathlib.Path("/var/run/secrets/kubernetes.io/serviceaccount/token").exists())
 """
-ASKS = """
-import json, os, pathlib, ssl, urllib.error, urllib.request
+ASKS = f"""
+{ASK}
 from headrace import flow
 
 @flow(log_prints=True)
 def main():
-    folder = pathlib.Path(os.environ["HEADRACE_API_DIR"])
-    context = ssl.create_default_context(cafile=folder / "ca.crt")
-    server = f"https://{os.environ['KUBERNETES_SERVICE_HOST']}:{os.environ['KUBERNETES_SERVICE_PORT']}"
-    def ask(path, body=None):
-        headers = {"Authorization": "Bearer " + (folder / "token").read_text(), "Content-Type": "application/json"}
-        data = json.dumps(body).encode() if body else None
-        try:
-            return json.load(urllib.request.urlopen(urllib.request.Request(server + path, data, headers), context=context))
-        except urllib.error.HTTPError as error:
-            return error.code
-    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}
-    print("I am", ask("/apis/authentication.k8s.io/v1/selfsubjectreviews", review)["status"]["userInfo"]["username"])
-    print("secrets:", ask("/api/v1/namespaces/kube-system/secrets"))
+    review = {{"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}}
+    me = ask("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", review)["status"]["userInfo"]
+    print("I am", me["username"], "in pod", me["extra"]["authentication.kubernetes.io/pod-name"][0])
+    print("secrets:", ask("GET", "/api/v1/namespaces/kube-system/secrets"))
 """
 
 
-async def test_a_run_under_pod_security_restricted(runs: Runs, client: KubeClient) -> None:
+async def test_a_run_under_pod_security_restricted(runs: Runs) -> None:
     """No capability, no way to one, a read-only root, system calls filtered, and no token."""
-    enforced = {"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}}
-    await client.patch(f"/api/v1/namespaces/{runs.namespace}", enforced)
     name = await runs.start_code("restricted", LOOKS, podTemplate=READ_ONLY)
 
     status = await runs.ended(name)
@@ -64,12 +53,12 @@ async def test_a_run_under_pod_security_restricted(runs: Runs, client: KubeClien
 
 
 async def test_a_run_with_api_access_is_its_service_account(runs: Runs) -> None:
-    """The projected token signs it in at the Service of the API server, and gives no right by itself."""
+    """The projected token signs it in at the Service of the API server, is bound to its pod, and gives no right by itself."""
     name = await runs.start_code("asks", ASKS, apiAccess="Enabled")
 
     status = await runs.ended(name)
 
     assert status["phase"] == "Succeeded", status
     log = await runs.log(f"{name}-1")
-    assert f"I am system:serviceaccount:{runs.namespace}:default" in log
+    assert f"I am system:serviceaccount:{runs.namespace}:default in pod {name}-1" in log
     assert "secrets: 403" in log

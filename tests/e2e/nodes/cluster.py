@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from headrace.devcluster.binaries import Binaries
-from tests.e2e.nodes.controls import ADDRESS, start_controls
+from tests.e2e.nodes.controls import ADDRESS, Controls, start_controls
 from tests.e2e.nodes.machine import hierarchies, make_cgroup, make_own_cgroup
 from tests.e2e.nodes.node import Place, RealNode
 from tests.e2e.nodes.room import Room
@@ -16,12 +16,11 @@ from tests.e2e.nodes.room import Room
 class RealCluster:
     """What runs: the control plane, and the `nodes` by name."""
 
-    def __init__(self, room: Room, binaries: Binaries, cgroup: str) -> None:
+    def __init__(self, room: Room, controls: Controls, cgroup: str, nodes: dict[str, RealNode]) -> None:
         self._room = room
         self._cgroup = cgroup
-        _lay_bridge(room)
-        self.controls = start_controls(room, binaries)
-        self.nodes: dict[str, RealNode] = {}
+        self.controls = controls
+        self.nodes = nodes
 
     @property
     def kubeconfig(self) -> Path:
@@ -48,10 +47,14 @@ def real_cluster(folder: Path, binaries: Binaries) -> Iterator[RealCluster]:
     """
     cgroup = make_own_cgroup()
     room = Room(folder, cgroups=[each / cgroup for each in hierarchies()])
+    nodes: dict[str, RealNode] = {}
     try:
-        yield RealCluster(room, binaries, cgroup)
+        _lay_bridge(room)
+        yield RealCluster(room, start_controls(room, binaries), cgroup, nodes)
     finally:
         room.close()
+        for node in nodes.values():  # the end of the room has killed what is on them, but nobody has waited for it
+            node.close()
 
 
 def _lay_bridge(room: Room) -> None:

@@ -70,7 +70,9 @@ def start_controls(room: Room, binaries: Binaries) -> Controls:
 
 
 def _of_apiserver() -> list[str]:
-    return [f"--bind-address={ADDRESS}", f"--advertise-address={ADDRESS}", "--endpoint-reconciler-type=lease"]
+    # The room of the API server has a way to every pod, but no kube-proxy that makes addresses of Services.
+    to_pods = "--enable-aggregator-routing=true"
+    return [f"--bind-address={ADDRESS}", f"--advertise-address={ADDRESS}", "--endpoint-reconciler-type=lease", to_pods]
 
 
 def _of_controllers() -> list[str]:

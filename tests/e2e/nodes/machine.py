@@ -6,11 +6,13 @@ import contextlib
 import os
 import shutil
 import sys
+import tempfile
 import uuid
 from pathlib import Path
 
 CGROUPS = Path("/sys/fs/cgroup")
 PREFIX = "headrace-e2e-"
+FOLDER_PREFIX = "hr-e2e-"
 PROGRAMS = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
@@ -43,6 +45,15 @@ def hierarchies() -> list[Path]:
     if (CGROUPS / "cgroup.controllers").exists():
         return [CGROUPS]
     return sorted(each for each in CGROUPS.iterdir() if each.is_dir() and (each / "cgroup.procs").exists())
+
+
+def make_own_folder() -> Path:
+    """A folder of this process's, with a short path. Those of processes that were killed are removed."""
+    scratch = Path(tempfile.gettempdir())
+    for left in scratch.glob(f"{FOLDER_PREFIX}*"):
+        if _is_orphan(left.name.removeprefix(FOLDER_PREFIX)):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f"{FOLDER_PREFIX}{os.getpid()}-", dir=scratch))
 
 
 def make_own_cgroup() -> str:
@@ -80,8 +91,14 @@ def _remove_left_over() -> None:
     """What stays when a room's first process itself was killed, and its owner is gone."""
     for hierarchy in hierarchies():
         for left in hierarchy.glob(f"{PREFIX}*"):
-            if Path("/proc", left.name.removeprefix(PREFIX).partition("-")[0]).exists():
+            if not _is_orphan(left.name.removeprefix(PREFIX)):
                 continue
             for folder, _, _ in os.walk(left, topdown=False):
                 with contextlib.suppress(OSError):
                     Path(folder).rmdir()
+
+
+def _is_orphan(name: str) -> bool:
+    """Whether the process is gone whose number the name begins with."""
+    number = name.partition("-")[0]
+    return number.isdigit() and not Path("/proc", number).exists()

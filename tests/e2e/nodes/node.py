@@ -72,15 +72,20 @@ class RealNode:
         self._connect()
         self._start_containerd()
         for archive in archives:
-            self.room.run(
-                tools.CTR.program, "--address", SOCKET, "-n", "k8s.io", "images", "import", "--local", archive
-            )
+            self._ctr("images", "import", "--local", archive)
         self._start_kubelet(labels)
         self._start_proxy()
+
+    def kill(self, container: str) -> None:
+        """SIGKILL to the main process of a container, by the id that the pod's status has."""
+        self._ctr("tasks", "kill", "--signal=SIGKILL", container)
 
     def close(self) -> None:
         """Kills everything on the node at once; nobody is told."""
         self.room.close()
+
+    def _ctr(self, *arguments: str | Path) -> None:
+        self.room.run(tools.CTR.program, "--address", SOCKET, "--namespace", "k8s.io", *arguments)
 
     def _furnish(self) -> None:
         self.room.run("hostname", self.place.name)
