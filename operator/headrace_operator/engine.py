@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from headrace_operator.apply.flow_run import RunApplier
 from headrace_operator.apply.queries import Queries
 from headrace_operator.apply.webhooks import Webhooks
-from headrace_operator.decide.sharding import EVERYTHING, Share
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Clock, Context
 from headrace_operator.handlers.worker import work
@@ -40,7 +39,7 @@ class Engine:
     Args:
         cluster: Every write goes through it; it refuses those that may not be made any more.
         monotonic: Seconds that never go back.
-        share: Whose objects it is fed with.
+        cache: Empty; its share is whose objects it is fed with.
     """
 
     def __init__(
@@ -51,12 +50,12 @@ class Engine:
         metrics: Metrics,
         clock: Clock,
         monotonic: Callable[[], float],
-        share: Share = EVERYTHING,
+        cache: Cache,
     ) -> None:
-        self.share = share
+        self.share = share = cache.share
         self.queue: WorkQueue[WorkKey] = WorkQueue(line_of)
         self.intake = Intake(
-            Cache(),
+            cache,
             History(),
             self.queue,
             status_delay_s=settings.status_delay_s,
@@ -100,6 +99,7 @@ class Engine:
 
     def start(self, group: asyncio.TaskGroup) -> None:
         """What it was fed with is complete: have all of it looked at, and go on."""
+        self.intake.gate.slots_told(None)
         self.intake.wake_everything()
         if self.recorder is not None:
             group.create_task(self.recorder.run(), name="recorder")
@@ -129,6 +129,7 @@ class Engine:
     def close(self) -> None:
         """Drops every timer; nobody waits any more for what it is to be told."""
         self.queue.close()
+        self.intake.gate.close()
         self.context.webhooks.close()
         self.context.queries.close()
         for feed in self.feeds.values():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -45,9 +46,11 @@ from headrace_operator.kube.resources import (
     Resource,
 )
 from headrace_operator.leadership import Leadership, Timing
+from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.kubernetes_events import KubernetesEvents
 from headrace_operator.observe.parse import run_from
+from headrace_operator.observe.slots import Slots
 from headrace_operator.observe.workkeys import WorkKey
 from headrace_operator.probes import unready
 from headrace_operator.settings import Settings
@@ -143,6 +146,7 @@ class Workshop:
         self._seam = seam
         self._brake = Brake()
         self._echoes = Echoes()
+        self.slots = Slots(begins_at=begin_of(settings.identity) if settings.shards > 1 else 0.0)
         self.recording = self._records() if settings.history_url else None
 
     def engine(self, fence: Fence, *, write_timeout_s: float, share: Share = EVERYTHING) -> Engine:
@@ -158,7 +162,14 @@ class Workshop:
         real: Cluster = BrakedCluster(EchoedCluster(metered, self._echoes), self._brake)
         cluster = self._seam(real) if self._seam else real
         clock, monotonic = self.outside.clock, self.outside.monotonic
-        engine = Engine(self.settings, cluster, metrics=self.metrics, clock=clock, monotonic=monotonic, share=share)
+        engine = Engine(
+            self.settings,
+            cluster,
+            metrics=self.metrics,
+            clock=clock,
+            monotonic=monotonic,
+            cache=Cache(share, self.slots),
+        )
         engine.events = KubernetesEvents(engine.intake.automations, self._events_stream, clock)
         if self.recording is not None:
             engine.recorder = self.recording.recorder(engine.intake, cluster)
@@ -343,6 +354,11 @@ class Operator:
         """Closes timers and connections."""
         self.engine.close()
         await self._shop.close()
+
+
+def begin_of(identity: str) -> float:
+    """Where a replica begins to look for free slots, from 0 to below 1."""
+    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:4]) / 2**32
 
 
 def lease_name(settings: Settings) -> str:

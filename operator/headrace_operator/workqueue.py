@@ -36,7 +36,7 @@ class WorkQueue(Generic[K]):
         self._again: set[K] = set()
         self._timers: dict[K, asyncio.TimerHandle] = {}
         self._failures: dict[K, int] = {}
-        self._wakeup = asyncio.Event()
+        self._idlers: list[asyncio.Future[None]] = []
         self._idle = asyncio.Event()
         self._idle.set()
         self._stopped = False
@@ -59,13 +59,12 @@ class WorkQueue(Generic[K]):
             self._again.add(key)
         else:
             self._ready.put(key, behind=True)
-            self._wakeup.set()
+            self._wake_one()
 
     async def get(self) -> K:
         """The next key; pair it with `done`. None comes after `stop`."""
         while self._stopped or not len(self._ready):
-            self._wakeup.clear()
-            await self._wakeup.wait()
+            await self._idle_until_woken()
         key = self._ready.take()
         self._working.add(key)
         self._idle.clear()
@@ -108,7 +107,25 @@ class WorkQueue(Generic[K]):
             self._again.add(key)
         else:
             self._ready.put(key)
-            self._wakeup.set()
+            self._wake_one()
+
+    async def _idle_until_woken(self) -> None:
+        turn = asyncio.get_running_loop().create_future()
+        self._idlers.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled():  # the key that it was woken for is another one's now
+                self._wake_one()
+            raise
+
+    def _wake_one(self) -> None:
+        """One worker for one key: the others would look, find nothing, and wait again."""
+        while self._idlers:
+            turn = self._idlers.pop()
+            if not turn.done():
+                turn.set_result(None)
+                return
 
     def _set_timer(self, key: K, after_s: float) -> None:
         loop = asyncio.get_running_loop()

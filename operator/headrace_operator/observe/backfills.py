@@ -26,7 +26,7 @@ from headrace_operator.decide.backfill.pace import Bucket
 from headrace_operator.decide.backfill.partitions import Partitions
 from headrace_operator.decide.backfill.situation import ActiveRun, Problem
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey, PartitionRef, Run
-from headrace_operator.observe.cache import Gone
+from headrace_operator.observe.gone import Gone
 from headrace_operator.observe.parse import EPOCH, conditions_from, instant, object_key, version_of
 from headrace_operator.observe.records import has_spec_of, tell
 from headrace_operator.observe.workkeys import Kind, Waker, WorkKey

@@ -11,20 +11,19 @@ Three rules keep it true:
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from headrace_operator.decide.pod_news import starts
 from headrace_operator.decide.run_status import is_back_in_line
+from headrace_operator.decide.sharding import EVERYTHING, Share
 from headrace_operator.decide.snapshot import ObjectKey, Place, Pod, Run, Turn
+from headrace_operator.observe.gone import Gone
 from headrace_operator.observe.ledger import Ledger, Standing
 from headrace_operator.observe.nodes import NodeRecord
 from headrace_operator.observe.records import DeploymentRecord, FlowRecord, LimitRecord, NamespaceRecord, PoolRecord
-
-REMEMBERED_GONE = 8192
-
+from headrace_operator.observe.slots import Slots
 
 Record = FlowRecord | DeploymentRecord | Run | Pod | LimitRecord | PoolRecord | NamespaceRecord | NodeRecord
 
@@ -37,26 +36,18 @@ class Launch:
     turn: Turn
 
 
-class Gone:
-    """Uids of deleted objects, the latest few thousand."""
-
-    def __init__(self) -> None:
-        self._uids: OrderedDict[str, None] = OrderedDict()
-
-    def __contains__(self, uid: str) -> bool:
-        return uid in self._uids
-
-    def add(self, uid: str) -> None:
-        """Remember it; the oldest is forgotten."""
-        self._uids[uid] = None
-        if len(self._uids) > REMEMBERED_GONE:
-            self._uids.popitem(last=False)
-
-
 class Cache:
-    """Belongs to one event loop; nothing here waits, so what is read together is true together."""
+    """
+    Belongs to one event loop; nothing here waits, so what is read together is true together.
 
-    def __init__(self) -> None:
+    Args:
+        share: Whose objects are put in.
+        slots: What is known of the Leases of limits, by all engines of the process; None: this one is alone.
+    """
+
+    def __init__(self, share: Share = EVERYTHING, slots: Slots | None = None) -> None:
+        self.share = share
+        self.slots = Slots() if slots is None else slots
         self.flows: dict[ObjectKey, FlowRecord] = {}
         self.deployments: dict[ObjectKey, DeploymentRecord] = {}
         self.runs: dict[ObjectKey, Run] = {}

@@ -45,7 +45,6 @@ from headrace_operator.observe.deployment import awaits_history, runs_allowed
 from headrace_operator.observe.history import History
 from headrace_operator.observe.records import LimitRecord, PoolRecord
 from headrace_operator.observe.rooms import Rooms
-from headrace_operator.observe.slots import Slots
 from headrace_operator.observe.workkeys import ADMISSION, Kind, Waker, WorkKey
 
 V = TypeVar("V")
@@ -70,9 +69,11 @@ class Gate:
         status_delay_s: By how much the statuses of limits and pools follow their counts, to gather changes.
     """
 
-    def __init__(self, cache: Cache, history: History, slots: Slots, waker: Waker, *, status_delay_s: float) -> None:
+    def __init__(self, cache: Cache, history: History, waker: Waker, *, status_delay_s: float) -> None:
         self.board = Board()
-        self.slots = slots
+        self.slots = cache.slots
+        self._slot_news = self.slots.listen(cache.share.serves)
+        self._keeps_cluster = cache.share.keeps_cluster
         self._cache = cache
         self._history = history
         self._waker = waker
@@ -172,6 +173,8 @@ class Gate:
         """
         if self._unheard:
             return None
+        for limit in self._slot_news.limits:
+            self._look_at_slots(limit)
         found = self.board.admit(now)
         granted = [grant.run for grant in found.grants]
         changed = [run for run, blocked in found.blocked if self._told.get(run, blocked) != blocked]
@@ -295,11 +298,34 @@ class Gate:
 
     def slots_changed(self, limit: str) -> None:
         """Its Leases say something else about who holds them, or when runs were started."""
+        self._look_at_slots(limit)
+        self._waker.add(WorkKey(Kind.LIMIT, ObjectKey("", limit)), self._status_delay_s)
+        self._pass_soon()
+
+    def slots_told(self, limit: str | None) -> None:
+        """
+        There may be news of the limit's Leases, of any limit's for None: it is looked at.
+
+        What is of no holder of ours, and nobody waits for, is looked at before the next pass.
+        """
+        news = self._slot_news
+        for name in news.limits if limit is None else (limit,) if news.has(limit) else ():
+            if news.is_own(name) or self._keeps_cluster:
+                self.slots_changed(name)
+            elif self._asked or news.is_behind(name):
+                self._look_at_slots(name)
+                self._pass_soon()
+
+    def close(self) -> None:
+        """Nothing is told of slots any more."""
+        self.slots.leave(self._slot_news)
+
+    def _look_at_slots(self, limit: str) -> None:
         record = self._cache.limits.get(ObjectKey("", limit))
         if record is not None and record.spec is not None:
             news = self._tell_limit(limit, record.spec)
         else:
-            news = self.board.set_leases(limit, {**self.slots.news(limit), NOT_MADE: 0})
+            news = self.board.set_leases(limit, {**self._news_of(limit), NOT_MADE: 0})
         rate = self.slots.rate_of(limit)
         self.board.set_starts(limit, rate.starts if rate else ())
         for holder in news:
@@ -307,7 +333,9 @@ class Gate:
             if run in self._cache.runs and any(slot.limit == limit for slot in self.slots.held_by(holder)):
                 self.run_changed(run)
         self._tell_counts(limits=(limit,))
-        self._pass_soon()
+
+    def _news_of(self, limit: str) -> dict[str, int]:
+        return self.slots.numbers(limit, self._slot_news.take(limit))
 
     def _tell_limit(self, name: str, spec: ConcurrencyLimitSpec) -> set[str]:
         """
@@ -319,7 +347,7 @@ class Gate:
         starts = rate.count if rate and self.slots.rate_of(name) else 0
         self.board.set_limit(name, LimitTerms(spec.slots, Rate(starts, float(rate.per_seconds)) if rate else None))
         missing = max(0, (spec.slots or 0) - self.slots.count(name))
-        return self.board.set_leases(name, {**self.slots.news(name), NOT_MADE: missing})
+        return self.board.set_leases(name, {**self._news_of(name), NOT_MADE: missing})
 
     def _lives(self, run: ObjectKey, uid: str) -> bool:
         return any(pod.run_uid == uid and is_live(pod) for pod in self._cache.pods_of(run))
@@ -366,7 +394,7 @@ class Gate:
 
     def _tell_counts(self, *, limits: Iterable[str] = (), pools: Iterable[str | None] = ()) -> None:
         """Statuses follow a little later, several changes at once."""
-        for name in limits:
+        for name in limits if self._keeps_cluster else ():
             self._waker.add(WorkKey(Kind.LIMIT, ObjectKey("", name)), self._status_delay_s)
         for pool in pools:
             if pool is not None:

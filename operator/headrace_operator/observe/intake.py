@@ -42,11 +42,7 @@ from headrace_operator.observe.doors import Door, is_echo
 from headrace_operator.observe.gate import Gate
 from headrace_operator.observe.history import History, Owner, owner_of_run
 from headrace_operator.observe.nodes import node_record
-from headrace_operator.observe.parse import (
-    object_key,
-    pod_from,
-    run_from,
-)
+from headrace_operator.observe.parse import object_key, pod_from, run_from
 from headrace_operator.observe.records import (
     deployment_record,
     flow_record,
@@ -54,7 +50,6 @@ from headrace_operator.observe.records import (
     namespace_record,
     pool_record,
 )
-from headrace_operator.observe.slots import Slots
 from headrace_operator.observe.task_runs import TaskRuns
 from headrace_operator.observe.usage import sized_flow
 from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
@@ -86,7 +81,7 @@ class Intake:
     ) -> None:
         self.cache = cache
         self.history = history
-        self.gate = Gate(cache, history, Slots(), waker, status_delay_s=status_delay_s)
+        self.gate = Gate(cache, history, waker, status_delay_s=status_delay_s)
         self._monotonic = monotonic
         self.claims = Claims()
         self.backfills = Backfills(waker)
@@ -331,20 +326,17 @@ class Intake:
 
     def slot_seen(self, obj: dict[str, Any]) -> None:
         """A slot's Lease is there, or has changed: somebody took it, renewed it or gave it back."""
-        limit = self.gate.slots.seen(obj, self._monotonic())
-        if limit is not None:
-            self.slots_changed(limit)
+        self.gate.slots.seen(obj, self._monotonic())
+        self.gate.slots_told(None)
 
     def slot_gone(self, key: ObjectKey, uid: str) -> None:
         """A slot's Lease was deleted."""
-        limit = self.gate.slots.gone(key, uid)
-        if limit is not None:
-            self.slots_changed(limit)
+        self.gate.slots.gone(key, uid)
+        self.gate.slots_told(None)
 
     def slots_changed(self, limit: str) -> None:
         """What is known of the limit's Leases is something else."""
         self.gate.slots_changed(limit)
-        self._waker.add(WorkKey(Kind.LIMIT, ObjectKey("", limit)), self._status_delay_s)
 
     def pool_seen(self, obj: dict[str, Any]) -> None:
         """A WorkPool is there, or has changed."""

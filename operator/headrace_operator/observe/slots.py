@@ -1,10 +1,10 @@
 """
 The Leases of ConcurrencyLimits as the API last told of them.
 
-    stream ──> seen(), gone() ──> indices by limit, holder and pod, free slots and counts by limit
+    stream ──> seen(), gone() ──> indices by limit, holder and pod, free slots and counts by limit ──> news for each engine
     answers to our own writes ──^
 
-What is asked for with each run costs the same whether its limit has ten slots or a thousand.
+What is asked for with each run costs the same whether its limit has ten slots or a thousand. All engines of a process share one store.
 
 As in the cache, newer wins and gone is gone. Time is counted only from what the stream told: a holder whose renewals do
 not arrive here, as the stream is broken, must not be taken for silent by our own answers.
@@ -14,16 +14,18 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from headrace import slots
 from headrace.slots import PodHolder, parse_holder
 from headrace_operator.decide.leases import RateLease, Slot
+from headrace_operator.decide.queueing.slots import namespace_of
 from headrace_operator.decide.snapshot import ObjectKey
-from headrace_operator.observe.cache import Gone
+from headrace_operator.observe.gone import Gone
 from headrace_operator.observe.parse import instant, object_key, version_of
+from headrace_operator.observe.slot_news import SlotNews
 
 Record = Slot | RateLease
 PodName = tuple[str, str, str]
@@ -31,22 +33,50 @@ PodName = tuple[str, str, str]
 
 
 class Slots:
-    """Belongs to one event loop; nothing here waits."""
+    """
+    Belongs to one event loop; nothing here waits.
 
-    def __init__(self) -> None:
+    Args:
+        begins_at: Where among the free slots that others held last the first is picked, from 0 to below 1: replicas that begin
+            at different places seldom meet.
+    """
+
+    def __init__(self, begins_at: float = 0.0) -> None:
         self.held: dict[ObjectKey, Record] = {}
         """Every Lease of a limit, slots and rates."""
         self._of: dict[str, dict[ObjectKey, Record]] = {}
         self._held_by: dict[str, dict[ObjectKey, Slot]] = {}
         self._in_pod: dict[PodName, dict[ObjectKey, Slot]] = {}
         self._rates: dict[str, dict[ObjectKey, RateLease]] = {}
+        self._begins_at = begins_at
         self._free: dict[str, list[tuple[int, ObjectKey]]] = {}
+        self._free_here: dict[str, list[tuple[int, ObjectKey]]] = {}
+        self._used_here: set[ObjectKey] = set()
         self._holders: dict[str, dict[str, int]] = {}
-        self._news: dict[str, set[str]] = {}
+        self._engines: list[SlotNews] = []
         self._picked: set[ObjectKey] = set()
         self._doubted: set[ObjectKey] = set()
         self._noting: dict[str, asyncio.Lock] = {}
         self._gone = Gone()
+
+    def listen(self, serves: Callable[[str], bool]) -> SlotNews:
+        """
+        News for one more engine; all that is held is news to it.
+
+        Args:
+            serves: Whether a namespace is the engine's.
+        """
+        news = SlotNews(serves)
+        for limit in self._of:
+            news.note_limit(limit)
+            for holder in self._holders.get(limit, ()):
+                news.note(limit, holder, namespace_of(holder))
+        self._engines.append(news)
+        return news
+
+    def leave(self, news: SlotNews) -> None:
+        """The engine is told no more."""
+        self._engines.remove(news)
 
     def seen(self, obj: Mapping[str, Any], at_s: float | None = None) -> str | None:
         """
@@ -66,7 +96,7 @@ class Slots:
             return None
         self._replace(old, record)
         self._doubted.discard(record.key)
-        return None if old is not None and _is_same(old, record) else record.limit
+        return None if old is not None and _is_same(old, record) else self._told(old, record)
 
     def gone(self, key: ObjectKey, uid: str) -> str | None:
         """A Lease was deleted. Returns the limit of which it is news."""
@@ -76,7 +106,7 @@ class Slots:
             return None
         self._replace(old, None)
         self._doubted.discard(key)
-        return old.limit
+        return self._told(old, None)
 
     def of(self, limit: str) -> tuple[Slot, ...]:
         """The slots of a limit, by index."""
@@ -96,10 +126,10 @@ class Slots:
         """How many slots of the limit each holder has."""
         return dict(self._holders.get(limit, {}))
 
-    def news(self, limit: str) -> dict[str, int]:
-        """How many slots those holders have, 0 for none, whose number is another one than when this was last asked."""
-        holders = self._holders.get(limit, {})
-        return {holder: holders.get(holder, 0) for holder in self._news.pop(limit, ())}
+    def numbers(self, limit: str, holders: Iterable[str]) -> dict[str, int]:
+        """How many slots of the limit each of these holders has, 0 for none."""
+        held = self._holders.get(limit, {})
+        return {holder: held.get(holder, 0) for holder in holders}
 
     def rate_of(self, limit: str) -> RateLease | None:
         """Where the limit's starts are noted; None where there is no such Lease."""
@@ -115,16 +145,25 @@ class Slots:
 
     def pick(self, limit: str) -> Slot | None:
         """
-        The first free slot that nobody else here is about to take, None if there is none; pair it with `put_down`.
+        A free slot that nobody else here is about to take, None if there is none; pair it with `put_down`.
 
+        One that was last held by a run that is served here comes first: other replicas leave those alone while they have their own.
         It is not taken by this: that is for the API server to say.
         """
-        found = next((key for _, key in self._free.get(limit, ()) if key not in self._picked), None)
+        found = next((key for key in self._in_order(limit) if key not in self._picked), None)
         slot = None if found is None else self.held[found]
         if not isinstance(slot, Slot):
             return None
         self._picked.add(slot.key)
         return slot
+
+    def _in_order(self, limit: str) -> Iterable[ObjectKey]:
+        for _, key in self._free_here.get(limit, ()):
+            yield key
+        others = self._free.get(limit, ())
+        begin = bisect_left(others, (int(self._begins_at * self.count(limit)),))
+        for place in (*range(begin, len(others)), *range(begin)):
+            yield others[place][1]
 
     def put_down(self, slot: Slot) -> None:
         """Whoever picked it is done."""
@@ -147,16 +186,39 @@ class Slots:
         if old is None or old.version >= version_of(obj):
             return None
         self._replace(old, None)
-        return old.limit
+        return self._told(old, None)
+
+    def _told(self, old: Record | None, new: Record | None) -> str:
+        """The limit of which this is news; all engines have it."""
+        limit = next(record.limit for record in (new, old) if record is not None)
+        holders = {record.holder for record in (old, new) if isinstance(record, Slot) and record.holder}
+        whose = [(holder, namespace_of(holder)) for holder in holders]
+        is_used_here = False
+        for news in self._engines:
+            news.note_limit(limit)
+            for holder, namespace in whose:
+                is_used_here |= news.note(limit, holder, namespace)
+        if isinstance(new, Slot) and new.holder:
+            (self._used_here.add if is_used_here else self._used_here.discard)(new.key)
+        return limit
 
     def _stamp(self, old: Record, new: Record) -> None:
         """The stream tells of a version that an answer told of before: its time begins now."""
         if not isinstance(old, Slot) or not isinstance(new, Slot) or old.version != new.version:
             return
         if old.unchanged_since_s is None:
-            self._replace(old, replace(old, unchanged_since_s=new.unchanged_since_s))
+            self._file(old, replace(old, unchanged_since_s=new.unchanged_since_s))
 
     def _replace(self, old: Record | None, new: Record | None) -> None:
+        self._file(old, new)
+        if isinstance(old, Slot) and isinstance(new, Slot) and (old.holder, old.closed) == (new.holder, new.closed):
+            return
+        if isinstance(old, Slot):
+            self._uncount(old)
+        if isinstance(new, Slot):
+            self._count(new)
+
+    def _file(self, old: Record | None, new: Record | None) -> None:
         if old is not None:
             del self.held[old.key]
             for index, name in self._indices(old):
@@ -167,30 +229,30 @@ class Slots:
             self.held[new.key] = new
             for index, name in self._indices(new):
                 index.setdefault(name, {})[new.key] = new
-        if isinstance(old, Slot):
-            self._uncount(old)
-        if isinstance(new, Slot):
-            self._count(new)
 
     def _count(self, slot: Slot) -> None:
         if slot.holder:
             self._add(slot, 1)
         elif not slot.closed:
-            insort(self._free.setdefault(slot.limit, []), (slot.index, slot.key))
+            insort(self._free_like(slot), (slot.index, slot.key))
 
     def _uncount(self, slot: Slot) -> None:
         if slot.holder:
             self._add(slot, -1)
         elif not slot.closed:
-            free = self._free[slot.limit]
+            free = self._free_like(slot)
             del free[bisect_left(free, (slot.index, slot.key))]
+
+    def _free_like(self, slot: Slot) -> list[tuple[int, ObjectKey]]:
+        """Where it is kept while it is free; that changes only while it is held."""
+        free = self._free_here if slot.key in self._used_here else self._free
+        return free.setdefault(slot.limit, [])
 
     def _add(self, slot: Slot, change: int) -> None:
         holders = self._holders.setdefault(slot.limit, {})
         holders[slot.holder] = holders.get(slot.holder, 0) + change
         if not holders[slot.holder]:
             del holders[slot.holder]
-        self._news.setdefault(slot.limit, set()).add(slot.holder)
 
     def _indices(self, record: Record) -> Iterable[tuple[dict[Any, dict[ObjectKey, Any]], Any]]:
         yield self._of, record.limit

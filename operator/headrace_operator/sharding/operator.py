@@ -32,8 +32,8 @@ from headrace_operator.kube.resources import LEASES
 from headrace_operator.probes import unready
 from headrace_operator.settings import Settings
 from headrace_operator.sharding.ring import Ring
-from headrace_operator.sharding.routes import ListedFeed, RoomsFeed, RoutedFeed, Routes
-from headrace_operator.wiring import LEADER_LEASE, OUTSIDE, Outside, Workshop, all_watched
+from headrace_operator.sharding.routes import ListedFeed, RoomsFeed, RoutedFeed, Routes, SlotsFeed
+from headrace_operator.wiring import LEADER_LEASE, OUTSIDE, Outside, Watched, Workshop, all_watched
 
 log = structlog.get_logger()
 
@@ -210,8 +210,7 @@ class ShardedOperator:
         """Listed only now: what the shards' former holders did last is in these lists."""
         watched = list(all_watched(self._shop.settings))
         for each in watched:
-            feed = RoutedFeed(each.resource, self._routes)
-            stream = self._shop.stream(each, feed, keep=None if feed.is_for_all else self._routes.keep)
+            stream = self._stream(each)
             group.create_task(stream.run(), name=f"stream of {each.resource.plural}")
         rooms = self._rooms_stream(RoomsFeed(self._routes))
         group.create_task(rooms.run(), name="stream of pools' Leases")
@@ -219,12 +218,22 @@ class ShardedOperator:
             for each in watched:
                 await engine.feeds[each.resource].is_synced.wait()
 
+    def _stream(self, watched: Watched) -> Stream:
+        if watched.resource is LEASES:
+            return self._shop.stream(watched, self._slots_feed())
+        feed = RoutedFeed(watched.resource, self._routes)
+        return self._shop.stream(watched, feed, keep=None if feed.is_for_all else self._routes.keep)
+
+    def _slots_feed(self) -> SlotsFeed:
+        return SlotsFeed(self._shop.slots, self._routes, self._shop.outside.monotonic)
+
     async def _list_for(self, engines: Iterable[Engine]) -> None:
         """One list of each collection for all of them. Whether a stream has listed meanwhile says nothing: it may have begun before."""
         routes = Routes(self._count, engines)
         with self._routes.listing():
             for each in all_watched(self._shop.settings):
-                feed = ListedFeed(each.resource, routes, self._routes)
+                is_shared = each.resource is LEASES
+                feed = self._slots_feed() if is_shared else ListedFeed(each.resource, routes, self._routes)
                 await self._list(Stream(self._shop.client, each.path, each.selectors, feed), feed)
         rooms = RoomsFeed(routes)
         await self._list(self._rooms_stream(rooms), rooms)

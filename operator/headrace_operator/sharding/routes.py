@@ -7,17 +7,20 @@ a hundredth of reading them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 import structlog
 
 from headrace.kubeapi.errors import ApiError
+from headrace.slots import LIMIT_LABEL
 from headrace_operator.decide.sharding import shard_of
 from headrace_operator.engine import Engine
 from headrace_operator.kube.resources import CLUSTER_SCOPED, LEASES, Resource
+from headrace_operator.observe.parse import object_key
 from headrace_operator.observe.rooms import Rooms
+from headrace_operator.observe.slots import Slots
 
 log = structlog.get_logger()
 
@@ -152,6 +155,51 @@ class RoomsFeed:
         return [engine.intake.gate.rooms for engine in self._routes.engines if engine.intake.gate.rooms is not None]
 
 
+class SlotsFeed:
+    """
+    The sink of the stream of limits' Leases: all engines look into one store.
+
+    Args:
+        monotonic: Seconds that never go back.
+    """
+
+    def __init__(self, slots: Slots, routes: Routes, monotonic: Callable[[], float]) -> None:
+        self._slots = slots
+        self._routes = routes
+        self._monotonic = monotonic
+
+    def seen(self, obj: dict[str, Any]) -> None:
+        """A Lease is there, or has changed. One that cannot be read affects itself alone."""
+        try:
+            self._slots.seen(obj, self._monotonic())
+        except (KeyError, TypeError, ValueError, AttributeError):
+            log.exception("object_not_understood", kind=LEASES.kind, key=str(object_key(obj)))
+        self._tell((obj["metadata"].get("labels") or {}).get(LIMIT_LABEL))
+
+    def gone(self, obj: dict[str, Any]) -> None:
+        """A Lease was deleted, or is none of a limit any more."""
+        self._slots.gone(object_key(obj), obj["metadata"]["uid"])
+        self._tell(None)
+
+    def synced(self, uids: set[str], version: int) -> None:
+        """A complete list was read."""
+        for record in list(self._slots.held.values()):
+            if record.uid not in uids and record.version <= version:
+                self._slots.gone(record.key, record.uid)
+        self._tell(None)
+        for engine in self._routes.engines:
+            engine.feeds[LEASES].is_synced.set()
+
+    def failed(self, error: ApiError, retry_in_s: float) -> None:
+        """The stream broke; it is taken up again by itself."""
+        log.warning("stream_broken", kind=LEASES.kind, error=str(error), retry_in_s=round(retry_in_s, 2))
+
+    def _tell(self, limit: str | None) -> None:
+        """An answer to a write of one engine is news to the others when its event comes: they need not look twice."""
+        for engine in self._routes.engines:
+            engine.intake.gate.slots_told(limit)
+
+
 class RoutedFeed:
     """The sink of one stream: passes on to the engines whose object it is; to all of them what belongs to the cluster."""
 
@@ -161,8 +209,8 @@ class RoutedFeed:
 
     @property
     def is_for_all(self) -> bool:
-        """Whether each engine needs each object: the Leases are those of limits."""
-        return self._resource in CLUSTER_SCOPED or self._resource is LEASES
+        """Whether each engine needs each object."""
+        return self._resource in CLUSTER_SCOPED
 
     def seen(self, obj: dict[str, Any]) -> None:
         """An object was listed, added or modified."""

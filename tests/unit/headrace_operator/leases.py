@@ -49,9 +49,9 @@ def slot(limit: str = "db", index: int = 0, **changes: Any) -> Slot:
     return Slot(key, f"{limit}-{index}", 1, limit, index, **fields)
 
 
-def run(name: str = "etl-1", uid: str = "u1") -> str:
+def run(name: str = "etl-1", uid: str = "u1", *, namespace: str = "team-a") -> str:
     """How a run signs."""
-    return str(slots.RunHolder("team-a", name, uid))
+    return str(slots.RunHolder(namespace, name, uid))
 
 
 def pod(name: str = "etl-1-1", uid: str = "p1", token: str = "t") -> str:

@@ -269,3 +269,47 @@ def test_what_is_added_behind_is_worked_on_beside_what_comes_in() -> None:
         assert sorted(await taken(queue)) == ["old", "older", "oldest"]
 
     played(scenario)
+
+
+class Patient(WorkQueue[str]):
+    """Counts how often a worker found nothing to do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found_nothing = 0
+
+    async def _idle_until_woken(self) -> None:
+        self.found_nothing += 1
+        await super()._idle_until_woken()
+
+
+def test_one_key_wakes_one_worker() -> None:
+    """Sixteen that look, find nothing and wait again cost more than the work."""
+
+    async def scenario(loop: TurnedLoop) -> None:
+        queue = Patient()
+        workers = [asyncio.create_task(queue.get()) for _ in range(16)]
+        await loop.turn(0)
+        queue.add("a")
+        queue.add_behind("b")
+        await loop.turn(0)
+        assert sorted(worker.result() for worker in workers if worker.done()) == ["a", "b"]
+        assert queue.found_nothing == len(workers)
+        for worker in workers:
+            worker.cancel()
+
+    loop = TurnedLoop()
+    loop.run_until_complete(scenario(loop))
+    loop.close()
+
+
+def test_a_worker_that_is_cancelled_as_it_is_woken_leaves_the_key_to_another() -> None:
+    async def scenario(queue: WorkQueue[str], loop: TurnedLoop) -> None:
+        workers = [asyncio.create_task(queue.get()) for _ in range(2)]
+        await loop.turn(0)
+        queue.add("a")
+        workers[1].cancel()  # the one that waits since last is woken first
+        await loop.turn(0)
+        assert workers[0].result() == "a"
+
+    played(scenario)

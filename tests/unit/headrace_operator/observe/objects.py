@@ -95,9 +95,9 @@ class Wakes:
         return [name for name, _ in self._told]
 
 
-def an_intake() -> tuple[Intake, Wakes]:
+def an_intake(cache: Cache | None = None) -> tuple[Intake, Wakes]:
     wakes = Wakes()
-    return Intake(Cache(), History(), wakes, status_delay_s=STATUS_DELAY_S), wakes
+    return Intake(cache or Cache(), History(), wakes, status_delay_s=STATUS_DELAY_S), wakes
 
 
 def key(name: str) -> ObjectKey:

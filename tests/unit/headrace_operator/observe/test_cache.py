@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from headrace_operator.decide.snapshot import Place, Pod, Run, RunStatus, Turn
-from headrace_operator.observe.cache import REMEMBERED_GONE, Cache, Gone
+from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.gone import REMEMBERED, Gone
 from headrace_operator.observe.parse import pod_from, run_from
 from headrace_operator.observe.records import deployment_record, flow_record
 from tests.builders import NOW, a_pod_object, ended, running
@@ -97,7 +98,7 @@ class TestGoneIsGone:
     def test_the_oldest_of_many_are_forgotten(self) -> None:
         """Memory is bounded."""
         gone = Gone()
-        for number in range(REMEMBERED_GONE + 1):
+        for number in range(REMEMBERED + 1):
             gone.add(str(number))
         assert "0" not in gone
         assert "1" in gone

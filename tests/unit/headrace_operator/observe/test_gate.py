@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -12,10 +13,13 @@ from headrace.api.conditions import Reason
 from headrace.slots import LIMIT_LABEL
 from headrace_operator.decide.demand import Wish, wish_of
 from headrace_operator.decide.queueing.slots import run_holder
-from headrace_operator.decide.sharding import Share
+from headrace_operator.decide.sharding import Share, shard_of
 from headrace_operator.decide.snapshot import Blocked, Turn
+from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.rooms import Rooms
+from headrace_operator.observe.slot_news import MOST_BEHIND
+from headrace_operator.observe.slots import Slots
 from tests.builders import NAMESPACE, NOW, a_deployment, a_flow, a_pod_object, a_snapshot, ended, running
 from tests.unit.headrace_operator.observe.objects import (
     Wakes,
@@ -54,8 +58,8 @@ def a_placed_pod(of: str, pool: str, version: int = 1, status: Any = None) -> di
 class House:
     """A Flow that needs one slot of the limit, and a few words for what happens."""
 
-    def __init__(self, **flow: Any) -> None:
-        self.intake, self.wakes = an_intake()
+    def __init__(self, cache: Cache | None = None, **flow: Any) -> None:
+        self.intake, self.wakes = an_intake(cache)
         self.flow = a_flow(limits=[{"name": LIMIT}], **flow)
 
     def limit(self, name: str = LIMIT, **spec: Any) -> None:
@@ -119,6 +123,63 @@ def test_the_next_one_is_told_what_it_waits_for_and_woken_when_it_is_its_turn(ho
     assert "FlowRun r2" not in house.told(), "its slot is held until the Lease says otherwise"
     house.intake.slot_seen(a_lease(0, 4))
     assert house.told() == {"FlowRun r2"}
+
+
+SHARDS = next(count for count in range(3, 9) if shard_of(NAMESPACE, count))
+OURS = shard_of(NAMESPACE, SHARDS)
+ELSEWHERE = next(f"team-{number}" for number in range(99) if shard_of(f"team-{number}", SHARDS) not in {0, OURS})
+
+
+@pytest.fixture
+def shared() -> Iterator[tuple[House, Slots]]:
+    """An engine of two runs that need the one slot, beside others that know of the same Leases; it does not keep the cluster."""
+    leases = Slots()
+    made = House(Cache(Share(OURS, SHARDS), leases))
+    made.limit(slots=1)
+    made.runs("r1", "r2")
+    made.told()
+    yield made, leases
+    made.intake.gate.close()
+
+
+def theirs(number: int = 0) -> str:
+    return f"run/{ELSEWHERE}/r{number}/uid"
+
+
+def test_what_others_hold_is_looked_at_when_somebody_asks(shared: tuple[House, Slots]) -> None:
+    """Sixteen engines need not look at each slot that one of them takes; a turn that would find nothing is given to nobody."""
+    house, leases = shared
+    leases.seen(a_lease(0, 2, theirs()))
+    house.intake.gate.slots_told(LIMIT)
+    assert house.wakes.told() == set()
+    assert isinstance(house.ask("r1"), Blocked)
+
+
+def test_who_waits_is_told_at_once_of_what_others_give_back(shared: tuple[House, Slots]) -> None:
+    """Whether the watch says so, or the answer to another engine's write did and the watch its echo."""
+    house, leases = shared
+    leases.seen(a_lease(0, 2, theirs()))
+    assert isinstance(house.ask("r1"), Blocked)
+    leases.seen(a_lease(0, 3))
+    house.intake.gate.slots_told(LIMIT)
+    assert "FlowRun r1" in house.told()
+
+
+def test_news_of_an_own_run_is_looked_at_at_once(shared: tuple[House, Slots]) -> None:
+    """It may be over, and its slot to be taken back: nobody else does that."""
+    house, leases = shared
+    leases.seen(a_lease(0, 2, run_holder(key("r1"), "r1-uid")))
+    house.intake.gate.slots_told(LIMIT)
+    assert f"ConcurrencyLimit {LIMIT} in 1 s" in house.wakes.told()
+
+
+def test_news_that_nobody_asks_for_does_not_pile_up(shared: tuple[House, Slots]) -> None:
+    house, leases = shared
+    news = house.intake.gate._slot_news
+    for number in range(3 * MOST_BEHIND):
+        leases.seen(a_lease(0, 2 + number, theirs(number)))
+        house.intake.gate.slots_told(LIMIT)
+        assert sum(len(holders) for holders in news._holders.values()) <= MOST_BEHIND + 1
 
 
 def test_a_slot_whose_lease_is_not_made_yet_is_given_to_nobody() -> None:

@@ -169,6 +169,49 @@ def test_one_free_slot_is_picked_by_one(store: Slots) -> None:
     assert store.pick("db") == first
 
 
+def test_a_slot_that_was_held_here_is_picked_first() -> None:
+    """Others leave it alone while they have their own: then no two replicas want the same one."""
+    store = Slots()
+    store.listen(lambda namespace: namespace == "team-a")
+    for index, holder in enumerate(("", run(), run("b", namespace="team-b"))):
+        store.seen(lease(index=index, holder=holder, version=1))
+    for index in (1, 2):
+        store.seen(lease(index=index, version=2))
+    picked = [store.pick("db") for _ in range(3)]
+
+    assert [slot.index for slot in picked if slot is not None] == [1, 0, 2]
+
+
+def test_replicas_begin_at_different_places() -> None:
+    """Of what nobody here has held; from the end it goes on at the beginning."""
+    store = Slots(begins_at=0.5)
+    for index in range(4):
+        store.seen(lease(index=index))
+    picked = [store.pick("db") for _ in range(5)]
+
+    assert [slot.index for slot in picked if slot is not None] == [2, 3, 0, 1]
+
+
+def test_a_renewal_and_an_echo_are_news_to_no_engine(store: Slots) -> None:
+    """Tasks renew every few seconds, and each answer to a write is followed by its event."""
+    store.seen(lease(holder=pod(), version=1))
+    news = store.listen(lambda _: True)
+    news.take("db")
+    store.seen(lease(holder=pod(), version=1), 3.0)
+    store.seen(lease(holder=pod(), version=2, renewTime="2026-03-04T12:00:20.000000Z"), 4.0)
+
+    assert news.limits == ()
+
+
+def test_an_engine_that_is_gone_is_told_no_more(store: Slots) -> None:
+    """Or all that ever happens would pile up for it."""
+    news = store.listen(lambda _: True)
+    store.leave(news)
+    store.seen(lease(holder=run()))
+
+    assert news.limits == ()
+
+
 leases = st.builds(
     lease,
     limit=st.sampled_from(["db", "api"]),
@@ -183,7 +226,8 @@ leases = st.builds(
 @given(st.lists(st.tuples(leases, st.sampled_from(["seen", "unlabelled", "gone"])), max_size=12))
 def test_counts_and_free_slots_follow_from_what_is_held(events: list[tuple[dict[str, Any], str]]) -> None:
     """After whatever the stream tells; whoever adds up the news knows the holders."""
-    store, told = Slots(), {"db": dict[str, int](), "api": dict[str, int]()}
+    store, told = Slots(begins_at=0.5), {"db": dict[str, int](), "api": dict[str, int]()}
+    news, others = store.listen(lambda _: True), store.listen(lambda _: False)
     for obj, event in events:
         if event == "gone":
             store.gone(object_key(obj), obj["metadata"]["uid"])
@@ -194,14 +238,21 @@ def test_counts_and_free_slots_follow_from_what_is_held(events: list[tuple[dict[
             all_of_it = store.of(limit)
             free = [slot.index for slot in all_of_it if not slot.holder and not slot.closed]
             picked = [slot for slot in iter(partial(store.pick, limit), None) if slot is not None]
-            assert [slot.index for slot in picked] == free
+            assert sorted(slot.index for slot in picked) == free
             for slot in picked:
                 store.put_down(slot)
             assert store.count(limit) == len(all_of_it)
             held = Counter(slot.holder for slot in all_of_it if slot.holder)
             assert store.holders(limit) == held
-            known.update(store.news(limit))
+            assert not others.is_own(limit)
+            known.update(store.numbers(limit, news.take(limit)))
             assert {holder: count for holder, count in known.items() if count} == held
+            assert not news.has(limit)
+    late = store.listen(lambda _: True)
+    for limit in told:
+        held = Counter(slot.holder for slot in store.of(limit) if slot.holder)
+        assert store.numbers(limit, late.take(limit)) == held
+        assert store.numbers(limit, others.take(limit)).items() >= held.items()
 
 
 def test_a_rate_tells_its_starts(store: Slots) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
 import pytest
 
 from headrace_operator.decide.sharding import Share, shard_of
-from headrace_operator.kube.resources import NAMESPACES, PODS
-from headrace_operator.sharding.routes import ListedFeed, RoutedFeed, Routes
+from headrace_operator.kube.resources import LEASES, NAMESPACES, PODS
+from headrace_operator.observe.slots import Slots
+from headrace_operator.sharding.routes import ListedFeed, RoutedFeed, Routes, SlotsFeed
+from tests.unit.headrace_operator.leases import lease
 
 COUNT = 2
 OURS = next(name for name in ("a", "b", "c", "d") if shard_of(name, COUNT) == 0)
@@ -127,3 +131,43 @@ def test_a_shard_that_is_taken_anew_knows_nothing_of_former_lists() -> None:
     table.add(taken)  # type: ignore[arg-type]
     RoutedFeed(PODS, table).seen(pod("there", 6))
     assert taken.feeds[PODS].seen_names == ["there"]
+
+
+class SlotListener(Listener):
+    """In place of an engine: remembers of which limits it is told that there may be news."""
+
+    def __init__(self, index: int) -> None:
+        super().__init__(index)
+        self.told: list[str | None] = []
+        self.intake = SimpleNamespace(gate=SimpleNamespace(slots_told=self.told.append))
+        self.feeds |= {LEASES: SimpleNamespace(is_synced=asyncio.Event())}  # type: ignore[dict-item]
+
+
+def test_leases_of_limits_go_into_one_store_and_each_engine_is_told_of_the_limit() -> None:
+    first, second, store = SlotListener(0), SlotListener(1), Slots()
+    feed = SlotsFeed(store, routes(first, second), lambda: 7.0)
+    feed.seen(lease("db", 0))
+    assert [slot.unchanged_since_s for slot in store.of("db")] == [7.0]
+    assert (first.told, second.told) == (["db"], ["db"])
+
+
+def test_a_lease_that_cannot_be_read_keeps_no_other_from_being_read() -> None:
+    store = Slots()
+    feed = SlotsFeed(store, routes(SlotListener(0)), lambda: 7.0)
+    broken = lease("db", 0)
+    broken["spec"] = "none"
+    for obj in (broken, lease("db", 1)):
+        feed.seen(obj)
+    assert [slot.index for slot in store.of("db")] == [1]
+
+
+def test_leases_that_a_list_has_not_are_dropped_and_who_waits_for_the_list_goes_on() -> None:
+    """Those that are newer than the list stay."""
+    engine, store = SlotListener(0), Slots()
+    feed = SlotsFeed(store, routes(engine), lambda: 7.0)
+    for index, version in enumerate((3, 4, 9)):
+        feed.seen(lease("db", index, version=version))
+    feed.synced({"db-0"}, 5)
+    assert [slot.index for slot in store.of("db")] == [0, 2]
+    assert engine.told[-1] is None
+    assert engine.feeds[LEASES].is_synced.is_set()  # type: ignore[attr-defined]
