@@ -248,5 +248,5 @@ def problem_of(error: Exception) -> Problem:
     refused = refusal(error)
     if refused is not None:
         return Reason.QUERY_FAILED, f"the URL cannot be used: {refused}"
-    is_url_wrong = isinstance(error, ValueError) and not is_unanswered(error)
+    is_url_wrong = isinstance(error, (aiohttp.ClientError, ValueError)) and not is_unanswered(error)
     return Reason.QUERY_FAILED, NO_URL if is_url_wrong else f"no answer ({type(error).__name__})"
