@@ -39,7 +39,7 @@ def main() -> int:
     try:
         settings = load_settings()
         configure_logging(settings)
-        asyncio.run(serve(settings, load_connection()))
+        asyncio.run(serve(settings, load_connection(context=settings.context or None)))
     except (SettingsError, ConfigurationError) as error:
         sys.stderr.write(f"headrace-dashboard: {error}\n")
         return 2

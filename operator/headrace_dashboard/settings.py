@@ -28,6 +28,9 @@ class Settings(BaseModel):
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for all of them.")
     port: int = Field(8088, ge=0, le=65535, description="Port to listen on; 0 takes a free one, which the log tells.")
     namespace: str = Field("", description="The only namespace to show; empty shows all that a visitor may see.")
+    context: str = Field(
+        "", description="A context of the kubeconfig; empty: the current one, or the pod's own identity."
+    )
     auth: Literal["token", "header", "insecure-own-rights"] = Field(
         "token",
         description="How visitors are known: by a token of the cluster, by headers of a proxy, or not at all.",

@@ -50,3 +50,6 @@ NODE_TOOLS = (CONTAINERD, CTR, SHIM, RUNC, KUBELET, KUBE_PROXY, PTP, LOOPBACK, H
 # What a cluster that is run from Git looks like to Argo CD and to Flux: programs of ours around their code.
 ARGOCD = Tool("argocd", HERE / "argocd", "github.com/argoproj/argo-cd/v3", ".")
 FLUX = Tool("flux", HERE / "flux", "github.com/fluxcd/pkg/runtime", ".")
+
+# Port-forwarding as nodes do it: a program of ours around their code.
+PORTFORWARD = Tool("portforward", HERE / "portforward", "k8s.io/cri-streaming", ".")

@@ -6,9 +6,9 @@ import sys
 
 from headrace.devcluster.errors import ClusterError
 from tests.gotools import provide
-from tests.tools import ARGOCD, FLUX, HELM, KUBECONFORM, PROMETHEUS, PROMTOOL
+from tests.tools import ARGOCD, FLUX, HELM, KUBECONFORM, PORTFORWARD, PROMETHEUS, PROMTOOL
 
-TOOLS = (HELM, KUBECONFORM, PROMTOOL, PROMETHEUS, FLUX, ARGOCD)
+TOOLS = (HELM, KUBECONFORM, PROMTOOL, PROMETHEUS, FLUX, ARGOCD, PORTFORWARD)
 
 
 class Told:

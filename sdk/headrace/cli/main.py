@@ -52,6 +52,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "rerender": "rerender",
     "migrate": "migrate",
     "dev": "dev",
+    "dashboard": "dashboard",
     "doctor": "doctor",
     "completion": "completion",
 }
