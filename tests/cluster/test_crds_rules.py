@@ -144,7 +144,20 @@ BROKEN = {
         "Automation",
         {"trigger": {"run": {"phases": ["Failed"]}, "circuitOpen": {}}},
         "spec.trigger",
-        "trigger: set exactly one of run, lateRun, longRun, circuitOpen and webhook",
+        "trigger: set exactly one of run, lateRun, longRun, circuitOpen, webhook, limitSaturated, metric and "
+        "kubernetesEvent",
+    ),
+    "an automation on a metric that nobody keeps": Case(
+        "Automation",
+        {"trigger": {"metric": {"query": "up", "above": 1}}},
+        "spec.trigger.metric",
+        "url: set exactly one of url and urlFrom",
+    ),
+    "an automation on a metric between two thresholds": Case(
+        "Automation",
+        {"trigger": {"metric": {"url": "http://prometheus", "query": "up", "above": 1, "below": 0}}},
+        "spec.trigger.metric",
+        "above: set exactly one of above and below",
     ),
     "an automation on runs that begin": Case(
         "Automation",
@@ -168,7 +181,8 @@ BROKEN = {
         "Automation",
         {"trigger": {"webhook": SENDER}, **acting(deployment={"set": "Suspend"})},
         "spec",
-        "actions: deployment needs a name on webhook, whose events have no Deployment",
+        "actions: deployment needs a name on webhook, limitSaturated, metric and kubernetesEvent, whose events have "
+        "no Deployment",
     ),
     "a webhook to two URLs": Case(
         "Automation",
