@@ -57,6 +57,8 @@ def a_moment_ago():
 FAILED_LAST = ready(lastRun={"name": "orders-1", "phase": "Failed", "reason": "FlowFailed", "time": OLD})
 OPEN = saying(("Ready", "True", "Ready"), ("CircuitOpen", "True", "CircuitOpen"))
 BAD_CRON = saying(("Ready", "True", "Ready"), ("Scheduling", "False", "InvalidSchedule"))
+NO_TRIGGER = saying(("Ready", "True", "Ready"), ("Triggering", "False", "TriggerNameTaken"))
+HELD_TRIGGER = saying(("Ready", "True", "Ready"), ("Triggering", "False", "Suspended"))
 CASES = [
     *((f"{kind} without a status", an(kind), "Progressing", "waits for the operator") for kind in KINDS),
     *(
@@ -76,6 +78,8 @@ CASES = [
     ("suspended Automation", an("Automation", ready(), suspend=True), "Healthy", "Suspended: spec.suspend is true"),
     ("open circuit", an("Deployment", OPEN), "Degraded", "CircuitOpen: why"),
     ("wrong schedule", an("Deployment", BAD_CRON), "Degraded", "InvalidSchedule: why"),
+    ("blocked trigger", an("Deployment", NO_TRIGGER), "Degraded", "TriggerNameTaken: why"),
+    ("suspended trigger", an("Deployment", HELD_TRIGGER, suspend=True), "Healthy", "Suspended: spec.suspend is true"),
     ("failed last run", an("Deployment", FAILED_LAST), "Healthy", "orders-1, is Failed"),
     ("failed last run that counts", an("Deployment", FAILED_LAST, LAST_RUN), "Degraded", "FlowFailed: the last run"),
     ("Flow is missing", an("Deployment", ready("False", "FlowNotFound")), "Degraded", "FlowNotFound: why"),

@@ -37,12 +37,19 @@ def webhooks(namespace: str, user: str, *, port: int = 443, timeout_s: int = 3) 
         },
         {
             "name": "definitions.headrace.dev",
-            "rules": [{**ours, "operations": ["CREATE", "UPDATE"], "resources": ["flows", "deployments", "backfills"]}],
+            "rules": [
+                {
+                    **ours,
+                    "operations": ["CREATE", "UPDATE"],
+                    "resources": ["flows", "deployments", "backfills", "automations"],
+                }
+            ],
             "matchConditions": [
                 {
                     "name": "spec-is-new",
                     "expression": 'request.operation == "CREATE" || object.spec != oldObject.spec',
                 },
+                {"name": "not-by-the-operator", "expression": f'request.userInfo.username != "{user}"'},
                 {"name": "not-on-its-way-out", "expression": "!has(object.metadata.deletionTimestamp)"},
             ],
             **calls,

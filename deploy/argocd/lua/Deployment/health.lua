@@ -1,5 +1,6 @@
 local ready = condition("Ready")
 local scheduling = condition("Scheduling")
+local triggering = condition("Triggering")
 local circuit = condition("CircuitOpen")
 
 if is_behind() or ready.status == nil then
@@ -15,6 +16,9 @@ end
 if scheduling.reason == "InvalidSchedule" then
   return is("Degraded", scheduling.message, scheduling.reason)
 end
+if triggering.status == "False" and triggering.reason ~= "Suspended" then
+  return is("Degraded", triggering.message, triggering.reason)
+end
 if circuit.status == "True" then
   return is("Degraded", circuit.message, circuit.reason)
 end
@@ -27,7 +31,7 @@ if failed and counts then
 end
 if obj.spec.suspend == true then
   -- Not Suspended: a sync would wait for it for ever.
-  return is("Healthy", "spec.suspend is true; schedules start no runs", "Suspended")
+  return is("Healthy", "spec.suspend is true; schedules and triggers start no runs", "Suspended")
 end
 if failed then
   return is("Healthy", "runs can be started; the last one, " .. last.name .. ", is " .. last.phase)

@@ -155,6 +155,8 @@ def circuit_occurrence(source: EventSource, circuit: CircuitView) -> Occurrence 
 def run_event(kind: str, run: Run, flow: str | None) -> dict[str, Any]:
     """What expressions see of a FlowRun; what it does not have is left out."""
     status = run.status
+    # What the run is given by its Flow and its Deployment is in the status, once it is accepted.
+    parameters = status.parameters if status.parameters is not None else run.parameters
     facts = {
         "name": run.key.name,
         "namespace": run.key.namespace,
@@ -162,7 +164,7 @@ def run_event(kind: str, run: Run, flow: str | None) -> dict[str, Any]:
         "deployment": run.deployment_ref,
         "flow": flow,
         "labels": dict(run.labels),
-        "parameters": None if run.parameters is None else dict(run.parameters),
+        "parameters": None if parameters is None else dict(parameters),
         "phase": None if status.phase is None else str(status.phase),
         "reason": status.reason,
         "message": status.message,

@@ -54,9 +54,9 @@ def triggering(operator: Operator) -> dict[str, Any] | None:
 
 
 def end_run(operator: Operator, name: str, deployment: str = "extract", **labels: str) -> None:
-    """One of another Deployment has succeeded."""
+    """One of another Deployment has succeeded; its Flow gave it a region."""
     made = {"name": name, "namespace": NAMESPACE, "uid": name, "resourceVersion": "1", "labels": labels}
-    status = {"phase": "Succeeded", "finishedAt": stamp(NOW + timedelta(seconds=1))}
+    status = {"phase": "Succeeded", "parameters": {"region": "eu"}, "finishedAt": stamp(NOW + timedelta(seconds=1))}
     operator.intake.run_seen(
         {
             "metadata": {**made, "creationTimestamp": stamp(NOW)},
@@ -87,12 +87,13 @@ async def test_a_trigger_is_kept_by_an_automation_that_the_deployment_owns(opera
 
 async def test_the_end_of_another_deployments_run_starts_one(operator: Operator) -> None:
     """Once, with what its parameters say."""
-    await deploy(operator, {**AFTER, "parameters": {"of": "{{ event.run.name }}"}})
+    parameters = {"of": "{{ event.run.name }}", "region": "{{ event.run.parameters.region }}"}
+    await deploy(operator, {**AFTER, "parameters": parameters})
     end_run(operator, "extract-1")
     end_run(operator, "other-1", "other")
     await operator.rests()
     (run,) = operator.cluster.all(FLOW_RUNS)
-    assert run["spec"] == {"deploymentRef": {"name": "load"}, "parameters": {"of": "extract-1"}}
+    assert run["spec"] == {"deploymentRef": {"name": "load"}, "parameters": {"of": "extract-1", "region": "eu"}}
     assert run["metadata"]["labels"]["headrace.dev/automation"] == "load.after"
 
 
