@@ -71,4 +71,9 @@ def total_cost(costs: Iterable[Cost | None]) -> Cost | None:
 
 def money(amount: Decimal, currency: str) -> Cost:
     """An amount as a status tells it, rounded to PLACES digits."""
-    return Cost(amount=f"{amount.quantize(SMALLEST, ROUND_HALF_EVEN):f}", currency=currency)
+    return Cost(amount=amount_text(amount), currency=currency)
+
+
+def amount_text(amount: Decimal) -> str:
+    """Rounded to PLACES digits."""
+    return f"{amount.quantize(SMALLEST, ROUND_HALF_EVEN):f}"

@@ -17,7 +17,7 @@ from decimal import Decimal
 from typing import Final, NamedTuple
 
 from headrace.api.budget import MAX_COUNTED, BudgetPeriod, PeriodBudget, Spent
-from headrace_operator.decide.cost import SMALLEST, Expense, money
+from headrace_operator.decide.cost import SMALLEST, Expense, amount_text
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.wallclock import first_instant, wall_time
 
@@ -112,9 +112,9 @@ def advance(memory: Spent | None, budget: PeriodBudget, seen: Spending, *, zone:
     spent = Spent(
         since=period.since,
         until=period.until,
-        amount=_text(settled + under_way),
+        amount=amount_text(settled + under_way),
         currency=budget.currency,
-        settled=_text(settled),
+        settled=amount_text(settled),
         runs=runs,
         per_run=_mean(settled, runs) if runs else same_money.per_run if same_money else None,
         counted_until=until,
@@ -143,8 +143,4 @@ def _named(
 
 
 def _mean(amount: Decimal, runs: int) -> str:
-    return _text(max(SMALLEST, amount / runs))
-
-
-def _text(amount: Decimal) -> str:
-    return money(amount, "").amount
+    return amount_text(max(SMALLEST, amount / runs))
