@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Any, Final
 
 from headrace.api import keys
+from headrace.api.trigger import automation_name
+from headrace.deployments.triggers import trigger_text
 from headrace_dashboard.pages.html import Html, join, tag
 from headrace_dashboard.pages.layout import (
     Frame,
@@ -30,6 +32,7 @@ from headrace_dashboard.pages.times import NONE, ago
 from headrace_dashboard.watching.records import Kept, RunRecord
 
 HEADINGS: Final = ("Deployment", "State", "Flow", "Next run", "Active", "Waiting", "Last run")
+TRIGGERS: Final = ("Trigger", "Event", "Filter", "State", "What has fired")
 SCHEDULES: Final = ("Schedule", "When", "Time zone", "Next run", "Missed")
 
 
@@ -66,6 +69,7 @@ def deployment_page(frame: Frame, view: DeploymentView, now: datetime) -> str:
         deployment.name,
         section("State", _state(deployment, now), _suspension(frame, view), key="state"),
         section("Schedules", _schedules(deployment, now), key="schedules"),
+        section("Triggers", _triggers(deployment), key="triggers") if deployment.spec.get("triggers") else Html(""),
         _start(frame, view),
         section("Newest runs", _runs(view, now), key="runs"),
         live=about(keys.DEPLOYMENTS.plural, keys.FLOWRUNS.plural, namespace=deployment.namespace),
@@ -81,7 +85,10 @@ def state_of(deployment: Kept) -> tuple[str, str]:
     if circuit.get("state") in {"Open", "HalfOpen"}:
         return str(circuit["state"]), f"It failed too often in a row; it tries again at {circuit.get('retryAt')}."
     if deployment.spec.get("suspend"):
-        return "Suspended", "Its schedules start no runs."
+        return "Suspended", "Its schedules and triggers start no runs."
+    budget = condition(deployment.status, "BudgetExceeded")
+    if budget.get("status") == "True" and deployment.spec.get("budget", {}).get("action") == "Stop":
+        return "Suspended", f"It starts no runs: {budget.get('message')}."
     return "Ready", ""
 
 
@@ -183,6 +190,30 @@ def _start(frame: Frame, view: DeploymentView) -> Html:
         csrf(frame),
         inputs(view.schema, view.values),
         tag("button", "Run now"),
+def _triggers(deployment: Kept) -> Html:
+    """Events that start it; its Automations tell what has fired."""
+    blocked = condition(deployment.status, "Triggering")
+    rows = [
+        cells(
+            TRIGGERS,
+            (
+                each["name"],
+                trigger_text(each),
+                tag("code", each["filter"]) if each.get("filter") else NONE,
+                badge("Suspended") if each.get("suspend") or deployment.spec.get("suspend") else NONE,
+                tag(
+                    "a",
+                    "Show",
+                    href=f"/automations/{deployment.namespace}/{automation_name(deployment.name, each['name'])}",
+                ),
+            ),
+        )
+        for each in deployment.spec["triggers"]
+    ]
+    why = tag("p", str(blocked.get("message"))) if blocked.get("status") == "False" else None
+    return join((why, table(TRIGGERS, rows, caption="Triggers", empty="None.")))
+
+
         method="post",
         action=path,
         class_="stacked",

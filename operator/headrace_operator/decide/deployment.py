@@ -279,6 +279,8 @@ def _scheduling_reason(spec: DeploymentSpec, planned: Plan, purse: Account | Non
         return Reason.INVALID_SCHEDULE, told
     if spec.suspend:
         return Reason.SUSPENDED, "spec.suspend is true; set it to false and catchUp decides about the missed times"
+    if not spec.schedules and spec.triggers:
+        return Reason.NO_SCHEDULES, "there is no schedule; triggers start runs, and so does a FlowRun that is created"
     if not spec.schedules:
         return Reason.NO_SCHEDULES, "there is no schedule; create a FlowRun to start a run"
     if purse is not None and purse.stops:

@@ -17,6 +17,7 @@ from headrace.cli.printing import age, painted, paints, shortened
 from headrace.cli.references import Reference
 from headrace.cli.steering import found_object
 
+from headrace.deployments.triggers import trigger_text
 MESSAGE_WIDTH = 80
 
 
@@ -35,7 +36,7 @@ def deployments(
     output: Output = "table",
     context: Context = None,
 ) -> None:
-    """Lists Deployments, the one that runs next first: schedules, next time, runs under way, how the last one ended."""
+    """Lists Deployments, the one that runs next first: schedules, triggers, next time, runs under way, how the last one ended."""
 
     async def work(api: Api, here: str) -> list[dict[str, object]]:
         if name is not None:
@@ -62,6 +63,7 @@ def columns(now: datetime, *, namespaces: bool, colours: bool) -> list[Column]:
         Column("FLOW", lambda found: found["spec"]["flowRef"]["name"]),
         Column("SCHEDULES", _schedules),
         Column("NEXT", lambda found: _next(found, now)),
+        Column("TRIGGERS", _triggers),
         Column("ACTIVE", lambda found: _count(found, "activeCount")),
         Column("QUEUED", lambda found: _count(found, "queuedCount")),
         Column("LAST", last),
@@ -104,6 +106,11 @@ def _next(found: Object, now: datetime) -> str:
     """When, and in what time."""
     times = (found.get("status") or {}).get("nextSchedules") or ()
     if not times or found["spec"].get("suspend"):
+def _triggers(found: Object) -> str:
+    """What each waits for, in few words."""
+    return shortened("; ".join(map(trigger_text, found["spec"].get("triggers") or ())), 40)
+
+
         return ""
     at = datetime.fromisoformat(times[0]["time"])
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" + (f" (in {age(at - now)})" if at > now else "")

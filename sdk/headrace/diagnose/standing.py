@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+from headrace.deployments.triggers import trigger_text
 from headrace.diagnose.explaining import Explanation
 from headrace.diagnose.wording import Object, ago, event_lines, span
 
 MOST_NAMED: Final = 3
 MOST_HOLDERS: Final = 10
-ORDINARY: Final = frozenset({"Ready", "Scheduling", "CircuitOpen", "Completed"})
+ORDINARY: Final = frozenset({"Ready", "Scheduling", "Triggering", "CircuitOpen", "Completed"})
 """Conditions that are told by what they mean for the object."""
 
 MEND: Final = ("mend what the message names, and apply it again",)
@@ -26,7 +27,14 @@ OF_DEPLOYMENTS: Final[Mapping[str, tuple[str, ...]]] = {
         "mend what failed: headrace failures --deployment {name} -n {namespace}",
         "headrace circuit close {name} -n {namespace} lets runs start before then",
     ),
+    "TriggerNameTaken": ("delete the Automation that has the name, or rename the trigger",),
+    "TriggerRefused": ("mend what refuses it: a quota, a policy, or a right of the operator; it is tried again",),
+    "SecretNotReadable": ("create the Secret or its key, or let the operator read it (docs/automations.md)",),
     "Suspended": ("headrace resume deployment/{name} -n {namespace} lets its schedules go on",),
+    "BudgetExceeded": (
+        "headrace cost --budgets -n {namespace} shows what is spent of what",
+        "it goes on in the next period; raise spec.budget.amount to let it go on now",
+    ),
     "NoSchedules": ("headrace run {name} -n {namespace} starts one by hand",),
 }
 OF_BACKFILLS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -74,6 +82,7 @@ def deployment_explained(found: Object, around: Surroundings) -> Explanation:
     reason, told = _brake(found, around.now)
     because = {
         "schedules": list(_schedules(found, around.now)),
+        "triggers": [f"{each['name']}: {trigger_text(each)}" for each in found["spec"].get("triggers") or ()],
         "runs": list(_runs(found, around)),
         "also": [_condition(each) for each in _further(found)],
         "rests on": list(around.lines),
@@ -124,13 +133,27 @@ def limit_explained(found: Object, around: Surroundings) -> Explanation:
 def _brake(found: Object, now: datetime) -> tuple[str, str]:
     """What holds its runs back, by its reason, and in words; the reason is Ready where nothing does."""
     status = found["status"]
-    circuit, ready, scheduling = status.get("circuit") or {}, _one(found, "Ready"), _one(found, "Scheduling")
+    circuit, ready = status.get("circuit") or {}, _one(found, "Ready")
     if ready.get("status") == "False":
         return str(ready.get("reason")), f"starts no runs ({ready.get('reason')}): {ready.get('message')}"
     if circuit.get("state") in {"Open", "HalfOpen"}:
         failed = status.get("consecutiveFailures") or 0
         retry = f"; one run tries again at {circuit['retryAt']}" if circuit.get("retryAt") else ""
         return "CircuitOpen", f"starts no runs (CircuitOpen): {failed} failed in a row{retry}"
+    return _by_itself(found, now)
+
+
+def _by_itself(found: Object, now: datetime) -> tuple[str, str]:
+    """As _brake, of one whose runs may start: what starts them."""
+    status, triggering, scheduling = found["status"], _one(found, "Triggering"), _one(found, "Scheduling")
+    if triggering.get("status") == "False" and triggering.get("reason") != "Suspended":
+        reason = str(triggering.get("reason"))
+        return reason, f"has triggers that start no runs ({reason}): {triggering.get('message')}"
+    if triggering.get("status") == "True" and scheduling.get("reason") == "NoSchedules":
+        return "Ready", "is ready; events start its runs"
+    budget = _one(found, "BudgetExceeded")
+    if budget.get("status") == "True" and found["spec"].get("budget", {}).get("action") == "Stop":
+        return "BudgetExceeded", f"starts no runs (BudgetExceeded): {budget.get('message')}"
     if scheduling.get("status") == "False":
         reason = str(scheduling.get("reason"))
         return reason, f"starts no runs by itself ({reason}): {scheduling.get('message')}"

@@ -20,6 +20,7 @@ NOT_OF_RUNS = {
     *("NodesReady", "NoNodes", "NodesNotReady", "Resizing", "RunPaused"),
     *("WindowClosed", "HistoryFull", "TooManyFailures", "BudgetExceeded", "PartitionsFailed", "InvalidStatus"),
     *("RunDeleted", "RunRefused"),
+    *("Listening", "TriggerNameTaken", "TriggerRefused"),
 }
 """Reasons of other kinds, and of Events."""
 

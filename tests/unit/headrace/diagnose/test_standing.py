@@ -83,6 +83,23 @@ class TestDeployment:
         ]
         assert "(InvalidSpec)" in of_deployment(conditions=conditions).what
 
+    def test_triggers_are_told_and_what_blocks_them(self) -> None:
+        spec = {"schedules": [], "triggers": [{"name": "after", "run": {"phases": ["Succeeded"], "flows": ["etl"]}}]}
+        none = failing("Scheduling", "NoSchedules", "there is no schedule")
+        listening = {
+            "type": "Triggering",
+            "status": "True",
+            "reason": "Listening",
+            "message": "1 trigger(s) start runs",
+        }
+        found = of_deployment(spec, conditions=[READY, none, listening], nextSchedules=[])
+        assert found.what == "deployment nightly is ready; events start its runs"
+        assert found.because == {"triggers": ["after: etl Succeeded"]}
+        taken = failing("Triggering", "TriggerNameTaken", 'trigger "after": Automation nightly.after exists')
+        found = of_deployment(spec, conditions=[READY, none, taken], nextSchedules=[])
+        assert "has triggers that start no runs (TriggerNameTaken): trigger" in found.what
+        assert found.steps == ["delete the Automation that has the name, or rename the trigger"]
+
     def test_runs_that_wait_and_times_that_were_missed_are_told(self) -> None:
         waiting = [
             a_run("n-1", "Pending", status={"reason": "WaitingForSlot", "finishedAt": None}),
