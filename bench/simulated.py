@@ -3,7 +3,8 @@ One operator process against an API simulated in memory: `python -m bench simula
 
     all features    runs of Deployments with a limit on concurrency, through a ConcurrencyLimit, into a WorkPool with a
                     capacity, in four namespaces
-    shards          the same by two replicas that share sixteen namespaces, beside one process that has them all
+    shards          the same by two replicas that share sixteen namespaces, beside one process that has them all; before it is
+                    measured they have some minutes of such runs at a lower pace, in which they spread the work
     limits          runs through a limit of 100 slots beside runs without one, with so many waiting all the time
 
 Operator, API and nodes share one thread, whose CPU time is told apart by who used it: runs per second are those of the
@@ -19,6 +20,7 @@ import asyncio
 import os
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from time import thread_time
@@ -49,6 +51,9 @@ WAITING = (0, 1_000, 10_000)
 WARM_RUNS = 100
 STEADY_S = 5.0
 """All that was created has been looked at."""
+SPREAD_LASTS_S = 5.0
+SPREAD_WITHIN_S = 120.0
+"""How long a pod runs while replicas come to share the work evenly, and for how long they have that: seconds that take no time."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,22 @@ class Steady:
             await self._news.wait()
 
 
+@dataclass
+class Ending:
+    """How long pods run; 0 for those that end with their beginning."""
+
+    lasts_s: float
+
+    def of_pod(self, _: Any) -> Ends:
+        """A pod's part."""
+        return replace(WELL, after_s=self.lasts_s)
+
+    @property
+    def begins_in_s(self) -> Callable[[], float] | None:
+        """As Nodes has it."""
+        return (lambda: 0.0) if self.lasts_s else None
+
+
 async def measure(
     spec_of: Any, *, unfinished: int, runs: int, lasts_s: float, teams: tuple[str, ...] = TEAMS, shards: int = 1
 ) -> Cost:
@@ -137,8 +158,8 @@ async def measure(
         lasts_s: How long a pod runs; 0 for one that ends with its beginning.
         shards: With more than one, two replicas share them.
     """
-    ending: Ends = replace(WELL, after_s=lasts_s)
-    cluster = a_cluster(lambda _: ending, begins_in_s=(lambda: 0.0) if lasts_s else None)
+    ending = Ending(SPREAD_LASTS_S if shards > 1 else lasts_s)
+    cluster = a_cluster(ending.of_pod, begins_in_s=ending.begins_in_s)
     await _prepare(cluster, teams)
     steady = Steady(cluster, spec_of, teams)
     async with AsyncExitStack() as stack:
@@ -150,6 +171,10 @@ async def measure(
         replacing = asyncio.create_task(steady.replace())
         for _ in range(unfinished):
             await steady.create()
+        if shards > 1:
+            await asyncio.sleep(SPREAD_WITHIN_S)
+            ending.lasts_s = lasts_s
+            cluster.nodes.begins_in_s = ending.begins_in_s
         if lasts_s:
             await asyncio.sleep(STEADY_S)
         await steady.has_ended(steady.ended + WARM_RUNS)

@@ -112,10 +112,13 @@ class Engine:
         self.context.metrics.automations.asked(automation, is_answered=is_answered)
         self.intake.automations.wake(automation)
 
-    def tally(self) -> str:
-        """What it counts of pools and limits, for the first shard."""
-        cache = self.intake.cache
-        return tally(self.context.board, [key.name for key in cache.pools], [key.name for key in cache.limits])
+    def tally(self, load: int) -> str:
+        """What it counts of pools and limits, for the first shard, which adds them up itself; and how much work it is, for all replicas."""
+        cache, is_first = self.intake.cache, self.share.keeps_cluster
+        pools, limits = (
+            ([], []) if is_first else ([key.name for key in cache.pools], [key.name for key in cache.limits])
+        )
+        return tally(self.context.board, pools, limits, load=load)
 
     def hear(self, counts: Mapping[int, str]) -> None:
         """What the other shards count: statuses that tell of all follow."""

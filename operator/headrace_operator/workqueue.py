@@ -28,9 +28,13 @@ class WorkQueue(Generic[K]):
 
     Args:
         line_of: The line that a key stands in while it is ready; None: all stand in one.
+
+    Attributes:
+        taken: How many keys were handed out so far.
     """
 
     def __init__(self, line_of: Callable[[K], Hashable] | None = None) -> None:
+        self.taken = 0
         self._ready: Lines[K] = Lines(line_of or _one_line)
         self._working: set[K] = set()
         self._again: set[K] = set()
@@ -66,6 +70,7 @@ class WorkQueue(Generic[K]):
         while self._stopped or not len(self._ready):
             await self._idle_until_woken()
         key = self._ready.take()
+        self.taken += 1
         self._working.add(key)
         self._idle.clear()
         return key

@@ -71,7 +71,7 @@ class Nodes:
         self.names = names
         self._store = store
         self._script = script
-        self._begins_in_s = begins_in_s
+        self.begins_in_s = begins_in_s
         self._pods, self._nodes = kinds()["v1", "pods"], kinds()["v1", "nodes"]
         self._played: dict[Key, _Played] = {}
         self._away: set[str] = set()
@@ -140,10 +140,10 @@ class Nodes:
         if change.after is None:
             self._played.pop(change.key, None)
         elif change.before is None:
-            if self._begins_in_s is None:
+            if self.begins_in_s is None:
                 loop.call_soon(self._clocked, self._play_at_once, change.key, change.after.uid)
             else:
-                loop.call_later(self._begins_in_s(), self._play, change.key, change.after.uid)
+                loop.call_later(self.begins_in_s(), self._play, change.key, change.after.uid)
         elif "deletionTimestamp" in change.after.obj["metadata"]:
             loop.call_later(TERMINATES_IN_S, self._terminate, change.key)
 

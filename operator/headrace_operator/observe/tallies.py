@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from headrace_operator.decide.quantities import Amounts
@@ -65,13 +66,29 @@ class Tallies:
         return sum(limits.get(name, 0) for limits in self._waiting.values())
 
 
-def tally(board: Board, pools: Iterable[str], limits: Iterable[str]) -> str:
-    """What a shard counts, for the others; without what is zero, so that an idle shard tells nothing."""
+def tally(board: Board, pools: Iterable[str], limits: Iterable[str], *, load: int = 0) -> str:
+    """
+    What a shard counts, for the others; without what is zero, so that an idle shard tells nothing.
+
+    Args:
+        load: How much work it is.
+    """
     told: dict[str, Any] = {
         "pools": {name: counted for name in sorted(pools) if (counted := _told(board, name))},
         "limits": {name: count for name in sorted(limits) if (count := board.waiting_for_limit(name))},
+        "load": load,
     }
-    return json.dumps({part: counts for part, counts in told.items() if counts}, separators=(",", ":"))
+    found = {part: counts for part, counts in told.items() if counts}
+    return json.dumps(found, separators=(",", ":")) if found else ""
+
+
+@lru_cache(maxsize=1024)
+def load_told(text: str) -> int:
+    """How much work a shard is, as `tally` wrote it; 0 where that cannot be read."""
+    try:
+        return max(0, int(json.loads(text or "{}").get("load", 0)))
+    except (ValueError, TypeError, AttributeError):
+        return 0
 
 
 def _told(board: Board, pool: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ between replicas.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Final
@@ -22,6 +23,7 @@ from headrace.api.keys import OPERATOR_LABEL
 from headrace.kubeapi.config import Connection
 from headrace.kubeapi.errors import ApiError
 from headrace.kubeapi.stream import Sink, Stream
+from headrace_operator.decide.shard_load import load_from
 from headrace_operator.decide.shard_spread import Give, Take
 from headrace_operator.decide.sharding import Share
 from headrace_operator.engine import Engine
@@ -29,6 +31,7 @@ from headrace_operator.errors import LeadershipLostError
 from headrace_operator.kube.cluster import Cluster
 from headrace_operator.kube.fenced import IN_FORCE
 from headrace_operator.kube.resources import LEASES
+from headrace_operator.observe.tallies import load_told
 from headrace_operator.probes import unready
 from headrace_operator.settings import Settings
 from headrace_operator.sharding.ring import Ring
@@ -39,8 +42,32 @@ log = structlog.get_logger()
 
 COUNTS_EVERY_S: Final = 5.0
 """Statuses that count over all shards are behind by this much, and each shard writes no oftener."""
+CALM_S: Final = 60.0
+"""After a shard was given, until another one is for no more than a somewhat uneven load."""
 RETRY_S: Final = 0.5
 """After a fault of the API, until Leases are moved or lists are read again."""
+
+
+class Gauge:
+    """
+    Reads how much work a shard is.
+
+    Args:
+        told: As its former holder told it.
+        at_s: When its engine began: a monotonic second.
+    """
+
+    def __init__(self, told: int, at_s: float) -> None:
+        self._load = load_from(told)
+        self._taken = 0
+        self._at_s = at_s
+
+    def read(self, taken: int, at_s: float) -> int:
+        """What is to be told now, when so many keys were worked on since its engine began."""
+        if at_s > self._at_s:
+            self._load = self._load.after(taken - self._taken, at_s - self._at_s)
+            self._taken, self._at_s = taken, at_s
+        return self._load.told
 
 
 class ShardedOperator:
@@ -67,6 +94,9 @@ class ShardedOperator:
         )
         self._routes = Routes(settings.shards)
         self._taken: list[int] = []
+        self._gauges: dict[int, Gauge] = {}
+        self._now_s = self._shop.outside.monotonic
+        self._calm_at_s = -math.inf
         self._works: dict[int, asyncio.Task[None]] = {}
         self._streams_run = False
         self._is_unsure = False
@@ -138,8 +168,9 @@ class ShardedOperator:
             await asyncio.sleep(COUNTS_EVERY_S)
             try:
                 for engine in self._routes.engines:
-                    if not engine.share.keeps_cluster and engine.share.index in self._works:
-                        await self.ring.tell(engine.share.index, engine.tally())
+                    if engine.share.index in self._works:
+                        load = self._gauges[engine.share.index].read(engine.queue.taken, self._now_s())
+                        await self.ring.tell(engine.share.index, engine.tally(load))
             except ApiError as error:
                 log.warning("counts_not_told", error=str(error))
             first = self._routes.of_shard(0)
@@ -157,12 +188,13 @@ class ShardedOperator:
             return True
         if await self.ring.bury():
             return True
-        match self.ring.spread().step():
+        match self.ring.spread(is_calm=self._now_s() >= self._calm_at_s).step():
             case Take(shard):
                 if await self.ring.take(shard):
                     self._taken.append(shard)
                 return True
             case Give(shard):
+                self._calm_at_s = self._now_s() + CALM_S
                 await self._retire(shard)
                 await self.ring.give(shard)
                 return True
@@ -186,6 +218,7 @@ class ShardedOperator:
         fence = partial(self.ring.fence, shard)
         share = Share(shard, self._count, self.ring.number.term)
         engine = self._shop.engine(fence, write_timeout_s=self.ring.write_timeout_s, share=share)
+        self._gauges[shard] = Gauge(load_told(self.ring.told().get(shard, "")), self._now_s())
         self._routes.add(engine)
         return engine
 

@@ -47,6 +47,7 @@ from headrace_operator.manifests.shard import (
     telling,
     vacated,
 )
+from headrace_operator.observe.tallies import load_told
 from headrace_operator.sightings import Sighting, Sightings
 
 log = structlog.get_logger()
@@ -127,12 +128,19 @@ class Ring:
         selector = {"labelSelector": f"{OPERATOR_LABEL} in (shard,member)"}
         await Stream(self._client, LEASES.path(self._home), selector, self.seen).run()
 
-    def spread(self) -> Spread:
-        """Who holds what, as it was last seen."""
+    def spread(self, *, is_calm: bool = True) -> Spread:
+        """
+        Who holds what, as it was last seen.
+
+        Args:
+            is_calm: As Spread has it.
+        """
         members = {self._me, *(sighting.holder for sighting in self._members() if self._lives(sighting))}
         holders = [self._holder(self.seen.last(shard_name(shard)), shard) for shard in range(self._count)]
         self._forget_found(holders)
-        return Spread(self._me, holders, members)
+        told = self.told()
+        loads = [load_told(told.get(shard, "")) for shard in range(self._count)]
+        return Spread(self._me, holders, members, loads, is_calm=is_calm)
 
     def lost(self) -> list[int]:
         """Shards that are held here, but not according to their Leases: somebody edited those, or deleted them."""

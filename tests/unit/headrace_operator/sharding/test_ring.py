@@ -11,10 +11,13 @@ import jsonpatch
 import pytest
 
 from headrace.kubeapi.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound, Unreachable
+from headrace_operator.decide.queueing.board import Board
 from headrace_operator.decide.shard_spread import Give, Take
 from headrace_operator.errors import LeadershipLostError
 from headrace_operator.leadership import Timing
 from headrace_operator.manifests.shard import giving_up, member_name, shard_index, shard_name
+from headrace_operator.observe.tallies import load_told, tally
+from headrace_operator.sharding.operator import Gauge
 from headrace_operator.sharding.ring import Ring
 from tests.builders import NOW
 
@@ -183,6 +186,37 @@ def test_one_takes_all_and_a_second_one_gets_half() -> None:
         assert sorted(map(len, play.held().values())) == [2, 2]
 
     played(story)
+
+
+def test_a_replica_with_heavy_shards_gives_of_them_and_their_load_is_known_to_the_next_holder() -> None:
+    """Told by the holder in the shard's Lease, where it stays when the shard changes hands."""
+
+    async def story(play: Story) -> None:
+        await play.joins("a")
+        await play.joins("b")
+        await play.settle()
+        heavy = play.held()["a"]
+        for shard in heavy:
+            await play.rings["a"].tell(shard, tally(Board(), [], [], load=40))
+        play.hears()
+        await play.settle()
+        assert all(len(set(heavy) & set(shards)) == 1 for shards in play.held().values())
+        assert all(load_told(play.rings["b"].told()[shard]) == 40 for shard in heavy)
+
+    played(story)
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "{", '{"load":"much"}', '{"load":-3}'])
+def test_a_load_that_cannot_be_read_is_none(text: str) -> None:
+    assert load_told(text) == 0
+
+
+def test_a_gauge_goes_on_with_what_the_former_holder_told() -> None:
+    """Or a shard that was given for its load would weigh nothing at once, and come back."""
+    gauge = Gauge(40, 100.0)
+    assert gauge.read(0, 100.0) == 40
+    assert gauge.read(200, 105.0) == 40
+    assert gauge.read(200, 2000.0) == 0
 
 
 def test_the_shards_of_one_that_is_silent_are_taken_after_its_lease_and_never_before() -> None:
