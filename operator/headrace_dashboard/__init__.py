@@ -4,6 +4,7 @@ The web page: runs, deployments and what stands around them, live, with the righ
     settings.py   every knob, HEADRACE_DASHBOARD_<NAME>
     access/       who somebody is and what they may do: tokens, proxies, reviews of rights, forgery
     watching/     one list-and-watch stream a kind, held as slim records; news of what has changed
+    recorded.py   the history store, asked in threads, for so long at most
     pages/        data to HTML, pure: no client, no clock, no loop
     routes/       one module a page: checks, reads, hands over to pages/
     static/       style, scripts, icon; nothing comes from elsewhere

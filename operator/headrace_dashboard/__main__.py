@@ -14,12 +14,14 @@ from datetime import UTC, datetime
 import structlog
 from aiohttp import web
 
+from headrace.errors import UsageError
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import Connection, load_connection
 from headrace.kubeapi.errors import ConfigurationError
 from headrace_dashboard.access.remembered import Remembered
 from headrace_dashboard.access.rights import Rights
 from headrace_dashboard.access.visitors import doorkeeper
+from headrace_dashboard.recorded import Recorded
 from headrace_dashboard.server import application, assets_version, static_files
 from headrace_dashboard.settings import OWN_RIGHTS, Settings, SettingsError, load_settings
 from headrace_dashboard.site import AGENT, Site
@@ -40,7 +42,7 @@ def main() -> int:
         settings = load_settings()
         configure_logging(settings)
         asyncio.run(serve(settings, load_connection(context=settings.context or None)))
-    except (SettingsError, ConfigurationError) as error:
+    except (SettingsError, ConfigurationError, UsageError) as error:
         sys.stderr.write(f"headrace-dashboard: {error}\n")
         return 2
     except OSError as error:  # the address cannot be listened on
@@ -99,6 +101,7 @@ def a_site(settings: Settings, connection: Connection, api: KubeClient, hands: K
         assets=assets_version(static_files()),
         events=Remembered(EVENTS_TTL_S, EVENTS_KEPT, clock_s),
         calendars=Remembered(CALENDARS_TTL_S, CALENDARS_KEPT, clock_s),
+        recorded=Recorded(settings.history_url, clock_s) if settings.history_url else None,
     )
 
 

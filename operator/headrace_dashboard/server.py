@@ -23,6 +23,7 @@ from headrace_dashboard.routes import (
     cost,
     dead_letters,
     deployments,
+    history,
     live,
     logs,
     run,
@@ -37,6 +38,7 @@ log = structlog.get_logger()
 ROUTES: Final[tuple[Route, ...]] = (
     *signing_in.ROUTES,
     *runs.ROUTES,
+    *history.ROUTES,
     *run.ROUTES,
     *run_actions.ROUTES,
     *artifacts.ROUTES,

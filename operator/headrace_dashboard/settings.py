@@ -56,6 +56,11 @@ class Settings(BaseModel):
     )
     rights_ttl_s: float = Field(10, ge=0, le=300, description="Seconds for which an answer about a right is kept.")
     token_ttl_s: float = Field(30, ge=0, le=300, description="Seconds for which an answer about a token is kept.")
+    history_url: str = Field(
+        "",
+        repr=False,
+        description="The operator's history store, to be read: postgresql://user@host/database or sqlite:////path/file.db.",
+    )
     page_size: int = Field(50, ge=1, le=500, description="Runs on one page of a list.")
     log_lines: int = Field(2000, ge=1, le=20_000, description="Lines of a log that are shown from its end.")
     max_streams: int = Field(

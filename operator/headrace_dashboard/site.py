@@ -20,6 +20,7 @@ from headrace_dashboard.access.rights import Right, Rights, Scope
 from headrace_dashboard.access.visitors import Doorkeeper, Visitor
 from headrace_dashboard.pages.calendar import Calendar
 from headrace_dashboard.pages.layout import Frame
+from headrace_dashboard.recorded import Recorded
 from headrace_dashboard.settings import Settings
 from headrace_dashboard.watching.library import Library
 
@@ -35,7 +36,8 @@ class Site:
     What all requests share.
 
     Attributes: `api` reads and watches with the dashboard's own rights. `hands` is another client of the same rights, for logs and actions
-    of visitors without a token: logs that are open must not keep watches from connecting. `now` is aware UTC.
+    of visitors without a token: logs that are open must not keep watches from connecting. `now` is aware UTC. `recorded` is the history store,
+    None where there is none.
     """
 
     settings: Settings
@@ -49,6 +51,7 @@ class Site:
     assets: str
     events: Remembered[str, list[dict[str, Any]]]
     calendars: Remembered[tuple[str, int, tuple[int, ...]], Calendar]
+    recorded: Recorded | None = None
     closing: asyncio.Event = field(default_factory=asyncio.Event)
     streams: int = 0
 
@@ -170,7 +173,7 @@ class Route:
 
 def stranger(site: Site) -> Frame:
     """The frame of a page for somebody who is not known."""
-    return Frame(person="", csrf="", assets=site.assets)
+    return Frame(person="", csrf="", assets=site.assets, has_history=site.recorded is not None)
 
 
 def see_other(address: str) -> web.Response:

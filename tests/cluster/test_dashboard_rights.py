@@ -6,6 +6,7 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import aiohttp
 import pytest
 
 from headrace.api.keys import API_VERSION
+from headrace.history import open_history, record_of
 from headrace.kubeapi.client import KubeClient
 from headrace_dashboard.server import ROUTES
 from headrace_dashboard.site import Route
@@ -29,6 +31,7 @@ from tests.cluster.support.dashboard import (
     may_see_the_cluster,
 )
 from tests.cluster.support.waiting import eventually
+from tests.unit.headrace.history.finished import a_finished_run
 
 SECRET_WORD = "platypus"
 """In every object of team B, and nowhere else."""
@@ -101,13 +104,27 @@ async def create(client: KubeClient, namespace: str, kind: str, name: str, spec:
     await client.create(f"/apis/{API_VERSION}/namespaces/{namespace}/{kind.lower()}s", body)
 
 
+def recorded(file: Path, **words: str) -> str:
+    """The URL of a history store, with a run of each namespace that has left the cluster, named by its word."""
+    url = f"sqlite:///{file}"
+    with closing(open_history(url)) as store:
+        for namespace, word in words.items():
+            run = a_finished_run(
+                f"{word}-gone", parameters={"day": f"{word}-day"}, cost={"amount": "1", "currency": "USD"}
+            )
+            run["metadata"]["namespace"] = namespace
+            store.write([record_of(run, flow=f"{word}-flow").with_log_tail(f"{word} said so")])
+    return url
+
+
 @pytest.fixture
-async def teams(client: KubeClient, kubeconfig: Path, namespace: str) -> AsyncIterator[Teams]:
+async def teams(client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path) -> AsyncIterator[Teams]:
     a, b = await a_namespace(client), await a_namespace(client)
     await filled(client, a, "wombat")
     await filled(client, b, SECRET_WORD)
     await share(client, a, b)
-    async with a_dashboard(client, kubeconfig, namespace) as dashboard:
+    history = recorded(tmp_path / "history.db", **{a: "wombat", b: SECRET_WORD})
+    async with a_dashboard(client, kubeconfig, namespace, history_url=history) as dashboard:
         yield Teams(dashboard, a, b, await a_person(client, a, "team", EDIT), await a_person(client, b, "team", EDIT))
     for path in (*(f"/api/v1/namespaces/{each}" for each in (a, b)), *map(shared_path, SHARED)):
         await client.delete(path)
@@ -133,7 +150,7 @@ async def share(client: KubeClient, a: str, b: str) -> None:
 
 def paths(route: Route, namespace: str, word: str) -> list[str]:
     """The route's path for each object of the namespace that it may be about."""
-    kinds = ("run", "flow", "deployment", "backfill", "automation")
+    kinds = ("run", "gone", "flow", "deployment", "backfill", "automation")
     path = re.sub(r"\{number:.*?\}\}?|\{number\}", "1", route.path)
     path = re.sub(r"\{key:.*\}$", "report", path)
     if "{name" not in path:
@@ -250,6 +267,40 @@ async def test_of_what_teams_share_each_sees_its_own_runs_alone(teams: Teams, cl
     pool = await planner.sees(f"/capacity/pools/{SHARED['WorkPool']}", "wombat-busy")
     assert SECRET_WORD not in listed + limit + pool
     assert (await planner.get("/capacity/limits/no-such-limit"))[0] == 404
+
+
+async def test_of_the_history_each_team_sees_its_own_runs_alone(teams: Teams, client: KubeClient) -> None:
+    """In the list, by address, and in cost; the log takes the right to read logs."""
+    person, other = teams.dashboard.as_(teams.token_a), teams.dashboard.as_(teams.token_b)
+    for visitor, namespace, word in ((person, teams.a, "wombat"), (other, teams.b, SECRET_WORD)):
+        path = f"/history/{namespace}/{word}-gone"
+        listed = await visitor.sees("/history", f"{word}-gone", path)
+        one = await visitor.sees(path, f"{word}-day", f"{word} said so", "this run has left the cluster")
+        cost = await visitor.sees("/cost?by=flow&since=", f"{namespace}/{word}-flow", "1.0000 USD", "2026-03")
+        hidden = {"wombat", SECRET_WORD} - {word}
+        assert not any(each in page for each in hidden for page in (listed, one, cost))
+        assert await visitor.get(f"/runs/{namespace}/{word}-gone") == (303, "")
+    nosy = await person.get(f"/history?namespace={teams.b}")
+    assert (nosy[0], SECRET_WORD in nosy[1]) == (200, False)
+    without_logs = [rule for rule in VIEW if rule["resources"] != ["pods/log"]]
+    reader = teams.dashboard.as_(await a_person(client, teams.a, "reader", without_logs))
+    assert "wombat said so" not in await reader.sees(f"/history/{teams.a}/wombat-gone", "wombat-day")
+
+
+async def test_a_history_that_is_away_is_told_where_it_is_missed_and_nowhere_else(
+    client: KubeClient, kubeconfig: Path, namespace: str, teams: Teams, tmp_path: Path
+) -> None:
+    """The pages of what is in the cluster are as ever."""
+    home, away = await a_namespace(client), f"sqlite:///{tmp_path}/there-is-none.db"
+    async with a_dashboard(client, kubeconfig, home, history_url=away) as dashboard:
+        person = dashboard.as_(teams.token_a)
+        await person.sees("/history", "The history store cannot be asked at the moment")
+        await person.sees("/cost?by=namespace&since=", "What has left the cluster is missing", teams.a)
+        await person.sees("/runs", "wombat-run")
+        assert (await person.get(f"/history/{teams.a}/wombat-gone"))[0] == 503
+        assert (await person.get(f"/runs/{teams.a}/wombat-gone"))[0] == 404
+        assert "there-is-none" not in (await person.get("/history"))[1]
+    await client.delete(f"/api/v1/namespaces/{home}")
 
 
 async def test_a_secret_parameter_is_not_shown(teams: Teams) -> None:

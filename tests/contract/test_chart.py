@@ -103,6 +103,28 @@ def test_the_operator_understands_all_that_it_is_given(defaults):
     assert load_settings(given) == Settings(**{**expected, "identity": load_settings(given).identity})
 
 
+def test_the_dashboard_reads_the_history_as_its_own_user_or_as_the_operator(helm):
+    """And may reach the database, where policies say who reaches what."""
+    options = ("--set=dashboard.enabled=true", "--set=dashboard.history.enabled=true", "--set=history.store=PostgreSQL")
+    options += ("--set=history.postgresql.url=postgresql://headrace@db/headrace", "--set=networkPolicy.enabled=true")
+    options += ("--set=history.postgresql.passwordSecret.name=of-the-operator",)
+    options += ('--set-json=networkPolicy.egress=[{"ports":[{"port":5432}]}]',)
+    name = "headrace-dashboard"
+
+    def given(*more):
+        manifests = helm.template(*options, *more)
+        (container,) = only(manifests, "Deployment", name)["spec"]["template"]["spec"]["containers"]
+        return manifests, {each["name"]: each.get("value") or each["valueFrom"] for each in container["env"]}
+
+    manifests, shared = given()
+    assert shared["HEADRACE_DASHBOARD_HISTORY_URL"] == "postgresql://headrace@db/headrace"
+    assert shared["HEADRACE_HISTORY_PASSWORD"] == {"secretKeyRef": {"name": "of-the-operator", "key": "password"}}
+    assert {"ports": [{"port": 5432}]} in only(manifests, "NetworkPolicy", name)["spec"]["egress"]
+    _, own = given("--set=dashboard.history.urlSecret.name=a", "--set=dashboard.history.passwordSecret.name=b")
+    assert own["HEADRACE_DASHBOARD_HISTORY_URL"] == {"secretKeyRef": {"name": "a", "key": "url"}}
+    assert own["HEADRACE_HISTORY_PASSWORD"] == {"secretKeyRef": {"name": "b", "key": "password"}}
+
+
 def test_large_numbers_reach_the_operator_as_they_are(helm):
     """Not as 2.592e+06."""
     manifests = helm.template("--set=settings.orphanTtlS=2592000", "--set-json=settings.statusDelayS=0.5")
@@ -123,6 +145,10 @@ def test_lint_finds_nothing(helm):
         (["--set=history.store=PostgreSQL"], "set history.postgresql.url"),
         (["--set=operator.namespaces={a}", "--set=settings.shards=4"], "one namespace cannot be spread"),
         (["--set=operator.namespaces={a}", "--set=dashboard.enabled=true"], "dashboard.enabled: is true"),
+        (
+            ["--set=dashboard.enabled=true", "--set=dashboard.history.enabled=true"],
+            "dashboard.history.enabled: is true, but history.store is not PostgreSQL",
+        ),
         (["--set=serviceAccount.create=false"], "serviceAccount.name: is empty"),
         (
             ["--set=metrics.service.enabled=false", "--set=metrics.monitor.create=Always"],

@@ -21,6 +21,7 @@ from headrace.history.reading import Question, listed, told
 from headrace.history.schema import CURRENT, MIGRATIONS
 from headrace.secrecy.redaction import redacted
 from tests.storages.servers import PASSWORD, Missing, PostgreSQL, a_postgresql
+from tests.unit.headrace.history import searches
 from tests.unit.headrace.history.finished import a_record
 from tests.unit.headrace.history.test_sqlite import KILLED, LARGER_THAN_A_COLUMN
 
@@ -84,6 +85,13 @@ def test_what_is_written_is_read(store: HistoryStore, postgres: PostgreSQL) -> N
         assert told(reader, "team-a", "b")[0]["log_tail"] == 'it\'s \\ "so"\n'
         with pytest.raises(HistoryUnavailable, match="read-only"):
             reader.write([a_record("c")])
+
+
+@pytest.mark.parametrize("check", searches.CHECKS, ids=lambda check: check.__name__)
+def test_searching(store: HistoryStore, check: searches.Check) -> None:
+    """As in a file."""
+    searches.fill(store)
+    check(store)
 
 
 def test_a_run_has_one_record_whoever_writes_it(store: HistoryStore, postgres: PostgreSQL) -> None:

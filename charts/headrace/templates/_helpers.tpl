@@ -76,6 +76,24 @@ app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 {{- end -}}
 
+{{/* Where the dashboard reads the history store: its own Secrets, else those of the operator. */}}
+{{- define "headrace.dashboardHistoryEnv" -}}
+{{- $own := .Values.dashboard.history -}}
+{{- $shared := .Values.history.postgresql -}}
+{{- $url := ternary $own.urlSecret $shared.urlSecret (ne $own.urlSecret.name "") -}}
+{{- $password := ternary $own.passwordSecret $shared.passwordSecret (ne $own.passwordSecret.name "") -}}
+- name: HEADRACE_DASHBOARD_HISTORY_URL
+  {{- if $url.name }}
+  valueFrom: {secretKeyRef: {name: {{ $url.name }}, key: {{ $url.key }}}}
+  {{- else }}
+  value: {{ $shared.url | quote }}
+  {{- end }}
+{{- if $password.name }}
+- name: HEADRACE_HISTORY_PASSWORD
+  valueFrom: {secretKeyRef: {name: {{ $password.name }}, key: {{ $password.key }}}}
+{{- end }}
+{{- end -}}
+
 {{/* Whether the release has admission policies. They are objects of the cluster, which an operator of chosen namespaces does without unless told. */}}
 {{- define "headrace.policies" -}}
 {{- if and .Values.policies.enabled (or (not .Values.operator.namespaces) .Values.policies.forServedNamespaces) -}}true{{- end -}}

@@ -1,9 +1,9 @@
-"""What runs have cost, by team, flow or whatever is asked, the dearest first."""
+"""What runs have cost, by team, flow or whatever is asked, the dearest first; with a history store also those that have left, and by month."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 from headrace_dashboard.pages.html import Html, join, tag
 from headrace_dashboard.pages.layout import Frame, cells, page, section, table
 from headrace_dashboard.pages.runs import SPAN_NAMES
-from headrace_dashboard.pages.selecting import SPANS
+from headrace_dashboard.pages.selecting import LONGER_SPANS, SPANS
 from headrace_dashboard.pages.times import NONE, before, exact
 from headrace_dashboard.watching.records import RunRecord
 
@@ -32,8 +32,6 @@ SHOWN: Final = 200
 BAR: Final = 100
 PLACES: Final = Decimal("0.0001")
 
-TeamOf = Callable[[RunRecord], str]
-
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -41,6 +39,32 @@ class Asked:
 
     by: str
     since: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What recorded runs of one name and currency have cost together; `runs` are those with a price, `unpriced` those without."""
+
+    name: str
+    currency: str
+    amount: Decimal
+    runs: int
+    unpriced: int
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """
+    What the history store adds.
+
+    Attributes: `spent` is of runs that ended in the time that is asked for, `known` the uids of runs in the cluster that are among all it has,
+    `months` what runs cost that ended in each month, the last one first. `problem` says why there is nothing; empty: nothing is wrong.
+    """
+
+    spent: Sequence[Spent] = ()
+    known: frozenset[str] = frozenset()
+    months: Sequence[tuple[str, Sequence[Spent]]] = ()
+    problem: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,58 +78,86 @@ class Total:
     unpriced: int
 
 
-def asked_from(given: Mapping[str, str]) -> Asked:
-    """What an address asks for; what it does not say, or says wrong, is as by default."""
+def asked_from(given: Mapping[str, str], spans: Mapping[str, int] = SPANS) -> Asked:
+    """What an address asks for, of these spans; what it does not say, or says wrong, is as by default."""
     by, since = given.get("by", FIRST), given.get("since", DEFAULT_SPAN)
-    return Asked(by if by in BY else FIRST, since if since in {"", *SPANS} else DEFAULT_SPAN)
+    return Asked(by if by in BY else FIRST, since if since in {"", *spans} else DEFAULT_SPAN)
 
 
-def totals(
-    runs: Iterable[RunRecord], asked: Asked, visible: Callable[[str], bool], *, team_of: TeamOf, now: datetime
-) -> list[Total]:
-    """The dearest first; runs without a price count where their name has one already."""
-    after = before(now, SPANS[asked.since]) if asked.since else ""
-    amounts: defaultdict[tuple[str, str], list[Decimal]] = defaultdict(list)
-    unpriced: defaultdict[str, int] = defaultdict(int)
-    for run in runs:
-        if not visible(run.namespace) or run.created < after:
-            continue
-        name = team_of(run) if asked.by == "team" else _name(run, asked.by)
+def totals(runs: Iterable[tuple[str, RunRecord]], recorded: Iterable[Spent] = ()) -> list[Total]:
+    """
+    The dearest first; runs without a price count with the dearest currency of their name.
+
+    Args:
+        runs: Each with the name that it counts for.
+        recorded: Of others.
+    """
+    amounts: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
+    priced: Counter[tuple[str, str]] = Counter()
+    unpriced: Counter[str] = Counter()
+    for name, run in runs:
         if run.cost:
-            amounts[name, run.currency].append(Decimal(run.cost))
+            amounts[name, run.currency] += Decimal(run.cost)
+            priced[name, run.currency] += 1
         else:
             unpriced[name] += 1
+    for each in recorded:
+        if each.runs:
+            amounts[each.name, each.currency] += each.amount
+            priced[each.name, each.currency] += each.runs
+        unpriced[each.name] += each.unpriced
     found = [
-        Total(name, currency, sum(each, Decimal(0)), len(each), unpriced.pop(name, 0))
-        for (name, currency), each in amounts.items()
+        Total(name, currency, amount, priced[name, currency], unpriced.pop(name, 0))
+        for (name, currency), amount in sorted(amounts.items(), key=lambda each: -each[1])
     ]
-    found += [Total(name, "", Decimal(0), 0, count) for name, count in unpriced.items()]
+    found += [Total(name, "", Decimal(0), 0, count) for name, count in unpriced.items() if count]
     return sorted(found, key=lambda total: (-total.amount, total.name, total.currency))
 
 
-def cost_page(frame: Frame, asked: Asked, found: Sequence[Total], now: datetime) -> str:
-    """The whole page. It stands still: it is read over coffee, and costs a walk over all runs."""
+def counted(
+    runs: Iterable[RunRecord], asked: Asked, visible: Callable[[str], bool], *, past: Past | None, now: datetime
+) -> Iterator[RunRecord]:
+    """
+    Those of the cluster that are meant: of what was created since then or, with a history store, of what has not ended before then, and has
+    no record there, which counts in its place.
+    """
+    after = before(now, LONGER_SPANS[asked.since]) if asked.since else ""
+    known = past.known if past else frozenset()
+    for run in runs:
+        instant = run.created if past is None else run.finished or "9999"
+        if visible(run.namespace) and instant >= after and run.uid not in known:
+            yield run
+
+
+def cost_page(frame: Frame, asked: Asked, found: Sequence[Total], *, past: Past | None, now: datetime) -> str:
+    """
+    The whole page. It stands still: it is read over coffee, and costs a walk over all runs.
+
+    Args:
+        past: What the history store adds; None: there is none.
+    """
     return page(
         frame,
         "Cost",
-        _choices(asked),
-        section("Together", _together(found, now), key="together"),
+        _choices(asked, past),
+        section("Together", _together(found, past, now), key="together"),
         section(f"By {BY[asked.by].lower()}", _table(asked, found), key="totals"),
+        section("By month", _months(past), key="months") if past else Html(""),
     )
 
 
-def _name(run: RunRecord, by: str) -> str:
-    value = str(getattr(run, by))
-    return f"{run.namespace}/{value}" if value and by in {"flow", "deployment", "backfill"} else value
+def name_of(by: str, namespace: str, value: str) -> str:
+    """What a run counts for, in the words of the page."""
+    return f"{namespace}/{value}" if value and by in {"flow", "deployment", "backfill"} else value
 
 
-def _choices(asked: Asked) -> Html:
-    spans = [*((each, SPAN_NAMES[each]) for each in SPANS), ("", "All that are there")]
+def _choices(asked: Asked, past: Past | None) -> Html:
+    spans = [*((each, SPAN_NAMES[each]) for each in (LONGER_SPANS if past else SPANS)), ("", "All that are there")]
     return join(
         (
             _links("By", [(f"/cost?{urlencode({'by': by, 'since': asked.since})}", name, by == asked.by) for by, name in BY.items()]),
             _links(
-                "Of runs created",
+                "Of runs that ended" if past else "Of runs created",
                 [(f"/cost?{urlencode({'by': asked.by, 'since': each})}", words, each == asked.since) for each, words in spans],
             ),
         )
@@ -117,23 +169,42 @@ def _links(label: str, links: Sequence[tuple[str, str, bool]]) -> Html:
     return tag("nav", tag("span", label, class_="who"), *shown, class_="phases", aria_label=label)
 
 
-def _together(found: Sequence[Total], now: datetime) -> Html:
+def _together(found: Sequence[Total], past: Past | None, now: datetime) -> Html:
     sums: defaultdict[str, Decimal] = defaultdict(Decimal)
     for each in found:
         if each.currency:
             sums[each.currency] += each.amount
     runs, unpriced = sum(each.runs for each in found), sum(each.unpriced for each in found)
     amounts = ", ".join(_amount(amount, currency) for currency, amount in sorted(sums.items()))
-    hint = f"As of {exact(now)}; of runs that are still in the cluster. `headrace cost --store` has those that left it."
     return join(
         (
+            tag("p", f"{past.problem} What has left the cluster is missing.", class_="notice bad", role="alert")
+            if past and past.problem
+            else None,
             tag("p", tag("strong", amounts or "No price is known"), f" for {runs:,} runs", class_="phase"),
             tag("p", f"{unpriced:,} runs have no price: they have not started, or their pool has none.")
             if unpriced
             else None,
-            tag("p", hint, class_="hint"),
+            tag("p", f"As of {exact(now)}; {_of_what(past)}", class_="hint"),
         )
     )
+
+
+def _of_what(past: Past | None) -> str:
+    if past is None:
+        return "of runs that are still in the cluster. `headrace cost --store` has those that left it."
+    return "of runs that have ended, as the history has them, and of those under way, as far as they are."
+
+
+def _months(past: Past) -> Html:
+    headings = ("Month", "Cost", "Runs", "Without price")
+    rows = []
+    for month, spent in past.months:
+        priced = [each for each in spent if each.runs]
+        amounts = ", ".join(_amount(each.amount, each.currency) for each in priced)
+        runs, unpriced = sum(each.runs for each in priced), sum(each.unpriced for each in spent)
+        rows.append(cells(headings, (month, amounts or NONE, f"{runs:,}", f"{unpriced:,}" if unpriced else NONE)))
+    return table(headings, rows, caption="Cost by month in UTC, of runs that ended in it", empty="Nothing is recorded.")
 
 
 def _table(asked: Asked, found: Sequence[Total]) -> Html:

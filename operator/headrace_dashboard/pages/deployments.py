@@ -141,11 +141,21 @@ def _state(deployment: Kept, now: datetime) -> Html:
                     ("Failed in a row", str(status.get("consecutiveFailures", 0))),
                     ("Concurrency", held),
                     ("Limits", limits or None),
+                    ("Budget", _budget(deployment)),
                     ("Created", ago(deployment.created, now)),
                 )
             ),
         )
     )
+
+
+def _budget(deployment: Kept) -> str | None:
+    """What is spent of it, and until when it is meant."""
+    budget, spent = deployment.spec.get("budget"), deployment.status.get("spent")
+    if budget is None:
+        return None
+    of = f"{budget['amount']} {budget.get('currency', 'USD')} a {budget.get('period', 'Month').lower()}"
+    return f"{of}; nothing is counted yet" if spent is None else f"{spent['amount']} of {of} spent; until {spent['until']}"
 
 
 def _suspension(frame: Frame, view: DeploymentView) -> Html:
@@ -180,16 +190,6 @@ def _schedules(deployment: Kept, now: datetime) -> Html:
     return table(SCHEDULES, rows, caption="Schedules", empty="None: runs are started by hand.")
 
 
-def _start(frame: Frame, view: DeploymentView) -> Html:
-    """The form; it is no live part, so that nothing that is typed is lost."""
-    if not view.may_start:
-        return Html("")
-    path = f"/deployments/{view.deployment.namespace}/{view.deployment.name}/start"
-    form = tag(
-        "form",
-        csrf(frame),
-        inputs(view.schema, view.values),
-        tag("button", "Run now"),
 def _triggers(deployment: Kept) -> Html:
     """Events that start it; its Automations tell what has fired."""
     blocked = condition(deployment.status, "Triggering")
@@ -214,6 +214,16 @@ def _triggers(deployment: Kept) -> Html:
     return join((why, table(TRIGGERS, rows, caption="Triggers", empty="None.")))
 
 
+def _start(frame: Frame, view: DeploymentView) -> Html:
+    """The form; it is no live part, so that nothing that is typed is lost."""
+    if not view.may_start:
+        return Html("")
+    path = f"/deployments/{view.deployment.namespace}/{view.deployment.name}/start"
+    form = tag(
+        "form",
+        csrf(frame),
+        inputs(view.schema, view.values),
+        tag("button", "Run now"),
         method="post",
         action=path,
         class_="stacked",

@@ -12,6 +12,7 @@ from headrace_dashboard.pages.html import Html, join, tag, text
 
 NAVIGATION: Final[Sequence[tuple[str, str]]] = (
     ("/runs", "Runs"),
+    ("/history", "History"),
     ("/deployments", "Deployments"),
     ("/backfills", "Backfills"),
     ("/dead-letters", "Dead letters"),
@@ -20,6 +21,8 @@ NAVIGATION: Final[Sequence[tuple[str, str]]] = (
     ("/cost", "Cost"),
 )
 """Address and name of each page that is found from everywhere."""
+HISTORY: Final = "/history"
+"""Is left out where there is no history store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +31,7 @@ class Frame:
     What a page knows of whoever looks at it.
 
     Attributes: `assets` is the version of scripts and styles, which browsers keep. `problems` says why what is shown may be out of date.
-    `said` is what became of the action before.
+    `said` is what became of the action before. `has_history` tells that there is a history store.
     """
 
     person: str
@@ -38,6 +41,7 @@ class Frame:
     can_sign_out: bool = False
     problems: Sequence[str] = ()
     said: str = ""
+    has_history: bool = False
 
 
 def page(frame: Frame, title: str, *content: Html, live: str = "", script: str = "") -> str:
@@ -140,6 +144,7 @@ def _banner(frame: Frame) -> Html:
     links = [
         tag("a", name, href=path, aria_current="page" if frame.path.startswith(path) else None)
         for path, name in NAVIGATION
+        if path != HISTORY or frame.has_history
     ]
     out = button(frame, "/sign-out", "Sign out", kind="plain") if frame.can_sign_out else None
     who = tag("span", text(frame.person), class_="who", title="You are signed in as") if frame.person else None

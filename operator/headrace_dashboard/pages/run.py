@@ -62,6 +62,8 @@ class RunView:
     goes: Sequence[str]
     children: Sequence[tuple[str, str]]
     attempt: int
+    is_recorded: bool = False
+    """Whether it is from the history store: its pods are gone, and their logs with them."""
 
     @property
     def namespace(self) -> str:
@@ -105,22 +107,23 @@ def run_page(frame: Frame, view: RunView, allowed: Allowed, now: datetime) -> st
     return page(
         frame,
         view.name,
-        section("Where it is", _status(view, now), _actions(frame, view, allowed), key="status"),
+        section("Where it is", where_it_is(view, now), _actions(frame, view, allowed), key="status"),
         _question(frame, view, allowed),
-        section("Attempts", _attempts(view, allowed, now), key="attempts"),
+        section("Attempts", attempts(view, allowed, now), key="attempts"),
         _tasks(view, allowed),
         _log(view, allowed),
-        section("Parameters", _parameters(view), key="parameters"),
-        section("Result", _result(view), key="result"),
-        section("Artifacts", _artifacts(view), key="artifacts"),
+        section("Parameters", parameters(view), key="parameters"),
+        section("Result", result(view), key="result"),
+        section("Artifacts", artifacts(view), key="artifacts"),
         section("Events", _events(view, allowed, now), key="events"),
-        section("More", _more(view, now), key="more"),
+        section("More", more(view, now), key="more"),
         live=about(keys.FLOWRUNS.plural, namespace=view.namespace, name=view.name),
         script="log.js",
     )
 
 
-def _status(view: RunView, now: datetime) -> Html:
+def where_it_is(view: RunView, now: datetime) -> Html:
+    """Phase, reason and figures."""
     status, spec = view.status, view.spec
     reason = str(status.get("reason") or "")
     why = meaning(reason)
@@ -204,7 +207,8 @@ def _question(frame: Frame, view: RunView, allowed: Allowed) -> Html:
     return section("It asks", *body, key="question")
 
 
-def _attempts(view: RunView, allowed: Allowed, now: datetime) -> Html:
+def attempts(view: RunView, allowed: Allowed, now: datetime) -> Html:
+    """Over time, and as a table."""
     bars = [
         Bar(
             f"Attempt {each['number']}",
@@ -282,7 +286,8 @@ def _log(view: RunView, allowed: Allowed) -> Html:
     )
 
 
-def _parameters(view: RunView) -> Html:
+def parameters(view: RunView) -> Html:
+    """Those that it got, but for what is secret."""
     given = view.status.get("parameters")
     values = view.spec.get("parameters") if given is None else given
     if not values:
@@ -290,18 +295,20 @@ def _parameters(view: RunView) -> Html:
     return facts((name, _json(value)) for name, value in concealed(values, view.schema).items())
 
 
-def _result(view: RunView) -> Html:
-    result = view.status.get("result") or {}
-    if "value" in result:
-        return _json(result["value"])
-    if result.get("url"):
-        return tag("p", "Stored at ", tag("code", str(result["url"])))
-    if result.get("omitted"):
+def result(view: RunView) -> Html:
+    """What it returned, or where that is."""
+    found = view.status.get("result") or {}
+    if "value" in found:
+        return _json(found["value"])
+    if found.get("url"):
+        return tag("p", "Stored at ", tag("code", str(found["url"])))
+    if found.get("omitted"):
         return tag("p", "Too large to be kept; set spec.results.url of the Flow.", class_="empty")
     return tag("p", "None.", class_="empty")
 
 
-def _artifacts(view: RunView) -> Html:
+def artifacts(view: RunView) -> Html:
+    """A line each."""
     rows = [
         cells(
             ("Name", "Kind", "What", "Where"),
@@ -319,7 +326,7 @@ def _artifacts(view: RunView) -> Html:
 
 def _in_the_log(view: RunView, artifact: Mapping[str, Any]) -> Html | str:
     """To what it says; of progress, the description tells all."""
-    if artifact["kind"] not in {"markdown", "table"}:
+    if artifact["kind"] not in {"markdown", "table"} or view.is_recorded:
         return "In the log"
     return tag("a", "Read", href=f"/runs/{view.namespace}/{view.name}/artifacts/{artifact['name']}")
 
@@ -343,7 +350,8 @@ def _events(view: RunView, allowed: Allowed, now: datetime) -> Html:
     return table(EVENTS, rows, caption="Events, latest first", empty="None are kept.")
 
 
-def _more(view: RunView, now: datetime) -> Html:
+def more(view: RunView, now: datetime) -> Html:
+    """What it belongs to, and who did what with it."""
     status, spec, metadata = view.status, view.spec, view.run["metadata"]
     labels = metadata.get("labels") or {}
     parent = (spec.get("task") or {}).get("parent") or spec.get("startedBy")

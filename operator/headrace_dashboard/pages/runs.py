@@ -15,7 +15,14 @@ from headrace_dashboard.watching.records import RunRecord
 
 HEADINGS: Final = ("Run", "Phase", "Of", "Created", "Took", "Attempts", "Why")
 GROUP_NAMES: Final = (("active", "Active"), ("finished", "Finished"), ("dead", "Failed or crashed"))
-SPAN_NAMES: Final = {"1h": "Last hour", "24h": "Last day", "7d": "Last week", "30d": "Last 30 days"}
+SPAN_NAMES: Final = {
+    "1h": "Last hour",
+    "24h": "Last day",
+    "7d": "Last week",
+    "30d": "Last 30 days",
+    "90d": "Last 90 days",
+    "365d": "Last 365 days",
+}
 
 
 def runs_page(frame: Frame, query: Query, found: Selected, *, namespaces: Sequence[str], now: datetime) -> str:
@@ -25,6 +32,7 @@ def runs_page(frame: Frame, query: Query, found: Selected, *, namespaces: Sequen
         "Runs",
         _filters(query, namespaces),
         tag("div", _phases(query, found), _list(query, found, now), id="runs", data_live=True),
+        _elsewhere(query) if frame.has_history else Html(""),
         live=about("flowruns", namespace=query.namespace),
     )
 
@@ -48,15 +56,13 @@ def run_row(run: RunRecord, now: datetime, *more: tuple[str, Html]) -> Html:
 def _filters(query: Query, namespaces: Sequence[str]) -> Html:
     return tag(
         "form",
-        _input("q", "Name contains", query.q, kind="search"),
-        _choice("namespace", "Namespace", query.namespace, [("", "All"), *((each, each) for each in namespaces)]),
-        _choice(
-            "phase", "Phase", query.phase, [("", "Any"), *GROUP_NAMES, *((str(each), str(each)) for each in Phase)]
-        ),
-        _input("flow", "Flow", query.flow),
-        _input("deployment", "Deployment", query.deployment),
-        _input("label", "Label", query.label, hint="key=value"),
-        _choice("since", "Created", query.since, [("", "Any time"), *((each, SPAN_NAMES[each]) for each in SPANS)]),
+        text_field("q", "Name contains", query.q, kind="search"),
+        choice("namespace", "Namespace", query.namespace, [("", "All"), *((each, each) for each in namespaces)]),
+        choice("phase", "Phase", query.phase, [("", "Any"), *GROUP_NAMES, *((str(each), str(each)) for each in Phase)]),
+        text_field("flow", "Flow", query.flow),
+        text_field("deployment", "Deployment", query.deployment),
+        text_field("label", "Label", query.label, hint="key=value"),
+        choice("since", "Created", query.since, [("", "Any time"), *((each, SPAN_NAMES[each]) for each in SPANS)]),
         tag("button", "Show"),
         tag("a", "Clear", href="/runs", class_="button plain") if query != Query() else None,
         method="get",
@@ -67,12 +73,14 @@ def _filters(query: Query, namespaces: Sequence[str]) -> Html:
     )
 
 
-def _input(name: str, label: str, value: str, *, kind: str = "text", hint: str = "") -> Html:
+def text_field(name: str, label: str, value: str, *, kind: str = "text", hint: str = "") -> Html:
+    """A filter that is typed."""
     field = tag("input", name=name, type=kind, value=value, placeholder=hint or None, maxlength=253)
     return tag("label", tag("span", label), field)
 
 
-def _choice(name: str, label: str, value: str, options: Sequence[tuple[str, str]]) -> Html:
+def choice(name: str, label: str, value: str, options: Sequence[tuple[str, str]]) -> Html:
+    """A filter that is chosen; options are values with their words."""
     chosen = [tag("option", words, value=each, selected=each == value) for each, words in options]
     return tag("label", tag("span", label), tag("select", *chosen, name=name))
 
@@ -99,6 +107,11 @@ def _list(query: Query, found: Selected, now: datetime) -> Html:
     return join(
         (table(HEADINGS, rows, caption="Runs, newest first", empty=empty), _paging(query, found) if rows else None)
     )
+
+
+def _elsewhere(query: Query) -> Html:
+    link = tag("a", "the history", href=query.address("/history", after=""))
+    return tag("p", "Runs that have left the cluster are in ", link, ".", class_="hint")
 
 
 def _paging(query: Query, found: Selected) -> Html:

@@ -16,6 +16,8 @@ from headrace_dashboard.pages.times import before
 from headrace_dashboard.watching.records import RunRecord, newest_run
 
 SPANS: Final[Mapping[str, int]] = {"1h": 3600, "24h": 86400, "7d": 7 * 86400, "30d": 30 * 86400}
+LONGER_SPANS: Final[Mapping[str, int]] = {**SPANS, "90d": 90 * 86400, "365d": 365 * 86400}
+"""Of what is in a history store."""
 GROUPS: Final[Mapping[str, frozenset[str]]] = {
     "active": frozenset(str(phase) for phase in ACTIVE),
     "finished": frozenset(str(phase) for phase in FINISHED),
@@ -67,13 +69,13 @@ class Selected:
     phases: Mapping[str, int]
 
 
-def query_from(given: Mapping[str, str]) -> Query:
-    """The filters of an address; what they cannot mean is left out."""
+def query_from(given: Mapping[str, str], spans: Mapping[str, int] = SPANS) -> Query:
+    """The filters of an address; what they cannot mean is left out. `spans` are those that `since` may name."""
     known = {field.name: given.get(field.name, "").strip()[:MAX_TEXT] for field in fields(Query)}
     query = Query(**{**known, "after": given.get("after", "")})
     if query.phase not in {*map(str, Phase), *GROUPS}:
         query = replace(query, phase="")
-    if query.since not in SPANS:
+    if query.since not in spans:
         query = replace(query, since="")
     return query if CURSOR.fullmatch(query.after) else replace(query, after="")
 

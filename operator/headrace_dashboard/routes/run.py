@@ -8,8 +8,10 @@ from typing import Any, Final
 from aiohttp import web
 
 from headrace.api.keys import FLOWRUNS
+from headrace.history.searching import namesakes
 from headrace_dashboard.pages.run import Allowed, RunView, run_page
-from headrace_dashboard.site import NAME, NAMESPACE, Need, Route, Site, Visit, html
+from headrace_dashboard.recorded import HistoryAway
+from headrace_dashboard.site import NAME, NAMESPACE, Need, Route, Site, Visit, html, see_other
 
 MAX_EVENTS: Final = 50
 MAX_CHILDREN: Final = 100
@@ -19,6 +21,8 @@ READ_RUN: Final = Need("get", FLOWRUNS.plural)
 async def run(visit: Visit) -> web.StreamResponse:
     """The run as it is. Raises: HTTPNotFound, ApiError."""
     found = await visit.site.library.whole(FLOWRUNS, visit.namespace, visit.name)
+    if found is None and await _is_recorded(visit):
+        return see_other(f"/history/{visit.namespace}/{visit.name}")
     if found is None:
         raise web.HTTPNotFound
     allowed = Allowed(
@@ -30,6 +34,18 @@ async def run(visit: Visit) -> web.StreamResponse:
     events = await events_about(visit.site, found) if allowed.events else ()
     can_list = (await visit.scope(FLOWRUNS)).has(visit.namespace)
     return html(run_page(visit.frame(), _view(visit, found, events, can_list=can_list), allowed, visit.site.now()))
+
+
+async def _is_recorded(visit: Visit) -> bool:
+    """Whether the history has a run of the name; no, where it cannot be asked."""
+    recorded = visit.site.recorded
+    if recorded is None:
+        return False
+    key = ("name", visit.namespace, visit.name)
+    try:
+        return bool(await recorded.ask(key, lambda store: namesakes(store, visit.namespace, visit.name, 1)))
+    except HistoryAway:
+        return False
 
 
 def _view(visit: Visit, run: Mapping[str, Any], events: Sequence[Mapping[str, Any]], *, can_list: bool) -> RunView:

@@ -19,6 +19,7 @@ SHORT: Final = (
     *("started_at", "finished_at", "duration_s", "attempt_count", "cost_amount", "cost_currency"),
 )
 """What a list tells of each run."""
+MONEY: Final = frozenset({"cost_amount", "amount"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +54,10 @@ def _rows(store: HistoryStore, columns: Sequence[str], question: Question, limit
     asked = {condition: value for condition, value in given.items() if value is not None}
     where = f"where {' and '.join(asked)}" if asked else ""
     query = f"select {', '.join(columns)} from {TABLE} {where} order by finished_at desc, uid limit %s"  # noqa: S608 - constants
-    return [_plain(row) for row in store.rows(query, (*asked.values(), limit))]
+    return [plain(row) for row in store.rows(query, (*asked.values(), limit))]
 
 
-def _plain(row: dict[str, Any]) -> dict[str, Any]:
+def plain(row: dict[str, Any]) -> dict[str, Any]:
     """As JSON has it: instants as texts, money with all its digits, documents taken apart."""
     return {name: _value(name, value) for name, value in row.items()}
 
@@ -64,7 +65,7 @@ def _plain(row: dict[str, Any]) -> dict[str, Any]:
 def _value(name: str, value: Any) -> Any:
     if isinstance(value, datetime):
         return stamp(value)
-    if name == "cost_amount" and value is not None:
+    if name in MONEY and value is not None:
         return f"{Decimal(str(value)):f}"
     if isinstance(value, Decimal):
         return str(value)

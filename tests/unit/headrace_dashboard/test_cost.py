@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
-from headrace_dashboard.pages.cost import Asked, Total, asked_from, cost_page, totals
+from headrace_dashboard.pages.cost import Asked, Past, Spent, Total, asked_from, cost_page, counted, name_of, totals
 from headrace_dashboard.pages.layout import Frame
+from headrace_dashboard.routes.cost import months_before
 from headrace_dashboard.watching.records import RunRecord, kept_flow, run_record
 
 NOW = datetime(2026, 3, 4, 12, tzinfo=UTC)
+FRAME = Frame(person="ann", csrf="", assets="x")
 
 
 def a_run(
@@ -39,11 +42,12 @@ RUNS = (
 )
 
 
-def added(by: str, since: str = "30d") -> list[Total]:
-    def team_of(run: RunRecord) -> str:
-        return {"train": "research"}.get(run.flow, "")
+def added(by: str, since: str = "30d", past: Past | None = None) -> list[Total]:
+    def name(run: RunRecord) -> str:
+        return {"train": "research"}.get(run.flow, "") if by == "team" else name_of(by, run.namespace, getattr(run, by))
 
-    return totals(RUNS, Asked(by, since), lambda namespace: namespace == "a", team_of=team_of, now=NOW)
+    runs = counted(RUNS, Asked(by, since), lambda namespace: namespace == "a", past=past, now=NOW)
+    return totals([(name(run), run) for run in runs], past.spent if past else ())
 
 
 def test_each_flow_is_added_up_by_currency() -> None:
@@ -65,6 +69,48 @@ def test_all_that_is_there_may_be_asked_for() -> None:
     assert added("namespace", since="")[0] == Total("a", "USD", Decimal("107.30"), 4, 1)
 
 
+class TestWithAHistoryStore:
+    """What it has counts in the place of what is in the cluster."""
+
+    def test_a_run_that_is_in_both_counts_once(self) -> None:
+        """Of the store, which has it by the time of its end."""
+        etl = Spent("a/etl", "USD", Decimal("0.30"), 2, 0)
+        past = Past([etl, Spent("a/etl", "", Decimal(0), 0, 3)], frozenset({"one", "two", "old"}))
+        assert added("flow", past=past)[1:] == [
+            Total("a/etl", "USD", Decimal("0.30"), 2, 4),
+            Total("a/etl", "EUR", Decimal("0.05"), 1, 0),
+        ]
+
+    def test_what_has_not_ended_counts_however_long_ago_it_began(self) -> None:
+        """It ends in the time that is asked for, or later."""
+        assert added("namespace", past=Past())[0].amount == Decimal("107.30")
+
+    def test_names_that_only_the_store_knows_are_told(self) -> None:
+        gone = Spent("a/gone", "USD", Decimal(50), 10, 0)
+        assert added("flow", past=Past([gone]))[1] == Total("a/gone", "USD", Decimal(50), 10, 0)
+
+    def test_the_page_has_months_and_says_of_what(self) -> None:
+        months = [("2026-03", [Spent("", "USD", Decimal("12.5"), 40, 0), Spent("", "", Decimal(0), 0, 2)])]
+        page = cost_page(FRAME, Asked("flow", "365d"), [], past=Past(months=months), now=NOW)
+        assert '<td data-of="Month">2026-03</td><td data-of="Cost">12.5000 USD</td><td data-of="Runs">40</td>' in page
+        assert "Last 365 days" in page
+        assert "still in the cluster" not in page
+
+    def test_a_store_that_is_away_is_told_and_hides_nothing_else(self) -> None:
+        page = cost_page(FRAME, Asked("flow", "30d"), added("flow"), past=Past(problem="It is away."), now=NOW)
+        assert "It is away. What has left the cluster is missing." in page
+        assert "a/train" in page
+
+
+def test_months_begin_in_utc_and_follow_each_other() -> None:
+    """This one first, over the turn of the year."""
+    found = months_before(datetime(2026, 2, 28, 23, 59, tzinfo=UTC))
+    assert found[0] == (datetime(2026, 2, 1, tzinfo=UTC), datetime(2026, 3, 1, tzinfo=UTC))
+    assert found[2] == (datetime(2025, 12, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC))
+    assert len(found) == 12
+    assert all(since == until for (since, _), (_, until) in pairwise(found))
+
+
 @pytest.mark.parametrize(
     ("given", "asked"),
     [
@@ -80,7 +126,7 @@ def test_an_address_asks_for_what_there_is(given: dict[str, str], asked: Asked) 
 
 def test_the_page_tells_the_whole_in_each_currency() -> None:
     """Flows with and without prices, and which link is the one that was taken."""
-    page = cost_page(Frame(person="ann", csrf="", assets="x"), Asked("flow", "30d"), added("flow"), NOW)
+    page = cost_page(FRAME, Asked("flow", "30d"), added("flow"), past=None, now=NOW)
     assert "<strong>0.0500 EUR, 7.3000 USD</strong> for 4 runs" in page
     assert "1 runs have no price" in page
     assert '<a href="/cost?by=flow&amp;since=30d" aria-current="true">Flow</a>' in page
