@@ -479,6 +479,11 @@ async def test_an_automation_sends_no_secret_that_its_author_may_not_read(scene:
     for webhook in webhooks:
         error = await scene.person.refused("POST", scene.path("automations"), an_automation(webhook=webhook))
         assert "name a Secret that you may not read" in error.message, error
+    query = {"query": "up", "above": 1}
+    for metric in ({**query, "urlFrom": key}, {**query, "url": "https://evil.example", "tokenFrom": key}):
+        spec = {"trigger": {"metric": metric}, "actions": [{"name": "it", "event": {"message": "x"}}]}
+        error = await scene.person.refused("POST", scene.path("automations"), an_object("Automation", "new", spec))
+        assert "name a Secret that you may not read" in error.message, error
     plain = an_automation(webhook={"url": "https://good.example"})
     await scene.person.client.create(scene.path("automations"), plain)
 

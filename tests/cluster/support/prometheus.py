@@ -24,12 +24,12 @@ class Prometheus:
     """Its query API."""
 
     def __init__(self, url: str, session: aiohttp.ClientSession) -> None:
-        self._url = url
+        self.url = url
         self._session = session
 
     async def query(self, expression: str) -> list[dict[str, Any]]:
         """The samples of an expression now. Raises: AssertionError: it cannot be understood."""
-        async with self._session.get(f"{self._url}/api/v1/query?{urlencode({'query': expression})}") as answer:
+        async with self._session.get(f"{self.url}/api/v1/query?{urlencode({'query': expression})}") as answer:
             told = await answer.json()
             assert told["status"] == "success", f"{expression}: {told.get('error')}"
             result: list[dict[str, Any]] = told["data"]["result"]
@@ -38,7 +38,7 @@ class Prometheus:
     async def is_ready(self) -> bool:
         """Whether it answers."""
         try:
-            async with self._session.get(f"{self._url}/-/ready") as answer:
+            async with self._session.get(f"{self.url}/-/ready") as answer:
                 return answer.status == 200
         except aiohttp.ClientError:
             return False
