@@ -282,6 +282,12 @@ BROKEN = {
         "spec.triggers[0].run.phases",
         "phases: Pending and Running are no events; use lateRun or longRun",
     ),
+    "a budget whose days begin at an offset": Case(
+        "Deployment", {"budget": {"amount": 5, "timeZone": "+01:00"}}, "spec.budget.timeZone", OFFSET
+    ),
+    "a budget in a misspelt zone": Case(
+        "Deployment", {"budget": {"amount": 5, "timeZone": "Europe/Londn"}}, "spec.budget.timeZone", UNKNOWN_ZONE
+    ),
     "a trigger on a metric of two places": Case(
         "Deployment",
         triggered(metric={**METRIC, "urlFrom": SENDER["secretRef"]}),

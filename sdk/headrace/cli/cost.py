@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, Literal
 import typer
 
 from headrace.api import keys
+from headrace.cli.budgets import budget_table, budgets_of
 from headrace.cli.cluster import AllNamespaces, Api, Context, Namespace, in_cluster, listed, path_of
 from headrace.cli.deadletters import age_from
 from headrace.cli.outputs import document
@@ -50,6 +51,9 @@ class Total:
 
 def cost(  # noqa: PLR0913 - one argument an option
     *,
+    budgets: Annotated[
+        bool, typer.Option("--budgets", help="Instead: what Deployments have spent of their budgets in this period.")
+    ] = False,
     by: Annotated[By, typer.Option(help="What is added up.")] = "flow",
     since: Annotated[
         str | None, typer.Option(metavar="AGE", help="Only runs created within this time: 24h, 7d.")
@@ -69,6 +73,9 @@ def cost(  # noqa: PLR0913 - one argument an option
 
     Of runs in the cluster, and with --store also of those that have left it. Prices are those of WorkPools.
     """
+    if budgets:
+        _print_budgets(namespace, context, all_namespaces=all_namespaces, output=output)
+        return
     after = datetime.now(UTC) - age_from(since) if since else None
 
     async def work(api: Api, here: str) -> tuple[str, list[Spent]]:
@@ -79,6 +86,14 @@ def cost(  # noqa: PLR0913 - one argument an option
     known = {run.uid: run for run in (*(_recorded(store, scope, after) if store else ()), *runs)}
     found = totals([run for run in known.values() if after is None or (run.created or after) >= after], by)
     print(as_table(found, by) if output == "table" else document([_object(total, by) for total in found], output))
+
+
+def _print_budgets(namespace: str, context: str | None, *, all_namespaces: bool, output: str) -> None:
+    async def work(api: Api, here: str) -> list[dict[str, Any]]:
+        return await listed(api, path_of(keys.DEPLOYMENTS, "" if all_namespaces else here))
+
+    found = budgets_of(in_cluster(work, namespace=namespace, context=context))
+    print(budget_table(found) if output == "table" else document(found, output))
 
 
 async def spent_in_cluster(api: Api, namespace: str) -> list[Spent]:

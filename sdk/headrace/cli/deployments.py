@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from headrace.api import keys
+from headrace.cli.budgets import is_budget_spent, spent_text
 from headrace.cli.cluster import AllNamespaces, Api, Context, Namespace, in_cluster, listed, path_of
 from headrace.cli.names import deployment_names
 from headrace.cli.outputs import Column, Object, Output, printed, say, with_kind
@@ -16,8 +17,8 @@ from headrace.cli.pools import condition
 from headrace.cli.printing import age, painted, paints, shortened
 from headrace.cli.references import Reference
 from headrace.cli.steering import found_object
-
 from headrace.deployments.triggers import trigger_text
+
 MESSAGE_WIDTH = 80
 
 
@@ -62,8 +63,8 @@ def columns(now: datetime, *, namespaces: bool, colours: bool) -> list[Column]:
         Column("NAME", lambda found: found["metadata"]["name"]),
         Column("FLOW", lambda found: found["spec"]["flowRef"]["name"]),
         Column("SCHEDULES", _schedules),
-        Column("NEXT", lambda found: _next(found, now)),
         Column("TRIGGERS", _triggers),
+        Column("NEXT", lambda found: _next(found, now)),
         Column("ACTIVE", lambda found: _count(found, "activeCount")),
         Column("QUEUED", lambda found: _count(found, "queuedCount")),
         Column("LAST", last),
@@ -71,6 +72,7 @@ def columns(now: datetime, *, namespaces: bool, colours: bool) -> list[Column]:
         Column(
             "LAST-RUN", lambda found: ((found.get("status") or {}).get("lastRun") or {}).get("name") or "", wide=True
         ),
+        Column("SPENT", spent_text, wide=True),
         Column("FAILURES", lambda found: _count(found, "consecutiveFailures"), wide=True),
         Column(
             "MESSAGE", lambda found: shortened(condition(found, "Ready").get("message") or "", MESSAGE_WIDTH), wide=True
@@ -86,6 +88,8 @@ def state_of(found: Object) -> str:
         return "suspended"
     if circuit in {"Open", "HalfOpen"}:
         return f"circuit {'open' if circuit == 'Open' else 'half open'}"
+    if is_budget_spent(found):
+        return "budget spent"
     ready = condition(found, "Ready")
     return "ready" if ready.get("status") == "True" else str(ready.get("reason") or "not looked at")
 
@@ -102,15 +106,15 @@ def _schedules(found: Object) -> str:
     return shortened("; ".join(map(one, found["spec"].get("schedules") or ())), 40)
 
 
-def _next(found: Object, now: datetime) -> str:
-    """When, and in what time."""
-    times = (found.get("status") or {}).get("nextSchedules") or ()
-    if not times or found["spec"].get("suspend"):
 def _triggers(found: Object) -> str:
     """What each waits for, in few words."""
     return shortened("; ".join(map(trigger_text, found["spec"].get("triggers") or ())), 40)
 
 
+def _next(found: Object, now: datetime) -> str:
+    """When, and in what time."""
+    times = (found.get("status") or {}).get("nextSchedules") or ()
+    if not times or found["spec"].get("suspend"):
         return ""
     at = datetime.fromisoformat(times[0]["time"])
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" + (f" (in {age(at - now)})" if at > now else "")

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from headrace.api import keys
+from headrace.cli.budgets import spent_text
 from headrace.cli.cluster import Context, Namespace, in_cluster, listed, path_of
 from headrace.cli.deployments import state_of
 from headrace.cli.leases import OPERATOR_NAMESPACE, operator_leases, works
@@ -115,7 +116,7 @@ async def _around(client: KubeClient, run: Mapping[str, Any], reason: str) -> li
     if reason in {"WaitingForPool", "NoPoolFits", "PoolNotFound", "Unschedulable"}:
         return [_pool(each) for each in await listed(client, path_of(keys.WORKPOOLS))]
     deployment = (run["spec"].get("deploymentRef") or {}).get("name")
-    if deployment and reason in {"WaitingForSlot", "CircuitOpen", "CircuitHalfOpen"}:
+    if deployment and reason in {"WaitingForSlot", "WaitingForBudget", "CircuitOpen", "CircuitHalfOpen"}:
         return _deployment(await client.get(path_of(keys.DEPLOYMENTS, run["metadata"]["namespace"], deployment)))
     return []
 
@@ -163,4 +164,5 @@ def _deployment(found: Mapping[str, Any]) -> list[str]:
     most = (found["spec"].get("concurrency") or {}).get("limit")
     running = ", ".join(active[:3]) + (f" and {len(active) - 3} more" if len(active) > 3 else "")
     line = f"deployment {found['metadata']['name']}: {state_of(found)}; {status.get('activeCount') or 0}{f' of {most}' if most else ''} under way"
-    return [line + (f": {running}" if running else "")]
+    spent = spent_text(found)
+    return [line + (f": {running}" if running else ""), *([f"spent {spent}"] if spent else [])]

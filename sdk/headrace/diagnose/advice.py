@@ -36,6 +36,9 @@ NEXT_STEPS: Final[Mapping[str, tuple[str, ...]]] = {
     "WaitingForQuota": (
         "it starts when a run of the namespace ends; the annotation headrace.dev/max-active-runs of the namespace says how many may run",
     ),
+    "WaitingForBudget": (
+        "it starts in the budget's next period; headrace cost --budgets -n {namespace} shows what is spent; raise spec.budget.amount of the Deployment to let it go on",
+    ),
     "LimitNotFound": ("create the ConcurrencyLimit that the message names; headrace limits lists those that are",),
     "LimitTooSmall": ("raise spec.slots of the ConcurrencyLimit, or ask for fewer in spec.limits",),
     "PoolNotFound": ("allow a pool that is there in spec.pools; headrace pools lists them",),

@@ -26,6 +26,7 @@ from headrace.api.backfill import (
     Weekday,
     Window,
 )
+from headrace.api.budget import BudgetAction, BudgetPeriod, PeriodBudget, Spent
 from headrace.api.common import (
     ApiModel,
     EnvVar,
@@ -194,6 +195,17 @@ DEPLOYMENT_SPECS = build(
     catch_up=CATCH_UPS,
     concurrency=maybe(build(ConcurrencySpec, limit=POSITIVE, on_conflict=st.sampled_from(OnConflict))),
     history=build(History, succeeded=COUNTS, failed=COUNTS, ttl_seconds=maybe(COUNTS)),
+    budget=maybe(
+        build(
+            PeriodBudget,
+            amount=st.sampled_from([250, "250.50"]),
+            currency=st.sampled_from(["USD", "EUR"]),
+            period=st.sampled_from(BudgetPeriod),
+            time_zone=st.sampled_from(["Etc/UTC", "Europe/London"]),
+            action=st.sampled_from(BudgetAction),
+            alert_at_percent=st.integers(1, 100),
+        )
+    ),
     retries=maybe(retry_policies(RetryPolicy)),
     infrastructure_retries=maybe(retry_policies(InfrastructureRetryPolicy)),
     timeout_seconds=maybe(POSITIVE),
@@ -226,6 +238,20 @@ DEPLOYMENT_STATUSES = build(
     active_count=COUNTS,
     queued_count=COUNTS,
     next_schedules=keyed(build(NextSchedule, name=NAMES, time=INSTANTS)),
+    spent=maybe(
+        build(
+            Spent,
+            since=INSTANTS,
+            until=INSTANTS,
+            amount=st.sampled_from(["0.000000", "12.5"]),
+            currency=st.sampled_from(["USD", "EUR"]),
+            settled=st.sampled_from(["0.000000", "12.5"]),
+            runs=COUNTS,
+            per_run=maybe(st.just("0.25")),
+            counted_until=maybe(INSTANTS),
+            counted=st.lists(NAMES, max_size=3).map(tuple),
+        )
+    ),
     last_run=maybe(build(LastRun, name=NAMES, phase=st.sampled_from(Phase), reason=maybe(TEXT), time=INSTANTS)),
     schedules=keyed(
         build(
