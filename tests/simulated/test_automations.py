@@ -1,11 +1,13 @@
-"""Automations under faults: whatever befalls the operators, each run that fails starts one run, and no other does."""
+"""Automations under faults: whatever befalls the operators, each event starts one run, and nothing else does."""
 
 from __future__ import annotations
 
 import asyncio
 import random
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -29,11 +31,31 @@ CHOSEN = (
     "shards, replicas stopped while they write",
     "all at once",
 )
-AUTOMATION = {
-    "trigger": {"run": {"phases": ["Failed"], "flows": ["broken"]}},
-    "deduplicateSeconds": 0,
-    "actions": [{"name": "look", "start": {"deployment": "nightly", "parameters": {"run": "{{ event.run.name }}"}}}],
-}
+Happen = Callable[[Cluster, str, str], Awaitable[object]]
+"""Lets something happen in a namespace, about an object of this name."""
+
+
+def an_automation(trigger: dict[str, Any], name: str) -> dict[str, Any]:
+    """One that starts a run for each event, and tells it the name of what the event is about."""
+    start = {"deployment": "nightly", "parameters": {"run": name}}
+    return {"trigger": trigger, "deduplicateSeconds": 0, "actions": [{"name": "look", "start": start}]}
+
+
+ON_FAILED = an_automation({"run": {"phases": ["Failed"], "flows": ["broken"]}}, "{{ event.run.name }}")
+ON_EVENT = an_automation({"kubernetesEvent": {"kinds": ["Pod"]}}, "{{ event.kubernetes.object.name }}")
+
+
+async def a_failing_run(cluster: Cluster, team: str, name: str) -> None:
+    """It ends at once."""
+    await cluster.make("FlowRun", name, team, {"flowRef": {"name": "broken"}})
+
+
+async def an_event(cluster: Cluster, team: str, name: str) -> None:
+    """As a kubelet tells of a pod; of another kind of object, and of the other type, besides."""
+    for kind, event_type in (("Node", "Warning"), ("Pod", "Normal"), ("Pod", "Warning")):
+        told = {"involvedObject": {"kind": kind, "name": name}, "reason": "BackOff", "type": event_type, "count": 1}
+        metadata = {"name": f"{name}-{kind}-{event_type}".lower()}
+        await cluster.client().create(path("Event", team), {"metadata": metadata, **told})
 
 
 class Answers:
@@ -66,29 +88,40 @@ def test_each_failure_starts_one_run_under(name: str) -> None:
     dice = random.Random(1)
     random.seed(1)
     expected = {(TEAMS[number % len(TEAMS)], f"bad-{number}"): 1 for number in range(FAILING)}
-    answered, firings = timeless.run(_answered(TRIALS[name], list(expected), dice))
+    answered, firings = timeless.run(_answered(TRIALS[name], list(expected), dice, ON_FAILED, a_failing_run))
+    assert answered == expected
+    assert firings == {"Done": FAILING}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize("name", CHOSEN)
+def test_each_event_of_kubernetes_starts_one_run_under(name: str) -> None:
+    """It is watched by whoever leads, and listed by whoever comes to."""
+    dice = random.Random(2)
+    random.seed(2)
+    expected = {(TEAMS[number % len(TEAMS)], f"bad-{number}"): 1 for number in range(FAILING)}
+    answered, firings = timeless.run(_answered(TRIALS[name], list(expected), dice, ON_EVENT, an_event))
     assert answered == expected
     assert firings == {"Done": FAILING}
 
 
 async def _answered(
-    trial: Trial, failing: list[tuple[str, str]], dice: random.Random
+    trial: Trial, about: list[tuple[str, str]], dice: random.Random, automation: dict[str, Any], happen: Happen
 ) -> tuple[Counter[tuple[str, str]], Counter[str]]:
-    """How many runs each that failed has brought about, and the states of the firings."""
+    """How many runs each has brought about, and the states of the firings."""
     cluster = a_cluster(play, node_names=NODE_NAMES, begins_in_s=partial(dice.uniform, 0.01, 0.2))
     answers = Answers()
     cluster.store.observers.append(answers.note)
     await prepare(cluster)
     for team in TEAMS:
-        await cluster.make("Automation", "look", team, AUTOMATION)
+        await cluster.make("Automation", "look", team, automation)
     names = ("left", "right")[: trial.replicas]
     replicas = tuple(Replica(cluster, name, trial.faults, dice, shards=trial.shards) for name in names)
     async with under_way(Scene(cluster, replicas, dice), trial.havoc), asyncio.timeout(WITHIN_S):
-        for team, name in failing:
-            body = {"metadata": {"name": name}, "spec": {"flowRef": {"name": "broken"}}}
-            await cluster.client().create(path("FlowRun", team), body)
+        for team, name in about:
+            await happen(cluster, team, name)
             await asyncio.sleep(dice.uniform(0, 0.5))
-        await answers.are(len(failing))
+        await answers.are(len(about))
     for replica in replicas:
         replica.calm()
     await asyncio.sleep(SETTLING_S)
