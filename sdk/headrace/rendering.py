@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from headrace.api import deployment, flow
 from headrace.api.common import FlowRef, ObjectMeta, RetryPolicy
+from headrace.api.trigger import Trigger
 from headrace.engine.retries import Backoff, Retries
 from headrace.errors import UsageError
 from headrace.flows import Flow
@@ -66,13 +67,14 @@ def deployment_manifest(
     parameters: Mapping[str, Any],
     schedules: Sequence[Mapping[str, Any]],
     concurrency: Mapping[str, Any] | None,
+    triggers: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """
     The Deployment resource of the same name.
 
     Args:
         parameters: As JSON carries them.
-        schedules, concurrency: Fields of the spec, in its own words.
+        schedules, concurrency, triggers: Fields of the spec, in its own words.
     Raises: UsageError: a field has a value that it does not take.
     """
     return _checked(
@@ -83,6 +85,7 @@ def deployment_manifest(
                 flow_ref=FlowRef(name=place.name),
                 parameters=parameters or None,
                 schedules=tuple(deployment.Schedule.model_validate(each) for each in schedules),
+                triggers=tuple(Trigger.model_validate(each) for each in triggers),
                 concurrency=deployment.ConcurrencySpec.model_validate(concurrency) if concurrency else None,
             ),
         ).to_api(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -43,6 +43,12 @@ def render(  # noqa: PLR0913 - one argument an option
     interval: Annotated[int | None, Option(metavar="SECONDS", help="Seconds from one run to the next.")] = None,
     rrule: Annotated[str | None, Option(help='RFC 5545, such as "FREQ=MONTHLY;BYDAY=-1FR".')] = None,
     time_zone: Annotated[str | None, Option(help="Of --cron and --rrule, such as Europe/London. Else UTC.")] = None,
+    after: Annotated[
+        list[str] | None,
+        Option(
+            "--after", metavar="DEPLOYMENT", help="Start when a run of this Deployment has succeeded; may be repeated."
+        ),
+    ] = None,
     param: Given = None,
     params_file: GivenFile = None,
     concurrency: Annotated[int | None, Option(metavar="N", help="Runs that may be active at once.")] = None,
@@ -58,7 +64,7 @@ def render(  # noqa: PLR0913 - one argument an option
     """
     Prints the manifests of a flow: `headrace render etl.py:main --cron "0 7 * * *" | kubectl apply -f -`.
 
-    A Flow, and a Deployment if a schedule, parameters or a concurrency limit are given.
+    A Flow, and a Deployment if a schedule, --after, parameters or a concurrency limit are given.
     """
     from headrace import rendering  # noqa: PLC0415 - the API's models; other commands start without them
 
@@ -70,8 +76,13 @@ def render(  # noqa: PLR0913 - one argument an option
     schedules = _schedules({"cron": cron, "intervalSeconds": interval, "rrule": rrule}, time_zone)
     limit = _concurrency(concurrency, on_conflict)
     manifests = [rendering.flow_manifest(source, place)]
-    if deployment or given or schedules or limit:
-        manifests.append(rendering.deployment_manifest(place, parameters=given, schedules=schedules, concurrency=limit))
+    triggers = _triggers(after or ())
+    if deployment or given or schedules or triggers or limit:
+        manifests.append(
+            rendering.deployment_manifest(
+                place, parameters=given, schedules=schedules, concurrency=limit, triggers=triggers
+            )
+        )
     if output is None:
         typer.echo(as_yaml(manifests), nl=False)
         return
@@ -85,6 +96,7 @@ def render(  # noqa: PLR0913 - one argument an option
         "--interval": interval,
         "--rrule": rrule,
         "--time-zone": time_zone,
+        "--after": after,
         "--param": param,
         "--params-file": params_file,
         "--concurrency": concurrency,
@@ -135,6 +147,11 @@ def _schedules(times: Mapping[str, str | int | None], time_zone: str | None) -> 
     for each in on_wall_clock:
         each.update({"timeZone": time_zone} if time_zone else {})
     return given
+
+
+def _triggers(after: Sequence[str]) -> list[dict[str, Any]]:
+    """One, on any of these Deployments."""
+    return [{"name": "after", "run": {"deployments": list(after), "phases": ["Succeeded"]}}] if after else []
 
 
 def _concurrency(limit: int | None, on_conflict: OnConflict | None) -> dict[str, Any] | None:

@@ -64,6 +64,9 @@ def test_what_is_as_by_default_is_left_out():
     assert set(spec) == {"entrypoint", "parameters"}
 
 
+AFTER = {"name": "after", "run": {"deployments": ["extract"], "phases": ["Succeeded"]}}
+
+
 def test_the_deployment_holds_schedules_parameters_and_limit():
     """In the words of its spec."""
     manifest = deployment_manifest(
@@ -71,11 +74,13 @@ def test_the_deployment_holds_schedules_parameters_and_limit():
         parameters={"day": "x"},
         schedules=[{"name": "cron", "cron": "0 7 * * *", "timeZone": "Europe/London"}],
         concurrency={"limit": 2, "onConflict": "Skip"},
+        triggers=[AFTER],
     )
     assert manifest["spec"] == {
         "flowRef": {"name": "etl"},
         "parameters": {"day": "x"},
         "schedules": [{"name": "cron", "cron": "0 7 * * *", "timeZone": "Europe/London"}],
+        "triggers": [AFTER],
         "concurrency": {"limit": 2, "onConflict": "Skip"},
     }
     assert deployment_api.Deployment.model_validate(manifest).to_api() == manifest

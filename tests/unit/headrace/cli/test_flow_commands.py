@@ -138,7 +138,7 @@ def test_render_prints_what_kubectl_takes(folder):
 
 @pytest.mark.parametrize(
     ("arguments", "kinds"),
-    [([], ["Flow"]), (["--deployment"], ["Flow", "Deployment"]), (["--interval", "60"], ["Flow", "Deployment"]), (["--rrule", "FREQ=DAILY"], ["Flow", "Deployment"])],
+    [([], ["Flow"]), (["--deployment"], ["Flow", "Deployment"]), (["--interval", "60"], ["Flow", "Deployment"]), (["--rrule", "FREQ=DAILY"], ["Flow", "Deployment"]), (["--after", "a", "--after", "b"], ["Flow", "Deployment"])],
     ids=str,
 )  # fmt: skip
 def test_render_adds_a_deployment_where_something_asks_for_one(arguments, kinds, folder):
@@ -148,6 +148,14 @@ def test_render_adds_a_deployment_where_something_asks_for_one(arguments, kinds,
     assert [manifest["kind"] for manifest in manifests] == kinds
     assert {manifest["metadata"]["name"] for manifest in manifests} == {"other"}
     assert "source" not in manifests[0]["spec"]
+
+
+def test_render_after_other_deployments_makes_one_trigger(folder):
+    """That any of them sets off."""
+    _, deployment = yaml.safe_load_all(command("render", "etl:fails", "--after", "a", "--after", "b").stdout)
+    assert deployment["spec"]["triggers"] == [
+        {"name": "after", "run": {"deployments": ["a", "b"], "phases": ["Succeeded"]}}
+    ]
 
 
 @pytest.mark.parametrize(
