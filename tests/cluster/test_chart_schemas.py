@@ -13,6 +13,7 @@ import yaml
 
 from headrace.kubeapi.client import KubeClient
 from tests.cluster.support.helm import Helm, provided
+from tests.cluster.support.schemas import strict
 from tests.tools import KUBECONFORM
 
 pytestmark = pytest.mark.timeout(1200)
@@ -91,7 +92,7 @@ async def write_schemas(client: KubeClient, folder: Path, kinds: set[str]) -> No
         definitions = (await client.get(each["serverRelativeURL"])).get("components", {}).get("schemas", {})
         files = {file: name for name, schema in definitions.items() for file in _files(schema, kinds)}
         if files:
-            text = json.dumps({name: _strict(schema) for name, schema in definitions.items()})
+            text = json.dumps({name: strict(schema) for name, schema in definitions.items()})
             strict = json.loads(text.replace("#/components/schemas/", "#/definitions/"))
             for file, name in files.items():
                 (folder / file).write_text(json.dumps({"$ref": f"#/definitions/{name}", "definitions": strict}))
@@ -102,22 +103,6 @@ def _files(schema: Mapping[str, Any], kinds: set[str]) -> Iterator[str]:
     if len(found) == 1 and found[0]["kind"] in kinds:  # those of many are options of requests
         group = found[0]["group"].split(".")[0]
         yield "-".join(filter(None, (found[0]["kind"].lower(), group, found[0]["version"]))) + ".json"
-
-
-def _strict(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """With no fields but those that it names, all the way down."""
-    result = dict(schema)
-    if "properties" in schema:
-        result["properties"] = {name: _strict(field) for name, field in schema["properties"].items()}
-        if not schema.get("x-kubernetes-preserve-unknown-fields"):
-            result.setdefault("additionalProperties", False)
-    for key in ("items", "additionalProperties"):
-        if isinstance(schema.get(key), dict):
-            result[key] = _strict(schema[key])
-    for key in ("allOf", "anyOf", "oneOf"):
-        if key in schema:
-            result[key] = [_strict(each) for each in schema[key]]
-    return result
 
 
 class Kubeconform:

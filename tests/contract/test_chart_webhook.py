@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
+import yaml
+from jsonschema import Draft202012Validator
 
 from headrace_operator.admission.keeping import Place
 from headrace_operator.settings import load_settings
-from tests.cluster.support.helm import NAMESPACE, Helm, environment, names, only
+from tests.cluster.support.helm import NAMESPACE, Helm, environment, names, only, provided
+from tests.cluster.support.schemas import strict
 from tests.cluster.support.webhook import NAME, configuration_rules, secret_rules, webhooks
+from tests.tools import CERT_MANAGER
 
 pytestmark = pytest.mark.timeout(1200)
 """Helm may have to be built first."""
@@ -94,3 +99,29 @@ def test_an_issuer_of_the_cluster_is_taken_where_one_is_named(helm: Helm):
 def test_chosen_namespaces_and_a_webhook_do_not_go_together(helm: Helm):
     """It needs rights that span the cluster."""
     assert "webhook.enabled: is true" in helm.refusal("--set=webhook.enabled=true", "--set=operator.namespaces={a}")
+
+
+@pytest.mark.parametrize(
+    "issuer", [(), ("--set=webhook.certManager.issuerRef.kind=ClusterIssuer,webhook.certManager.issuerRef.name=x",)]
+)
+def test_cert_manager_knows_what_it_is_asked_for(helm: Helm, issuer: tuple[str, ...]):
+    """By its own definitions, from the schema that the API server would hold the objects to; a field too many is found."""
+    manifests = helm.template("--set=webhook.enabled=true,webhook.certificate=CertManager", *issuer)
+    asked = [each for each in manifests if each["apiVersion"] == "cert-manager.io/v1"]
+
+    assert {each["kind"] for each in asked} == ({"Certificate"} if issuer else {"Issuer", "Certificate"})
+    assert [each for each in asked if complaints(each)] == []
+    certificate = only(manifests, "Certificate")
+    certificate["spec"]["dnsName"] = "x"
+    assert "dnsName" in complaints(certificate)[0]
+
+
+def complaints(manifest: Mapping[str, Any]) -> list[str]:
+    """What is wrong with an object of cert-manager's."""
+    provided(CERT_MANAGER)
+    definition = yaml.safe_load((CERT_MANAGER.kept / f"cert-manager.io_{manifest['kind'].lower()}s.yaml").read_text())
+    (version,) = [each for each in definition["spec"]["versions"] if each["name"] == "v1"]
+    schema = version["schema"]["openAPIV3Schema"]
+    schema["properties"].pop("metadata")  # which the API server knows better
+    checked = {key: value for key, value in manifest.items() if key != "metadata"}
+    return [error.message for error in Draft202012Validator(strict(schema)).iter_errors(checked)]

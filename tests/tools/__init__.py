@@ -53,3 +53,8 @@ FLUX = Tool("flux", HERE / "flux", "github.com/fluxcd/pkg/runtime", ".")
 
 # Port-forwarding as nodes do it: a program of ours around their code.
 PORTFORWARD = Tool("portforward", HERE / "portforward", "k8s.io/cri-streaming", ".")
+
+# Its definitions tell whether what the chart asks of cert-manager is what that takes.
+CERT_MANAGER = Tool(
+    "certmanager", HERE / "certmanager", "github.com/cert-manager/cert-manager", ".", keep="deploy/crds"
+)
