@@ -48,7 +48,7 @@ cluster-test: setup tools ## tests on a real kube-apiserver and etcd
 	@$(BIN)/python -m tests.cluster.support.rights .pytest_cache/operator-rights
 
 e2e: setup ## tests on real nodes: the chart's operator in a pod, flows in pods (root, or Docker and kind)
-	@$(BIN)/pytest tests/e2e --e2e
+	@$(BIN)/pytest tests/e2e --e2e -rs
 
 lint: $(STAMP) ## ruff, mypy, import contracts, generated files are current
 	@$(BIN)/ruff check .
