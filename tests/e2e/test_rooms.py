@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.e2e.nodes.machine import hierarchies, problem
+from tests.e2e.nodes.machine import FOLDER_PREFIX, hierarchies, make_own_folder, problem
 from tests.e2e.nodes.room import Room
 
 PROJECT = Path(__file__).parents[2]
@@ -79,3 +81,17 @@ def test_a_room_sees_no_network_and_no_process_of_the_machine(tmp_path: Path) ->
         assert room.run("cat", "/proc/1/comm").startswith("python")
     finally:
         room.close()
+
+
+def test_what_a_killed_process_has_left_is_removed_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its folder, which holds containers' file systems; that of a process that lives stays."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with subprocess.Popen(["true"]) as gone:
+        gone.wait()
+    left, used = (tmp_path / f"{FOLDER_PREFIX}{pid}-abc" for pid in (gone.pid, os.getpid()))
+    left.mkdir()
+    used.mkdir()
+
+    own = make_own_folder()
+
+    assert sorted(tmp_path.iterdir()) == sorted([own, used])
