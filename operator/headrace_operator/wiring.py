@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -146,7 +145,7 @@ class Workshop:
         self._seam = seam
         self._brake = Brake()
         self._echoes = Echoes()
-        self.slots = Slots(begins_at=begin_of(settings.identity) if settings.shards > 1 else 0.0)
+        self.slots = Slots()
         self.recording = self._records() if settings.history_url else None
 
     def engine(self, fence: Fence, *, write_timeout_s: float, share: Share = EVERYTHING) -> Engine:
@@ -354,11 +353,6 @@ class Operator:
         """Closes timers and connections."""
         self.engine.close()
         await self._shop.close()
-
-
-def begin_of(identity: str) -> float:
-    """Where a replica begins to look for free slots, from 0 to below 1."""
-    return int.from_bytes(hashlib.sha256(identity.encode()).digest()[:4]) / 2**32
 
 
 def lease_name(settings: Settings) -> str:

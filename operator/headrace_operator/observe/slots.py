@@ -23,6 +23,7 @@ from headrace.slots import PodHolder, parse_holder
 from headrace_operator.decide.leases import RateLease, Slot
 from headrace_operator.decide.queueing.slots import namespace_of
 from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.observe.doors import is_echo
 from headrace_operator.observe.gone import Gone
 from headrace_operator.observe.parse import instant, object_key, version_of
 from headrace_operator.observe.slot_news import SlotNews
@@ -36,19 +37,19 @@ class Slots:
     """
     Belongs to one event loop; nothing here waits.
 
-    Args:
-        begins_at: Where among the free slots that others held last the first is picked, from 0 to below 1: replicas that begin
-            at different places seldom meet.
+    Attributes:
+        begins_at: Where among the free slots that nobody here has held yet the first is picked, from 0 to below 1: replicas that
+            begin at different places seldom meet.
     """
 
-    def __init__(self, begins_at: float = 0.0) -> None:
+    def __init__(self) -> None:
         self.held: dict[ObjectKey, Record] = {}
         """Every Lease of a limit, slots and rates."""
         self._of: dict[str, dict[ObjectKey, Record]] = {}
         self._held_by: dict[str, dict[ObjectKey, Slot]] = {}
         self._in_pod: dict[PodName, dict[ObjectKey, Slot]] = {}
         self._rates: dict[str, dict[ObjectKey, RateLease]] = {}
-        self._begins_at = begins_at
+        self.begins_at = 0.0
         self._free: dict[str, list[tuple[int, ObjectKey]]] = {}
         self._free_here: dict[str, list[tuple[int, ObjectKey]]] = {}
         self._used_here: set[ObjectKey] = set()
@@ -85,14 +86,16 @@ class Slots:
         Args:
             at_s: The monotonic second at which the stream told of it; None: it is the answer to our own request.
         """
-        record = record_from(obj, at_s)
         old = self.held.get(object_key(obj))
+        if old is not None and is_echo(self.held, obj):
+            self._stamp(old, version_of(obj), at_s)
+            return None
+        record = record_from(obj, at_s)
         if record is None:
             return self._disowned(old, obj)
         if record.uid in self._gone:
             return None
         if old is not None and old.version >= record.version:
-            self._stamp(old, record)
             return None
         self._replace(old, record)
         self._doubted.discard(record.key)
@@ -161,7 +164,7 @@ class Slots:
         for _, key in self._free_here.get(limit, ()):
             yield key
         others = self._free.get(limit, ())
-        begin = bisect_left(others, (int(self._begins_at * self.count(limit)),))
+        begin = bisect_left(others, (int(self.begins_at * self.count(limit)),))
         for place in (*range(begin, len(others)), *range(begin)):
             yield others[place][1]
 
@@ -202,12 +205,10 @@ class Slots:
             (self._used_here.add if is_used_here else self._used_here.discard)(new.key)
         return limit
 
-    def _stamp(self, old: Record, new: Record) -> None:
-        """The stream tells of a version that an answer told of before: its time begins now."""
-        if not isinstance(old, Slot) or not isinstance(new, Slot) or old.version != new.version:
-            return
-        if old.unchanged_since_s is None:
-            self._file(old, replace(old, unchanged_since_s=new.unchanged_since_s))
+    def _stamp(self, old: Record, version: int, at_s: float | None) -> None:
+        """The stream may tell of a version that an answer told of before: its time begins now."""
+        if isinstance(old, Slot) and old.version == version and old.unchanged_since_s is None and at_s is not None:
+            self._file(old, replace(old, unchanged_since_s=at_s))
 
     def _replace(self, old: Record | None, new: Record | None) -> None:
         self._file(old, new)
