@@ -25,6 +25,7 @@ from headrace.migration.infrastructure import (
 )
 from headrace.migration.names import Names, dns_name
 from headrace.migration.prefect_schedules import Written, schedules
+from headrace.migration.prefect_triggers import NoSuchTrigger, trigger_from
 from headrace.migration.report import Notes
 from headrace.migration.yamlfiles import line_of, plain, refuse_other_shapes
 from headrace.rendering import DESCRIPTION_ANNOTATION
@@ -41,7 +42,6 @@ NEEDLESS: Final = {
     "push": "push images in your build; nothing is uploaded here",
 }
 LEFT: Final = {
-    "triggers": "start a FlowRun from what sends the event: `headrace start`",
     "sla": "alert on late runs in your monitoring, by the metrics in docs/operations.md",
     "work_queue_name": "set spec.priority of the Deployment where one queue went before another",
     "global_concurrency_limit": "make a ConcurrencyLimit and name it in spec.limits of the Deployment",
@@ -57,7 +57,7 @@ SHAPES: Final = {
 }
 TAKEN: Final = {
     "name", "entrypoint", "description", "tags", "parameters", "schedule", "schedules", "work_pool",
-    "concurrency_limit", "concurrency_options", "paused", "is_schedule_active", "build", "pull",
+    "concurrency_limit", "concurrency_options", "paused", "is_schedule_active", "build", "pull", "triggers",
 }  # fmt: skip
 
 
@@ -166,6 +166,7 @@ def _one(
         "flowRef": {"name": flow},
         "parameters": _parameters(case),
         "schedules": times,
+        "triggers": _triggers(case),
         "suspend": _suspended(case),
         "concurrency": _concurrency(case),
         "pools": _pools(case, found, written),
@@ -295,6 +296,21 @@ def _schedules(case: Case) -> list[Written]:
             key, "of missed times only the latest runs, where Prefect runs all; spec.catchUp.policy All does too"
         )
     return found
+
+
+def _triggers(case: Case) -> list[dict[str, Any]] | None:
+    raw = case.raw.get("triggers") or ()
+    found = []
+    for index, each in enumerate(raw if isinstance(raw, (list, tuple)) else (raw,)):
+        try:
+            found.append(trigger_from(plain(each), index))
+        except NoSuchTrigger as error:
+            case.left("triggers", str(error))
+    if found:
+        case.changed(
+            "triggers", "they start a run for each run in the phase; see that Flows and Deployments have the names"
+        )
+    return found or None
 
 
 def _suspended(case: Case) -> bool | None:
