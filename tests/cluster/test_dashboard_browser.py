@@ -202,6 +202,8 @@ async def test_the_list_is_narrowed_by_filters_and_paged(world: World, browser: 
     for number in range(60):
         await world.a_run(f"many-{number:02}", flow="main", suspend=True)
     await expect(page.get_by_text("1 to 50 of 60")).to_be_visible()
+    assert len(await page.content()) < 64 * 1024  # what a browser spends on a page goes by these two
+    assert await page.evaluate("document.getElementsByTagName('*').length") < 1500
     await browser.picture("runs")
     await page.get_by_role("link", name="Older").click()
     await expect(page.get_by_text("51 to 60 of 60")).to_be_visible()

@@ -6,7 +6,6 @@ import json
 import re
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ import aiohttp
 import pytest
 
 from headrace.api.keys import API_VERSION
-from headrace.history import open_history, record_of
 from headrace.kubeapi.client import KubeClient
 from headrace_dashboard.server import ROUTES
 from headrace_dashboard.site import Route
@@ -27,11 +25,11 @@ from tests.cluster.support.dashboard import (
     Dashboard,
     Person,
     a_dashboard,
+    a_history,
     a_person,
     may_see_the_cluster,
 )
 from tests.cluster.support.waiting import eventually
-from tests.unit.headrace.history.finished import a_finished_run
 
 SECRET_WORD = "platypus"
 """In every object of team B, and nowhere else."""
@@ -104,26 +102,13 @@ async def create(client: KubeClient, namespace: str, kind: str, name: str, spec:
     await client.create(f"/apis/{API_VERSION}/namespaces/{namespace}/{kind.lower()}s", body)
 
 
-def recorded(file: Path, **words: str) -> str:
-    """The URL of a history store, with a run of each namespace that has left the cluster, named by its word."""
-    url = f"sqlite:///{file}"
-    with closing(open_history(url)) as store:
-        for namespace, word in words.items():
-            run = a_finished_run(
-                f"{word}-gone", parameters={"day": f"{word}-day"}, cost={"amount": "1", "currency": "USD"}
-            )
-            run["metadata"]["namespace"] = namespace
-            store.write([record_of(run, flow=f"{word}-flow").with_log_tail(f"{word} said so")])
-    return url
-
-
 @pytest.fixture
 async def teams(client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path) -> AsyncIterator[Teams]:
     a, b = await a_namespace(client), await a_namespace(client)
     await filled(client, a, "wombat")
     await filled(client, b, SECRET_WORD)
     await share(client, a, b)
-    history = recorded(tmp_path / "history.db", **{a: "wombat", b: SECRET_WORD})
+    history = a_history(tmp_path / "history.db", {a: "wombat", b: SECRET_WORD})
     async with a_dashboard(client, kubeconfig, namespace, history_url=history) as dashboard:
         yield Teams(dashboard, a, b, await a_person(client, a, "team", EDIT), await a_person(client, b, "team", EDIT))
     for path in (*(f"/api/v1/namespaces/{each}" for each in (a, b)), *map(shared_path, SHARED)):

@@ -12,7 +12,9 @@ from headrace_dashboard.access.visitors import MAX_TOKEN, ByToken, cookie_name
 from headrace_dashboard.pages.sign_in import sign_in_page
 from headrace_dashboard.site import SITE, Route, Site, Visit, html, see_other, stranger
 
-ONWARD: Final = re.compile(r"/(runs|deployments|backfills|limits|cost|dead-letters)([/?][A-Za-z0-9/?&=%._~+-]*)?")
+ONWARD: Final = re.compile(
+    r"/(runs|history|deployments|backfills|dead-letters|capacity|automations|cost)([/?][A-Za-z0-9/?&=%._~+-]*)?"
+)
 """Our own pages alone: nobody is led elsewhere by a link to this form."""
 START: Final = "/runs"
 

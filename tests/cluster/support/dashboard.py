@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,12 +12,14 @@ from typing import Any
 import aiohttp
 import yaml
 
+from headrace.history import open_history, record_of
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
 from headrace_dashboard.__main__ import serving
 from headrace_dashboard.settings import Settings
 from headrace_dashboard.site import signed_in
 from tests.cluster.support.waiting import eventually
+from tests.unit.headrace.history.finished import a_finished_run
 
 RULES = yaml.safe_load((Path(__file__).parents[3] / "charts/headrace/files/dashboard-rules.yaml").read_text())
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
@@ -121,6 +123,18 @@ async def a_person(
         f"{path}/{name}/token", {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
     )
     return str(answer["status"]["token"])
+
+
+def a_history(file: Path, words: Mapping[str, str]) -> str:
+    """The URL of a history store, with a run that has left the cluster for each namespace, named by its word."""
+    url = f"sqlite:///{file}"
+    with closing(open_history(url)) as store:
+        for namespace, word in words.items():
+            cost = {"amount": "1", "currency": "USD"}
+            run = a_finished_run(f"{word}-gone", parameters={"day": f"{word}-day"}, cost=cost)
+            run["metadata"]["namespace"] = namespace
+            store.write([record_of(run, flow=f"{word}-flow").with_log_tail(f"{word} said so")])
+    return url
 
 
 async def may_see_the_cluster(client: KubeClient, namespace: str, account: str) -> None:
