@@ -41,9 +41,9 @@ def budget_waits(record: DeploymentRecord, history: History) -> Blocked | None:
 
 def attempts_payable(record: DeploymentRecord, history: History) -> int | None:
     """
-    How many runs may go on to their next attempt; None for any number.
+    How many runs may be active by what is known; None for any number.
 
-    As long as nothing is known of what they cost, those that have begun go on.
+    As long as nothing is known of what they cost, those that have begun go on, and none is skipped.
     """
     purse = history.purses.of(record.key)
     is_known = purse is not None and purse.memory is not None and purse.memory.per_run is not None

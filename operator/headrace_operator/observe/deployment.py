@@ -12,7 +12,7 @@ from headrace_operator.decide.circuit import circuit_limit
 from headrace_operator.decide.deployment import DeploymentSnapshot
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey
-from headrace_operator.observe.budget import budget_allows, spending_of
+from headrace_operator.observe.budget import attempts_payable, budget_allows, spending_of
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.history import History, Owner
 from headrace_operator.observe.records import DeploymentRecord
@@ -34,8 +34,12 @@ def circuit_allows(record: DeploymentRecord, history: History) -> int | None:
 
 
 def brakes_allow(record: DeploymentRecord, history: History) -> int | None:
-    """How many runs its circuit breaker and its budget allow to be active; None for any number."""
-    bounds = (circuit_allows(record, history), budget_allows(record, history))
+    """
+    How many runs its circuit breaker and its budget allow to be active, as far as that is known; None for any number.
+
+    A run that its Deployment skips is skipped for what is known, and not as the operator has just begun.
+    """
+    bounds = (circuit_allows(record, history), attempts_payable(record, history))
     return min((bound for bound in bounds if bound is not None), default=None)
 
 
@@ -49,7 +53,11 @@ def runs_allowed(record: DeploymentRecord, history: History) -> int | None:
     if awaits_history(record, history):
         return 0
     concurrency = record.spec.concurrency if record.spec else None
-    bounds = [concurrency.limit if concurrency else None, brakes_allow(record, history)]
+    bounds = [
+        concurrency.limit if concurrency else None,
+        circuit_allows(record, history),
+        budget_allows(record, history),
+    ]
     return min((bound for bound in bounds if bound is not None), default=None)
 
 

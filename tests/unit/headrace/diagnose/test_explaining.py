@@ -19,7 +19,7 @@ NOT_OF_RUNS = {
     *("Ready", "SecretNotReadable", "InvalidSchedule", "Scheduled", "NoSchedules", "CircuitClosed"),
     *("NodesReady", "NoNodes", "NodesNotReady", "Resizing", "RunPaused"),
     *("WindowClosed", "HistoryFull", "TooManyFailures", "BudgetExceeded", "PartitionsFailed", "InvalidStatus"),
-    *("RunDeleted", "RunRefused"),
+    *("RunDeleted", "RunRefused", "WithinBudget", "BudgetNearlySpent"),
     *("Listening", "TriggerNameTaken", "TriggerRefused"),
 }
 """Reasons of other kinds, and of Events."""

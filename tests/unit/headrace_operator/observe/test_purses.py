@@ -11,7 +11,7 @@ import pytest
 from headrace.api.conditions import Reason
 from headrace_operator.decide.deployment import decide_deployment
 from headrace_operator.observe.budget import attempts_payable, budget_allows, budget_waits
-from headrace_operator.observe.deployment import observe_deployment
+from headrace_operator.observe.deployment import brakes_allow, observe_deployment, runs_allowed
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.parse import run_from
 from headrace_operator.observe.purses import Purse
@@ -178,6 +178,16 @@ def test_nothing_starts_before_the_first_count() -> None:
     assert waits.reason is Reason.WAITING_FOR_BUDGET
     world.written(2)
     assert world.allowed() == 1
+
+
+def test_no_run_is_skipped_for_what_is_not_known_yet(world: World) -> None:
+    """It waits instead, and is skipped for a budget that is known to be spent."""
+    fresh = World({})
+    record = fresh.intake.cache.deployments[DAILY]
+    assert (runs_allowed(record, fresh.intake.history), brakes_allow(record, fresh.intake.history)) == (0, None)
+    world.intake.run_seen(run(2, name="r1", status=costing("6")))
+    record = world.intake.cache.deployments[DAILY]
+    assert (runs_allowed(record, world.intake.history), brakes_allow(record, world.intake.history)) == (0, 0)
 
 
 def test_the_narrower_bound_is_told() -> None:
