@@ -4,7 +4,7 @@ How replicas share the shards: evenly, and with as few moves as that takes.
     a shard that nobody holds  is taken by who has too few, then by who may have one more
     a shard too many           is given back by who holds it; it is nobody's then
 
-As long as all shards are as much work, their number is what counts. Else each weighs what its holder tells of it, and one more, so that idle
+As long as all shards are as much work, or there is little, their number is what counts. Else each weighs what its holder tells of it, and one more, so that idle
 ones are spread as well: what is nobody's is taken by who has the least to do, and who has the most gives what makes the two most alike.
 
 Each replica decides for itself, from what it sees of all. Two that decide at once cannot take one shard: that is compare and
@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from typing import Final
 
 NOBODY = ""
+WORTHWHILE: Final = 10
+"""Reconciles a second for each replica, about a hundredth of what one can do: with fewer, loads move nothing."""
 TOLERATED: Final = 0.25
 """Between who has most to do and who has least, as a share of what all have in the mean."""
 INTOLERABLE: Final = 0.5
@@ -64,7 +66,8 @@ class Spread:
 
     def step(self) -> Step | None:
         """What this replica does next; None: nothing, as the others see to it or all is well."""
-        return self._by_load() if len(set(self.loads)) > 1 else self._by_number()
+        is_worth_it = sum(self.loads) >= WORTHWHILE * len(self.members)
+        return self._by_load() if is_worth_it and len(set(self.loads)) > 1 else self._by_number()
 
     def _by_load(self) -> Step | None:
         tasks = dict.fromkeys(sorted(self.members), 0)

@@ -100,6 +100,8 @@ def test_it_comes_to_rest_evenly_and_with_no_needless_move(
         pytest.param("aaabb", [20, 20, 10, 20, 14], False, None, id="not so soon after another move"),
         pytest.param("aaaaa", [20, 20, 10, 20, 14], False, None, id="one alone keeps all"),
         pytest.param("aab", [20, 30, 50], False, None, id="even, though not in number"),
+        pytest.param("aabb", [9, 4, 0, 0], True, None, id="so little that their number counts"),
+        pytest.param("aab", [2, 0, 4], True, None, id="no more than even in number"),
         pytest.param("a..b", [20, 30, 40, 50], True, Take(2), id="who has least takes, the heaviest first"),
         pytest.param("b..a", [20, 30, 40, 50], True, None, id="what is free is for who has less"),
     ],
