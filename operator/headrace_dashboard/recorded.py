@@ -66,12 +66,17 @@ class Recorded:
     async def _asked(self, work: Callable[[HistoryStore], T], patience_s: float) -> T:
         if self._clock_s() < self._away_until_s:
             raise HistoryAway("The history store cannot be asked at the moment; the dashboard's log says why.")
-        working = asyncio.create_task(self._worked(work))
-        done, _ = await asyncio.wait({working}, timeout=patience_s)
+        deadline_s = asyncio.get_running_loop().time() + patience_s
+        try:
+            async with asyncio.timeout_at(deadline_s):
+                store = await self._idle.get()  # a question that nobody waits for any more is never put
+        except TimeoutError:
+            raise _too_slow(patience_s) from None
+        working = asyncio.create_task(self._worked(store, work))
+        done, _ = await asyncio.wait({working}, timeout=deadline_s - asyncio.get_running_loop().time())
         if not done:
-            working.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody waits for it any more
-            log.warning("history_too_slow", waited_s=patience_s)
-            raise HistoryAway(f"The history store has not answered within {patience_s:g} s; narrow down what is asked.")
+            working.add_done_callback(lambda late: late.cancelled() or late.exception())  # nobody asks for it
+            raise _too_slow(patience_s)
         try:
             return working.result()
         except HistoryError as error:
@@ -81,9 +86,13 @@ class Recorded:
                 "The history store cannot be asked at the moment; the dashboard's log says why."
             ) from error
 
-    async def _worked(self, work: Callable[[HistoryStore], T]) -> T:
-        store = await self._idle.get()
+    async def _worked(self, store: HistoryStore, work: Callable[[HistoryStore], T]) -> T:
         try:
             return await asyncio.to_thread(work, store)
         finally:
             self._idle.put_nowait(store)
+
+
+def _too_slow(patience_s: float) -> HistoryAway:
+    log.warning("history_too_slow", waited_s=patience_s)
+    return HistoryAway(f"The history store has not answered within {patience_s:g} s; narrow down what is asked.")

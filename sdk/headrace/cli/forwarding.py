@@ -26,6 +26,7 @@ PROTOCOL: Final = "v4.channel.k8s.io"
 CARRIED, TOLD = 0, 1
 PORT_BYTES: Final = 2
 PIECE: Final = 65_536
+LAST_WORDS_S: Final = 5.0
 LOOPBACK: Final = "127.0.0.1"
 WANTED: Final = "forward a port"
 
@@ -60,8 +61,10 @@ async def forwarded(connection: Connection, find: Find, port: int) -> AsyncItera
             pass
         server = await asyncio.start_server(tunnels.carry, LOOPBACK, port)
         async with server:
-            yield int(server.sockets[0].getsockname()[1])
-            await tunnels.close()
+            try:
+                yield int(server.sockets[0].getsockname()[1])
+            finally:  # a server waits for what it carries
+                await tunnels.close()
 
 
 class Tunnels:
@@ -80,7 +83,7 @@ class Tunnels:
         self._open.add(task)
         try:
             async with self.opened() as tunnel:
-                await _first(_out(reader, tunnel), _in(tunnel, writer))
+                await _both(reader, writer, tunnel)
         except (ClusterRefusal, ApiError) as error:
             print(f"headrace: {error}", file=sys.stderr)
         except OSError:  # one of both ends has gone
@@ -127,17 +130,20 @@ def _meaning(target: Target, answer: ApiError) -> str:
     return f"{where} takes no tunnel (status {answer.status}); its node, or a proxy before the API server, may not know how to"
 
 
-async def _first(*ways: Awaitable[None]) -> None:
-    """Ends with the first of both: HTTP needs no connection that is half open. Raises: as that one does."""
-    tasks = [asyncio.ensure_future(way) for way in ways]
+async def _both(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, tunnel: ClientWebSocketResponse) -> None:
+    """Ends with the first of both ways: HTTP needs no connection that is half open. Raises: ClusterRefusal, OSError."""
+    out, back = asyncio.create_task(_out(reader, tunnel)), asyncio.create_task(_in(tunnel, writer))
     try:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        await asyncio.wait({out, back}, return_when=asyncio.FIRST_COMPLETED)
+        if out.done() and out.exception() is not None:  # the node has closed the tunnel: it may have said why
+            await asyncio.wait({back}, timeout=LAST_WORDS_S)
+        for task in (back, out):
+            if task.done():
+                task.result()
     finally:
-        for task in tasks:
+        for task in (out, back):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(out, back, return_exceptions=True)
 
 
 async def _out(reader: asyncio.StreamReader, tunnel: ClientWebSocketResponse) -> None:

@@ -101,3 +101,17 @@ async def test_who_asks_too_much_is_told_and_holds_nobody_else_up(recorded: Reco
             await recorded.ask("slow", slow, patience_s=0.01)
         assert await recorded.ask("fast", counting, patience_s=60) == 0
     assert await recorded.ask("slow", slow, patience_s=60) == 0
+
+
+async def test_a_question_that_nobody_waits_for_any_more_is_never_put(recorded: Recorded) -> None:
+    """Or a store that is slow would be asked ever more."""
+    gate, late = threading.Event(), Asked()
+    with released(gate) as slow:
+        for key in ("one", "two"):
+            with pytest.raises(HistoryAway):
+                await recorded.ask(key, slow, patience_s=0.01)
+        for key in range(5):
+            with pytest.raises(HistoryAway, match="narrow down"):
+                await recorded.ask(key, late, patience_s=0.01)
+    assert await recorded.ask("three", counting, patience_s=60) == 0
+    assert late.times == 0
