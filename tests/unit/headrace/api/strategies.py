@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
+from headrace.api.automation import OnCircuitOpen, OnOverdueRun, OnRun
 from headrace.api.backfill import (
     Backfill,
     BackfillPhase,
@@ -57,6 +58,7 @@ from headrace.api.deployment import (
 from headrace.api.flow import Flow, FlowParameters, FlowSource, FlowSpec, FlowStatus, ImageSource, InlineSource
 from headrace.api.flowrun import Attempt, FlowRun, FlowRunSpec, FlowRunStatus, RunResult, TaskCounts, Usage
 from headrace.api.money import Cost
+from headrace.api.trigger import Trigger
 
 INT32 = 2**31 - 1
 EXACT = 2**53
@@ -185,12 +187,35 @@ CATCH_UPS = build(CatchUp, policy=st.sampled_from(CatchUpPolicy), starting_deadl
     CatchUp, policy=st.just(CatchUpPolicy.ALL), max_runs=maybe(POSITIVE)
 )
 
+EVENTS = st.one_of(
+    build(OnRun, phases=st.just((Phase.FAILED, Phase.CRASHED)), deployments=maybe(NAMES.map(lambda name: (name,)))).map(
+        lambda on: {"run": on}
+    ),
+    build(OnOverdueRun, after_seconds=st.integers(1, 3600)).map(lambda on: {"late_run": on}),
+    st.just({"circuit_open": OnCircuitOpen()}),
+)
+
+
+@st.composite
+def triggers(draw: st.DrawFn) -> Trigger:
+    return Trigger(
+        name=draw(NAMES),
+        filter=draw(maybe(st.just("event.run.attempts > 1"))),
+        group_by=draw(maybe(st.just(("event.run.deployment",)))),
+        deduplicate_seconds=draw(SECONDS),
+        parameters=draw(maybe(JSON_OBJECTS)),
+        suspend=draw(st.booleans()),
+        **draw(EVENTS),
+    )
+
+
 DEPLOYMENT_SPECS = build(
     DeploymentSpec,
     flow_ref=FLOW_REFERENCES,
     parameters=maybe(JSON_OBJECTS),
     priority=st.integers(-INT32 - 1, INT32),
     schedules=keyed(schedules()),
+    triggers=keyed(triggers()),
     suspend=st.booleans(),
     catch_up=CATCH_UPS,
     concurrency=maybe(build(ConcurrencySpec, limit=POSITIVE, on_conflict=st.sampled_from(OnConflict))),
