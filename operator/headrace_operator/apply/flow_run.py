@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -48,16 +48,25 @@ class RunApplier:
 
     Args:
         slots: What is known of the slots' Leases.
+        clock: The time of day.
     """
 
     def __init__(
-        self, cluster: Cluster, answers: Answers, pools: Pools, slots: SlotStore, *, default_image: str
+        self,
+        cluster: Cluster,
+        answers: Answers,
+        pools: Pools,
+        slots: SlotStore,
+        *,
+        default_image: str,
+        clock: Callable[[], datetime],
     ) -> None:
         self._cluster = cluster
         self._answers = answers
         self._pools = pools
         self._slots = slots
         self._default_image = default_image
+        self._clock = clock
 
     async def perform(self, seen: Snapshot, decision: Decision, now: datetime) -> None:
         """
@@ -105,7 +114,7 @@ class RunApplier:
 
     async def _act(self, seen: Snapshot, action: Action, now: datetime) -> None:
         if isinstance(action, LaunchPod):
-            await self._launch(seen, action, now)
+            await self._launch(seen, action)
         elif isinstance(action, RecordEvent):
             subject = Subject(API_VERSION, "FlowRun", seen.run.key, seen.run.uid)
             await record_event(self._cluster, subject, action, now)
@@ -120,10 +129,10 @@ class RunApplier:
             if released is not None:
                 self._answers.pod_written(released)
 
-    async def _launch(self, seen: Snapshot, action: LaunchPod, now: datetime) -> None:
+    async def _launch(self, seen: Snapshot, action: LaunchPod) -> None:
         if isinstance(seen.flow, Unresolved):
             return
-        await self._take_slots(seen, action.turn, now)
+        await self._take_slots(seen, action.turn)
         self._answers.pod_written(await create_pod(self._cluster, self._manifest(seen, seen.flow, action)))
 
     def _manifest(self, seen: Snapshot, flow: ResolvedFlow, action: LaunchPod) -> dict[str, Any]:
@@ -144,12 +153,14 @@ class RunApplier:
             resources=resources,
         )
 
-    async def _take_slots(self, seen: Snapshot, turn: Turn, now: datetime) -> None:
+    async def _take_slots(self, seen: Snapshot, turn: Turn) -> None:
         if not turn.limits and not turn.rates:
             return
         holder = run_holder(seen.run.key, seen.run.uid)
         try:
-            taken = await take_slots(self._cluster, self._slots, turn.limits, turn.rates, holder=holder, now=now)
+            taken = await take_slots(
+                self._cluster, self._slots, turn.limits, turn.rates, holder=holder, clock=self._clock
+            )
         finally:
             self._tell_slots({*(name for name, _ in turn.limits), *turn.rates})
         if not taken:

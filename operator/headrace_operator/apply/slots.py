@@ -13,7 +13,7 @@ slot that was perhaps given back is taken anew before it counts, by a write that
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -70,17 +70,18 @@ async def take_slots(
     rates: Iterable[str],
     *,
     holder: str,
-    now: datetime,
+    clock: Callable[[], datetime],
 ) -> bool:
     """
     Take all of these slots and note one start in each of these rates, or nothing.
 
-    Slots that the holder has already count. A start that was noted stays noted, whatever comes after.
+    Slots that the holder has already count. A start that was noted stays noted, whatever comes after. It is noted for when its
+    write is sent: those before it may have taken long, where the API server asks for patience.
 
     Returns: False: too few are free, or a rate lets nobody through; what was taken by this call is given back.
     Raises: ApiError: what was taken is kept; the next call goes on with it.
     """
-    taking_now = _Taking(cluster, store, now)
+    taking_now = _Taking(cluster, store, clock)
     before = {slot.key for slot in store.held_by(holder) if not store.is_doubted(slot)}
     if await taking_now.take_all(sorted(limits), sorted(rates), holder):
         return True
@@ -174,7 +175,7 @@ class _Taking:
 
     cluster: Cluster
     store: SlotStore
-    now: datetime
+    clock: Callable[[], datetime]
 
     async def take_all(self, limits: Iterable[tuple[str, int]], rates: Iterable[str], holder: str) -> bool:
         """Slots first: a start that is noted and then not made would keep others waiting for nothing."""
@@ -193,7 +194,7 @@ class _Taking:
         """Whether the holder has that many now."""
         while (slot := self._next(limit, count, holder)) is not None:
             try:
-                self.store.seen(await self.cluster.patch(LEASES, *slot.key, taking(slot, holder, self.now)))
+                self.store.seen(await self.cluster.patch(LEASES, *slot.key, taking(slot, holder, self.clock())))
             except (Conflict, NotFound):  # somebody was quicker; or it is ours, by a request whose answer was lost
                 await look_anew(self.cluster, self.store, slot)
             finally:
@@ -214,10 +215,10 @@ class _Taking:
     async def _note(self, limit: str) -> bool:
         """Whether a start was noted."""
         for _ in range(TRIES):
-            lease = self.store.rate_of(limit)
-            if lease is None or lease.rate is None or not self._lets_through(lease):
+            lease, now_ms = self.store.rate_of(limit), milliseconds(self.clock())
+            if lease is None or lease.rate is None or lease.rate.seconds_until(lease.starts_ms, 1, now_ms) > 0:
                 return False
-            starts_ms = lease.rate.noted(lease.starts_ms, 1, milliseconds(self.now))
+            starts_ms = lease.rate.noted(lease.starts_ms, 1, now_ms)
             try:
                 self.store.seen(await self.cluster.patch(LEASES, *lease.key, noting(lease, starts_ms)))
             except (Conflict, NotFound):
@@ -229,4 +230,4 @@ class _Taking:
     def _lets_through(self, lease: RateLease | None) -> bool:
         if lease is None or lease.rate is None:  # not made yet
             return False
-        return lease.rate.seconds_until(lease.starts_ms, 1, milliseconds(self.now)) == 0
+        return lease.rate.seconds_until(lease.starts_ms, 1, milliseconds(self.clock())) == 0

@@ -54,7 +54,9 @@ class World:
     def __init__(self) -> None:
         self.cluster = FakeCluster()
         self.heard = Heard()
-        self.applier = RunApplier(self.cluster, self.heard, NoPools(), Slots(), default_image="headrace/runtime:test")
+        self.applier = RunApplier(
+            self.cluster, self.heard, NoPools(), Slots(), default_image="headrace/runtime:test", clock=lambda: NOW
+        )
         self.stored = self.cluster.put(
             FLOW_RUNS,
             {

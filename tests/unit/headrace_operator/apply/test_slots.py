@@ -44,7 +44,9 @@ async def take(
     cluster: Any = None,
     now: datetime = NOW,
 ) -> bool:
-    return await take_slots(cluster or shop.cluster, shop.store, (limits or {}).items(), rates, holder=holder, now=now)
+    return await take_slots(
+        cluster or shop.cluster, shop.store, (limits or {}).items(), rates, holder=holder, clock=lambda: now
+    )
 
 
 async def taken_by_a_task(shop: Shop, limit: str, index: int) -> None:
@@ -278,6 +280,16 @@ class TestRates:
         assert await take(shop, {"api": 2}, ("api",))
         assert shop.starts("api") == (milliseconds(NOW),)
         assert shop.cluster.asked("patch") == ["api.slot-0", "api.slot-1", "api.rate"]
+
+    async def test_a_start_is_noted_for_when_it_is_written(self) -> None:
+        """Writes before it take long where the API server asks for patience; a start noted too early lets the next one in too early."""
+        shop = Shop({"db": 1}, {"api": Rate(2, 60)})
+
+        def clock() -> datetime:
+            return NOW + timedelta(seconds=12 * len(shop.cluster.asked("patch")))
+
+        assert await take_slots(shop.cluster, shop.store, [("db", 1)], ["api"], holder=ME, clock=clock)
+        assert shop.starts("api") == (milliseconds(NOW + timedelta(seconds=12)),)
 
     async def test_a_rate_that_is_used_up_takes_nothing(self) -> None:
         """Not even a request; in time it lets somebody through again, and forgets what has left the window."""

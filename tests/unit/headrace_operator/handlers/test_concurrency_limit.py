@@ -57,6 +57,7 @@ class Operator:
                 self.intake.gate,
                 self.intake.gate.slots,
                 default_image="headrace/runtime:test",
+                clock=lambda: NOW,
             ),
             metrics=Metrics(self.registry),
             webhooks=Webhooks(self.cluster, lambda: NOW, frozenset(), self.intake.automations.wake),
@@ -110,7 +111,7 @@ class Operator:
 
     async def takes(self, holder: str, count: int = 1) -> None:
         """A run, through this operator."""
-        assert await take_slots(self.cluster, self.context.slots, [("db", count)], (), holder=holder, now=NOW)
+        assert await take_slots(self.cluster, self.context.slots, [("db", count)], (), holder=holder, clock=lambda: NOW)
 
     async def a_task_takes(self, index: int = 0, holder: str | None = None) -> None:
         """By itself."""

@@ -68,6 +68,7 @@ class Operator:
                 self.intake.gate,
                 self.intake.gate.slots,
                 default_image="headrace/runtime:test",
+                clock=self.clock,
             ),
             metrics=Metrics(CollectorRegistry()),
             webhooks=Webhooks(self.cluster, self.clock, frozenset(), self.intake.automations.wake),
