@@ -33,11 +33,12 @@ BOUNDED = (
     ".cache.deployments[].status",
     ".cache.nodes[].key",
     ".accounts.touched",
+    "._exemplar",
 )
 """
 Uids of deleted objects, the latest few thousand; what a connection is just reading; classes of errors that came up; uids of the runs
 that ended last, which a Deployment's status names; one for each node, which is met by one way or another; the pools and limits that
-got free since the queues were looked at last.
+got free since the queues were looked at last; one for each bucket that a run fell into.
 """
 
 

@@ -209,13 +209,13 @@ class _Exchange(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             raise WireError(CLOSED)
         self.is_unanswered, self.heard = self.heard, False
-        self._reader = _Reader()
         self._waiter = self.loop.create_future()
         self._transport.write(request)
         try:
             return await self._waiter
         finally:
             self._waiter = None
+            self._reader = _Reader()  # here, so that no idle connection holds on to the bytes of a long list
 
     def abort(self) -> None:
         """Closes it at once."""
