@@ -155,7 +155,9 @@ def _budget(deployment: Kept) -> str | None:
     if budget is None:
         return None
     of = f"{budget['amount']} {budget.get('currency', 'USD')} a {budget.get('period', 'Month').lower()}"
-    return f"{of}; nothing is counted yet" if spent is None else f"{spent['amount']} of {of} spent; until {spent['until']}"
+    return (
+        f"{of}; nothing is counted yet" if spent is None else f"{spent['amount']} of {of} spent; until {spent['until']}"
+    )
 
 
 def _suspension(frame: Frame, view: DeploymentView) -> Html:

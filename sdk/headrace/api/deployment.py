@@ -392,7 +392,8 @@ class DeploymentStatus(StatusModel):
         default=None, description="What is remembered of runs that ended, for the circuit breaker. Absent: nothing yet."
     )
     spent: Spent | None = Field(
-        default=None, description="What has been spent of spec.budget. Absent: there is none, or nothing is counted yet."
+        default=None,
+        description="What has been spent of spec.budget. Absent: there is none, or nothing is counted yet.",
     )
     schedules: tuple[ScheduleMemory, ...] = Field(
         default_factory=tuple,
