@@ -82,6 +82,7 @@ class Intake:
         self.cache = cache
         self.history = history
         self.gate = Gate(cache, history, waker, status_delay_s=status_delay_s)
+        self.slots_changed = self.gate.slots_changed
         self._monotonic = monotonic
         self.claims = Claims()
         self.backfills = Backfills(waker)
@@ -333,10 +334,6 @@ class Intake:
         """A slot's Lease was deleted."""
         self.gate.slots.gone(key, uid)
         self.gate.slots_told(None)
-
-    def slots_changed(self, limit: str) -> None:
-        """What is known of the limit's Leases is something else."""
-        self.gate.slots_changed(limit)
 
     def pool_seen(self, obj: dict[str, Any]) -> None:
         """A WorkPool is there, or has changed."""
