@@ -93,9 +93,9 @@ async def write_schemas(client: KubeClient, folder: Path, kinds: set[str]) -> No
         files = {file: name for name, schema in definitions.items() for file in _files(schema, kinds)}
         if files:
             text = json.dumps({name: strict(schema) for name, schema in definitions.items()})
-            strict = json.loads(text.replace("#/components/schemas/", "#/definitions/"))
+            closed = json.loads(text.replace("#/components/schemas/", "#/definitions/"))
             for file, name in files.items():
-                (folder / file).write_text(json.dumps({"$ref": f"#/definitions/{name}", "definitions": strict}))
+                (folder / file).write_text(json.dumps({"$ref": f"#/definitions/{name}", "definitions": closed}))
 
 
 def _files(schema: Mapping[str, Any], kinds: set[str]) -> Iterator[str]:
