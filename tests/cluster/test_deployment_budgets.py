@@ -78,23 +78,6 @@ async def test_a_spent_budget_holds_runs_back_until_there_is_more(world: World) 
     assert await eventually(lambda: _is_all_counted(world), what="all is counted")
 
 
-async def test_each_run_counts_once_though_the_operator_dies_at_each_write(world: World) -> None:
-    """Killed before and after the Deployment's status is written, the runs there to be compared with."""
-    world.operator.kill()
-    await a_deployment(world, "1000")
-    for number in range(6):
-        await world.a_run(f"train-{number}", **TRAIN)
-    for occurrence, side in ((1, "before"), (1, "after"), (2, "before"), (2, "after")):
-        world.operator.start_journaled("patch deployments/status", str(occurrence), side)
-        await eventually(lambda: world.operator.exit_code is not None or None, within_s=40, what="it dies")
-        world.operator.kill()
-    world.operator.start()
-    for number in range(6):
-        await world.finished(f"train-{number}")
-    assert await eventually(lambda: _is_all_counted(world), what="all is counted")
-    assert (await world.status("Deployment", "train"))["spent"]["runs"] == 6
-
-
 async def _is_all_counted(world: World) -> bool:
     spent = (await world.status("Deployment", "train")).get("spent") or {}
     total = await costs(world)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from headrace.api.conditions import ConditionType
 from headrace.api.keys import API_VERSION
 from headrace.kubeapi.errors import AlreadyExists, Invalid, NotFound
 from headrace_operator.apply.events import record_event
@@ -39,8 +40,15 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     context.metrics.circuit(
         key, is_open=None if circuit is None or circuit.state is None else circuit.retry_at is not None
     )
-    context.metrics.budgets.told(key, seen.spec.budget if seen.spec else None, decision.status.spent)
+    _tell_budget(context, seen, decision)
     return seconds_until(decision.look_again_at, now)
+
+
+def _tell_budget(context: Context, seen: DeploymentSnapshot, decision: DeploymentDecision) -> None:
+    budget = seen.spec.budget if seen.spec else None
+    conditions = decision.status.conditions
+    is_exceeded = any(each.type == ConditionType.BUDGET_EXCEEDED and each.status == "True" for each in conditions)
+    context.metrics.budgets.told(seen.key, budget, decision.status.spent, is_exceeded=is_exceeded)
 
 
 async def _is_current(context: Context, seen: DeploymentSnapshot) -> bool:

@@ -28,9 +28,11 @@ def test_they_say_what_there_is_and_what_is_spent() -> None:
 
     metrics.told(KEY, PeriodBudget(amount="500"), None)
     assert value("headrace_budget_amount") is None
-    metrics.told(KEY, PeriodBudget(amount="500"), spent("12.5"))
+    metrics.told(KEY, PeriodBudget(amount="500"), spent("12.5"), is_exceeded=True)
+    assert value("headrace_budget_exceeded") == 1
     assert (value("headrace_budget_amount"), value("headrace_budget_spent_amount")) == (500, 12.5)
     metrics.told(KEY, PeriodBudget(amount=20, currency="EUR"), spent("3"))
     assert (value("headrace_budget_amount"), value("headrace_budget_spent_amount", "EUR")) == (None, 3)
+    assert (value("headrace_budget_exceeded"), value("headrace_budget_exceeded", "EUR")) == (None, 0)
     metrics.told(KEY, None, None)
     assert value("headrace_budget_amount", "EUR") is None
