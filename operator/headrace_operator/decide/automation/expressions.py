@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Final, NamedTuple, NoReturn
 
 from headrace.api.automation import MAX_EXPRESSION
@@ -20,6 +21,7 @@ Evaluate = Callable[[Event], Any]
 
 ROOT: Final = "event"
 MAX_DEPTH: Final = 32
+COMPARED_LEVELS: Final = 100
 _TOKEN: Final = re.compile(
     r"""\s*(?:(?P<number>\d+(?:\.\d+)?)|(?P<text>"(?:[^"\\\n]|\\["'\\nt])*"|'(?:[^'\\\n]|\\["'\\nt])*')"""
     r"""|(?P<name>[A-Za-z_]\w*)|(?P<sign>&&|\|\||[=!<>]=|[-!<>()\[\].,?:]))"""
@@ -291,14 +293,16 @@ def _is_in(item: Any, where: Any) -> bool:
     raise EvaluationError(f"nothing is in a {_kind(where)}")
 
 
-def _is_same(left: Any, right: Any) -> bool:
-    """Unlike in Python, true is not 1."""
+def _is_same(left: Any, right: Any, levels: int = COMPARED_LEVELS) -> bool:
+    """Unlike in Python, true is not 1. Raises: EvaluationError: they nest too deep."""
     if _kind(left) != _kind(right):
         return False
+    if levels == 0:  # parameters of a run may nest as deep as the API server lets them
+        raise EvaluationError("what is compared is nested too deep")
     if isinstance(left, list):
-        return len(left) == len(right) and all(map(_is_same, left, right))
+        return len(left) == len(right) and all(map(_is_same, left, right, repeat(levels - 1)))
     if isinstance(left, Mapping):
-        return left.keys() == right.keys() and all(_is_same(left[key], right[key]) for key in left)
+        return left.keys() == right.keys() and all(_is_same(left[key], right[key], levels - 1) for key in left)
     return bool(left == right)
 
 
