@@ -62,9 +62,11 @@ def _obstacles(raw: Mapping[str, Any], index: int) -> Iterator[str]:
     if unknown or not _texts(raw.get("expect")):
         yield f"it waits for {', '.join(unknown) or 'any event'}"
     match = raw.get("match") or {}
-    if set(match) - {"prefect.resource.id"} or set(_texts(match.get("prefect.resource.id"))) - ANY_RUN:
+    if not isinstance(match, Mapping) or set(match) - {"prefect.resource.id"} or set(_texts(match.get("prefect.resource.id"))) - ANY_RUN:
         yield "its match names single resources"
     yield from _foreign_relations(raw)
+    if not isinstance(raw.get("parameters") or {}, Mapping):
+        yield "its parameters have no names"
     if "{{" in str(raw.get("parameters") or ""):
         yield "its parameters have templates of Prefect's"
 
@@ -75,7 +77,7 @@ def _foreign_relations(raw: Mapping[str, Any]) -> Iterator[str]:
         yield "its match_related names others than flows and deployments by their names"
         return
     names = _texts(related.get("prefect.resource.name"))
-    if related and (related.get("prefect.resource.role") not in ROLES or not names):
+    if related and (related.get("prefect.resource.role") not in tuple(ROLES) or not names):
         yield "its match_related names others than flows and deployments by their names"
     if not all(PLAIN.fullmatch(name) for name in names):
         yield "its match_related has patterns"

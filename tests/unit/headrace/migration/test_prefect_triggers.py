@@ -67,3 +67,19 @@ def test_what_has_no_counterpart_says_why(change: dict[str, Any], told: str) -> 
 def test_what_a_program_makes_is_left_behind(raw: Any) -> None:
     with pytest.raises(NoSuchTrigger, match="made by the program"):
         trigger_from(raw, 0)
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"match": [1]},
+        {"match_related": {"prefect.resource.role": [], "prefect.resource.name": "etl"}},
+        {"parameters": "text"},
+        {"expect": 5},
+    ],
+    ids=lambda part: next(iter(part)),
+)
+def test_a_part_of_another_shape_is_an_obstacle(part):
+    """Whoever wrote it by hand is told, as of what has no counterpart."""
+    with pytest.raises(NoSuchTrigger):
+        trigger_from({"expect": ["prefect.flow-run.Completed"], **part}, 0)
