@@ -31,7 +31,6 @@ CHOSEN = (
     "killed at any request",
     "leaders' writes held up",
     "shards, replicas killed",
-    "all at once",
 )
 BUDGET = {"amount": 1000, "period": "Month", "action": "Stop"}
 KEPT = {"succeeded": 1, "failed": 1}

@@ -20,7 +20,7 @@ NOT_OF_RUNS = {
     *("NodesReady", "NoNodes", "NodesNotReady", "Resizing", "RunPaused"),
     *("WindowClosed", "HistoryFull", "TooManyFailures", "BudgetExceeded", "PartitionsFailed", "InvalidStatus"),
     *("RunDeleted", "RunRefused", "WithinBudget", "BudgetNearlySpent"),
-    *("Listening", "TriggerNameTaken", "TriggerRefused"),
+    *("Listening", "TriggerNameTaken", "TriggerRefused", "QueryFailed", "EventsNotReadable"),
 }
 """Reasons of other kinds, and of Events."""
 
