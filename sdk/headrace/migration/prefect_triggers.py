@@ -62,7 +62,11 @@ def _obstacles(raw: Mapping[str, Any], index: int) -> Iterator[str]:
     if unknown or not _texts(raw.get("expect")):
         yield f"it waits for {', '.join(unknown) or 'any event'}"
     match = raw.get("match") or {}
-    if not isinstance(match, Mapping) or set(match) - {"prefect.resource.id"} or set(_texts(match.get("prefect.resource.id"))) - ANY_RUN:
+    if (
+        not isinstance(match, Mapping)
+        or set(match) - {"prefect.resource.id"}
+        or set(_texts(match.get("prefect.resource.id"))) - ANY_RUN
+    ):
         yield "its match names single resources"
     yield from _foreign_relations(raw)
     if not isinstance(raw.get("parameters") or {}, Mapping):
