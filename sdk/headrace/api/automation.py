@@ -54,6 +54,14 @@ DEFAULT_WINDOW_S = 3600
 NAMED = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 
 Expression = Annotated[str, Field(min_length=1, max_length=MAX_EXPRESSION)]
+Window = Annotated[
+    int,
+    Field(
+        ge=0,
+        le=WEEK_S,
+        description="Of one group, the first event within so many seconds counts. 0: all that are not the very same.",
+    ),
+]
 ItemName = Annotated[str, Field(min_length=1, max_length=63, pattern=NAMED)]
 Template = Annotated[str, Field(max_length=4096)]
 
@@ -343,12 +351,7 @@ class AutomationSpec(ApiModel):
         "deliveries, limits, series, and reasons of an object each are one of their own.",
         json_schema_extra=ATOMIC,
     )
-    deduplicate_seconds: int = Field(
-        default=DEFAULT_WINDOW_S,
-        ge=0,
-        le=WEEK_S,
-        description="Of one group, the first event within so many seconds counts. 0: all that are not the very same.",
-    )
+    deduplicate_seconds: Window = DEFAULT_WINDOW_S
     rate_limit: FiringRate = Field(
         default_factory=FiringRate, description="How often it acts. Absent: 60 times an hour."
     )

@@ -7,8 +7,8 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from headrace.api.automation import DEFAULT_WINDOW_S, EventSource, Expression, FiringRate
-from headrace.api.common import ATOMIC, DNS_LABEL, WEEK_S, JsonObject, Rule, checked_by
+from headrace.api.automation import DEFAULT_WINDOW_S, EventSource, Expression, FiringRate, Window
+from headrace.api.common import ATOMIC, DNS_LABEL, JsonObject, Rule, checked_by
 
 MAX_TRIGGERS = 16
 MAX_TRIGGER_NAME = 20
@@ -45,12 +45,7 @@ class Trigger(EventSource):
         "have it, each run, alert and delivery is one of its own.",
         json_schema_extra=ATOMIC,
     )
-    deduplicate_seconds: int = Field(
-        default=DEFAULT_WINDOW_S,
-        ge=0,
-        le=WEEK_S,
-        description="Of one group, the first event within so many seconds counts. 0: all that are not the very same.",
-    )
+    deduplicate_seconds: Window = DEFAULT_WINDOW_S
     rate_limit: FiringRate = Field(
         default_factory=FiringRate, description="How many runs it may start. Absent: 60 an hour."
     )
