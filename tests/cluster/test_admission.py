@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from tests.cluster.support.rights import ACCOUNT
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.webhook import NAME, Webhook, certificate_at
 from tests.cluster.support.world import World
+from tests.ports import free_port
 
 SCHEMA = {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}
 
@@ -64,7 +64,7 @@ async def guarded(
     client: KubeClient, kubeconfig: Path, kubectl: Kubectl, namespace: str, tmp_path: Path
 ) -> AsyncIterator[Guarded]:
     """Both serve, and the API server has been told whom to believe."""
-    first, second, metrics = (_free_port() for _ in range(3))
+    first, second, metrics = (free_port() for _ in range(3))
     webhook = Webhook(client, namespace, (OPERATOR_NAMESPACE, f"{ACCOUNT}{namespace}"))
     await webhook.install(first)
     folders = [tmp_path / name for name in ("left", "right")]
@@ -193,11 +193,6 @@ async def test_a_configuration_that_is_reset_is_told_again(guarded: Guarded, cli
     await client.patch(guarded.webhook.configuration, {"webhooks": held["webhooks"]})
 
     assert await guarded.webhook.until_introduced() == told
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def _listens(port: int) -> bool:

@@ -11,12 +11,13 @@ import pytest
 from aiohttp import web
 
 from headrace.kubeapi.client import KubeClient
-from tests.cluster.support.prometheus import Prometheus, a_free_port, a_prometheus
+from tests.cluster.support.prometheus import Prometheus, a_prometheus
 from tests.cluster.support.puppet import Runs
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import a_world, condition
 from tests.cluster.test_automations import SLOW_S, Office
 from tests.cluster.test_limits import Limit
+from tests.ports import free_port
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ class Gauge:
 
     def __init__(self, **lag: float) -> None:
         self.lag = lag
-        self.port = a_free_port()
+        self.port = free_port()
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from tests.cluster.support.operator import OperatorProcess
 from tests.cluster.support.puppet import Ends, Runs, report
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, a_world, condition
+from tests.ports import free_port
 
 SECRET = b"correct horse battery staple"
 FLOOD = 500
@@ -32,12 +32,6 @@ AT_ONCE = 20
 SLOW_S = 120
 """A process takes long to start on a machine that is busy."""
 REPORT = {"name": "report", "kind": "markdown", "url": "s3://reports/diagnose.md", "description": "What is wrong"}
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 def alert(service: str = "shop", begun: str = "2026-01-01T00:00:00Z") -> dict[str, Any]:

@@ -19,7 +19,8 @@ from tests.cluster.support.browser import a_browser, needs_chromium
 from tests.cluster.support.dashboard import VIEW, a_dashboard, a_person
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, with_real_pods
-from tests.cluster.test_automations import Desk, alert, answers, free_port, rights_to_secrets
+from tests.cluster.test_automations import Desk, alert, answers, rights_to_secrets
+from tests.ports import free_port
 
 EXAMPLE = Path(__file__).parents[2] / "examples/incident/incident.yaml"
 FLOOD = 500

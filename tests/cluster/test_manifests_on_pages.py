@@ -40,7 +40,7 @@ def manifest(shown: Mapping[str, Any]) -> dict[str, Any]:
         return dict(shown)
     if "rules" in shown:
         return {**ROLE, **shown}
-    kinds = {"schedules": "Deployment", "selector": "ConcurrencyLimit"}
+    kinds = {"schedules": "Deployment", "selector": "ConcurrencyLimit", "budget": "Deployment"}
     kind = next((kind for field, kind in kinds.items() if field in shown["spec"]), "Flow")
     spec = {**REST[kind], **shown["spec"]}
     return {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": "shown"}, "spec": spec}

@@ -15,10 +15,11 @@ import yaml
 from headrace.api.keys import API_VERSION
 from headrace.kubeapi.client import KubeClient
 from tests.cluster.support.helm import provided
-from tests.cluster.support.prometheus import Prometheus, a_free_port, a_prometheus
+from tests.cluster.support.prometheus import Prometheus, a_prometheus
 from tests.cluster.support.puppet import Ends, Pod, Runs, report
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, a_world
+from tests.ports import free_port
 from tests.tools import PROMTOOL
 
 ROOT = Path(__file__).parents[2]
@@ -60,7 +61,7 @@ def play(pod: Pod) -> Ends | Runs:
 
 @pytest.fixture
 def port() -> int:
-    return a_free_port()
+    return free_port()
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,6 +19,7 @@ from headrace.kubeapi.config import load_connection
 from tests.cluster.support.operator import OperatorProcess
 from tests.cluster.support.rights import signed_in
 from tests.cluster.support.waiting import eventually
+from tests.ports import free_port
 
 LEASE_S = 8.0
 """Long enough that a leader which a busy machine starves for some seconds goes on."""
@@ -31,7 +31,7 @@ class Relay:
     def __init__(self, server: str) -> None:
         target = urlsplit(server)
         self._target = (target.hostname, target.port)
-        self.port = _free_port()
+        self.port = free_port()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
 
@@ -70,11 +70,6 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
-
-
 class SignedIn(OperatorProcess):
     """One whose kubeconfig has its login already: it could not be had through a relay of this event loop."""
 
@@ -86,7 +81,7 @@ class Probed:
 
     def __init__(self, kubeconfig: Path, namespace: str, folder: Path, identity: str) -> None:
         folder.mkdir()
-        self.port = _free_port()
+        self.port = free_port()
         self.process = SignedIn(
             kubeconfig, namespace, folder, identity=identity, liveness_port=self.port, leader_lease_s=LEASE_S
         )

@@ -15,7 +15,8 @@ from headrace.kubeapi.client import KubeClient
 from tests.cluster.support.puppet import Ends
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, a_world
-from tests.cluster.test_automations import SECRET, SLOW_S, answers, free_port, post, rights_to_secrets
+from tests.cluster.test_automations import SECRET, SLOW_S, answers, post, rights_to_secrets
+from tests.ports import free_port
 
 AFTER = {
     "name": "after",

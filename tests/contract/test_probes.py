@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import socket
-
 import aiohttp
 import pytest
 
 from headrace_operator.probes import Probes
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize(
@@ -20,7 +19,7 @@ from headrace_operator.probes import Probes
 )
 async def test_both_answers_come_from_one_port(ill: str | None, unready: str | None, healthz: int, readyz: int):
     """The body says why, for who asks by hand."""
-    port = _free_port()
+    port = free_port()
     async with Probes(port, ill=lambda: ill, unready=lambda: unready), aiohttp.ClientSession() as session:
         async with session.get(f"http://127.0.0.1:{port}/healthz") as alive:
             assert alive.status == healthz
@@ -28,8 +27,3 @@ async def test_both_answers_come_from_one_port(ill: str | None, unready: str | N
         async with session.get(f"http://127.0.0.1:{port}/readyz") as ready:
             assert ready.status == readyz
             assert (await ready.json())["message"] == (ill or unready or "ok")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])

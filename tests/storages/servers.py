@@ -11,7 +11,6 @@ import json
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,6 +26,7 @@ from typing import Any, Final
 import psycopg
 import pymysql
 
+from tests.ports import free_port
 from tests.storages import installed
 
 START_S: Final = 40.0
@@ -194,13 +194,6 @@ DATABASES: Final = ("PostgreSQL", "MariaDB")
 _DIRECT: Final = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 _ACCOUNT: Final = "flows"
 _ACCOUNT_KEY: Final = base64.b64encode(b"a key of the tests").decode()
-
-
-def free_port() -> int:
-    """A port of the loopback that was free a moment ago."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ import yaml
 
 from tests.cluster.support.helm import provided
 from tests.cluster.support.waiting import eventually
+from tests.ports import free_port
 from tests.tools import PROMETHEUS
 
 
@@ -44,13 +44,6 @@ class Prometheus:
             return False
 
 
-def a_free_port() -> int:
-    """Nobody listens on it now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @asynccontextmanager
 async def a_prometheus(folder: Path, target_port: int, rules: dict[str, Any]) -> AsyncIterator[Prometheus]:
     """One that scrapes this port of the machine and evaluates these rules, every second."""
@@ -69,7 +62,7 @@ async def a_prometheus(folder: Path, target_port: int, rules: dict[str, Any]) ->
     groups = [{**group, "interval": "1s"} for group in rules["groups"]]
     (folder / "rules.yaml").write_text(json.dumps({"groups": groups}))
     (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
-    port = a_free_port()
+    port = free_port()
     command = [
         str(program),
         "--config.file=prometheus.yml",

@@ -18,6 +18,8 @@ from pathlib import Path
 
 import psutil
 
+from tests.ports import free_ports
+
 WITHIN_S = 60
 
 
@@ -97,10 +99,3 @@ def _accepts(port: int) -> bool:
     except OSError:
         return False
     return True
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens at."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]

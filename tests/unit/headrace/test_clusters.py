@@ -21,8 +21,9 @@ from headrace.engine.clusters import parcels
 from headrace.engine.session import using
 from headrace.entrypoints import load_flow
 from headrace.states import Failed
+from tests.ports import free_ports
 from tests.unit.headrace import process_tasks as tasks
-from tests.unit.headrace.clusters import dask_cluster, eventually, free_ports, ray_cluster
+from tests.unit.headrace.clusters import dask_cluster, eventually, ray_cluster
 from tests.unit.headrace.runs import a_session, log_of_runs
 
 pytestmark = pytest.mark.xdist_group("clusters")  # they are started once
