@@ -31,6 +31,7 @@ CHOSEN = (
     "killed at any request",
     "leaders' writes held up",
     "shards, replicas killed",
+    "all at once",
 )
 BUDGET = {"amount": 1000, "period": "Month", "action": "Stop"}
 KEPT = {"succeeded": 1, "failed": 1}

@@ -14,7 +14,7 @@ from headrace.api import keys
 from headrace.api.automation import DeploymentDeed, RunDeed
 from headrace.kubeapi.errors import AlreadyExists, Conflict, Invalid, NotFound
 from headrace_operator.decide.snapshot import ObjectKey
-from headrace_operator.kube.cluster import Cluster
+from headrace_operator.kube.cluster import Cluster, is_there
 from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS
 from headrace_operator.manifests.automation_run import repeated_run, started_run
 
@@ -44,7 +44,9 @@ async def change_run(cluster: Cluster, automation: ObjectKey, change: Mapping[st
         run = await cluster.get(FLOW_RUNS, namespace, name)
     except NotFound:
         return None if change["deed"] == RunDeed.CANCEL else f"FlowRun {name} is gone: it cannot be run again"
-    except Conflict:  # another run has the name: the one that was meant is gone
+    except Conflict:
+        if await is_there(cluster, FLOW_RUNS, namespace, name, uid=change["uid"]):
+            raise
         return None
     return await _created(cluster, repeated_run(automation, run, firing))
 

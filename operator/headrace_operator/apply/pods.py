@@ -8,7 +8,7 @@ from headrace.api import keys
 from headrace.kubeapi.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
 from headrace_operator.decide.actions import DeletePod, ReleasePod
 from headrace_operator.errors import PodNameTakenError, PodRefusedError
-from headrace_operator.kube.cluster import Cluster
+from headrace_operator.kube.cluster import Cluster, is_there
 from headrace_operator.kube.resources import PODS
 
 FINALIZER_TRIES = 3
@@ -37,14 +37,15 @@ async def create_pod(cluster: Cluster, manifest: dict[str, Any]) -> dict[str, An
 
 async def delete_pod(cluster: Cluster, namespace: str, action: DeletePod) -> None:
     """
-    Ask for its end; one that is gone, or has made room for another of its name, is success. Raises: ApiError.
+    Ask for its end; one that is gone, or has made room for another of its name, is success. Raises: Conflict: ask again. ApiError.
 
     So is one that has changed, where the action names a version: what it has become is decided upon anew.
     """
     try:
         await cluster.delete(PODS, namespace, action.name, uid=action.uid, version=action.version)
     except Conflict:
-        return
+        if await is_there(cluster, PODS, namespace, action.name, uid=action.uid, version=action.version):
+            raise
 
 
 async def release_pod(cluster: Cluster, namespace: str, action: ReleasePod) -> dict[str, Any] | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -28,6 +27,7 @@ from headrace_operator.decide.backfill.situation import ActiveRun
 from headrace_operator.decide.snapshot import ObjectKey, PartitionRef
 from headrace_operator.errors import LeadershipLostError
 from headrace_operator.handlers.context import Context, seconds_until
+from headrace_operator.kube.cluster import is_there
 from headrace_operator.kube.resources import BACKFILLS, FLOW_RUNS
 from headrace_operator.manifests.event import Subject
 from headrace_operator.manifests.partition_run import partition_run
@@ -122,14 +122,22 @@ async def _change_runs(context: Context, record: BackfillRecord, runs: Runs, dec
 async def _remove(context: Context, run: ActiveRun) -> None:
     """A run whose partition is over: its creation was thought to be lost, and came late."""
     log.warning("late_run_removed", run=run.key.name)
-    with suppress(Conflict):  # another run has the name
+    try:
         await context.cluster.delete(FLOW_RUNS, *run.key, uid=run.uid)
+    except Conflict:
+        if await is_there(context.cluster, FLOW_RUNS, *run.key, uid=run.uid):
+            raise
 
 
 async def _cancel(context: Context, run: ActiveRun) -> None:
     patch = {"metadata": {"uid": run.uid}, "spec": {"cancel": True}}
-    with suppress(NotFound, Conflict):  # it has ended meanwhile, or another one has the name
+    try:
         context.intake.run_seen(await context.cluster.patch(FLOW_RUNS, *run.key, patch))
+    except NotFound:  # deleted meanwhile
+        return
+    except Conflict:
+        if await is_there(context.cluster, FLOW_RUNS, *run.key, uid=run.uid):
+            raise
 
 
 async def _create(context: Context, record: BackfillRecord, runs: Runs, planned: PlannedRun) -> None:

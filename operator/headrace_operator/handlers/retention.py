@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 
@@ -13,6 +12,7 @@ from headrace_operator.decide.circuit import is_counted
 from headrace_operator.decide.retention import Keep, Retirement, retire
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Context, seconds_until
+from headrace_operator.kube.cluster import is_there
 from headrace_operator.kube.resources import FLOW_RUNS
 from headrace_operator.observe.history import Owner
 from headrace_operator.observe.intake import owner_of
@@ -51,8 +51,13 @@ async def reconcile_backfill(context: Context, key: ObjectKey) -> float | None:
 
 async def _delete(context: Context, retirement: Retirement, now: datetime) -> float | None:
     for run in retirement.delete:
-        with suppress(Conflict):  # a new run has the name: ours is gone already
-            await context.cluster.delete(FLOW_RUNS, run.key.namespace, run.key.name, uid=run.uid)
+        try:
+            await context.cluster.delete(FLOW_RUNS, *run.key, uid=run.uid)
+        except (
+            Conflict
+        ):  # taken for gone, a run that is there would be in no count, and counted again by who leads next
+            if await is_there(context.cluster, FLOW_RUNS, *run.key, uid=run.uid):
+                raise
         context.intake.run_retired(run)
     return seconds_until(retirement.look_again_at, now)
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from headrace.kubeapi.client import JSON_PATCH, MERGE_PATCH, KubeClient
+from headrace.kubeapi.errors import NotFound
 from headrace_operator.kube.resources import Resource
 
 
@@ -44,9 +45,25 @@ class Cluster(Reader, Protocol):
         """
         Asks for the deletion of exactly this object, of this resource version if one is given; one that is gone is success.
 
-        Raises: Conflict: another object has the name, or it has changed. ApiError.
+        Raises: Conflict: another object has the name, or it has changed (`is_there` tells). ApiError.
         """
         ...
+
+
+async def is_there(
+    reader: Reader, resource: Resource, namespace: str, name: str, *, uid: str, version: int | None = None
+) -> bool:
+    """
+    Whether this very object is, in this version if one is given, though a request that named it met a Conflict.
+
+    That is no proof of another object of the name: the API server answers so, too, where others were quicker each time that it
+    tried. Raises: ApiError.
+    """
+    try:
+        metadata = (await reader.get(resource, namespace, name))["metadata"]
+    except NotFound:
+        return False
+    return metadata["uid"] == uid and version in {None, int(metadata["resourceVersion"])}
 
 
 class ApiCluster:

@@ -108,6 +108,16 @@ class TestDelete:
         assert pod is not None
         assert "deletionTimestamp" not in pod["metadata"]
 
+    @pytest.mark.parametrize("version", [None, 10])
+    async def test_a_conflict_over_a_pod_as_it_was_named_is_none_of_ours(
+        self, cluster: FakeCluster, version: int | None
+    ) -> None:
+        """Others were quicker each time that the API server tried: it is asked again."""
+        cluster.put(PODS, a_pod_object(running()))
+        cluster.fail_next("delete", PODS, Conflict(409, "Conflict", "modified"))
+        with pytest.raises(Conflict):
+            await delete_pod(cluster, NAMESPACE, DeletePod("etl-1-1", "pod-uid-1", version))
+
     @pytest.mark.parametrize(("version", "ends"), [(10, True), (9, False)])
     async def test_a_pod_that_has_changed_stays_where_a_version_is_named(
         self, cluster: FakeCluster, version: int, ends: bool

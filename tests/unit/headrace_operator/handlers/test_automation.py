@@ -114,6 +114,18 @@ async def test_a_write_that_fails_is_made_later(operator: Operator, verb, resour
     assert [each["state"] for each in stored(operator)["status"]["firings"]] == ["Done"]
 
 
+async def test_a_cancellation_that_met_a_conflict_is_made_later(operator: Operator) -> None:
+    """Unless another run has the name now."""
+    automate(operator, actions=[{"name": "stop", "run": "Cancel"}])
+    await operator.rests()
+    operator.cluster.fail_next("patch", FLOW_RUNS, Conflict(409, "Conflict", "modified"))
+    operator.intake.run_seen(operator.cluster.put(FLOW_RUNS, a_run("bad")))
+    await operator.rests()
+    await operator.what_is_delayed()
+    assert (operator.cluster.find(FLOW_RUNS, NAMESPACE, "bad") or {})["spec"].get("cancel")
+    assert [each["state"] for each in stored(operator)["status"]["firings"]] == ["Done"]
+
+
 async def test_a_run_that_an_automation_started_does_not_trigger_it(operator: Operator) -> None:
     """It would go on for ever."""
     automate(operator)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.api.backfill import BackfillStatus
-from headrace.kubeapi.errors import Forbidden, Invalid, Unreachable
+from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, Unreachable
 from headrace_operator.decide.backfill.progress import BackfillDecision, PlannedRun
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.errors import LeadershipLostError
@@ -158,6 +158,19 @@ async def test_a_quota_that_is_used_up_is_told_and_tried_again(operator: Operato
     assert "RunsNotCreated" in events(operator)
     await operator.what_is_delayed()
     assert runs(operator) == ["bf-p0"]
+
+
+async def test_a_cancellation_that_met_a_conflict_is_told_again(operator: Operator) -> None:
+    """The run is there: nobody else has its name."""
+    apply(operator, 1)
+    await operator.rests()
+    await operator.cluster.patch(BACKFILLS, NAMESPACE, "bf", {"spec": {"cancel": True}, "metadata": {"generation": 2}})
+    operator.cluster.fail_next("patch", FLOW_RUNS, Conflict(409, "Conflict", "modified"))
+    hear(operator)
+    await operator.rests()
+    await operator.what_is_delayed()
+    (run,) = operator.cluster.all(FLOW_RUNS)
+    assert run["spec"]["cancel"]
 
 
 async def test_cancelling_tells_each_run_once(operator: Operator) -> None:

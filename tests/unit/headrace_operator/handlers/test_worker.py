@@ -349,6 +349,20 @@ class TestSchedules:
         assert self.runs(operator) == []
         assert operator.cluster.all(EVENTS) == []
 
+    async def test_a_finished_run_whose_deletion_meets_a_conflict_is_deleted_later(self, operator: Operator) -> None:
+        """Others may have been quicker each time that the API server tried: the run is there, and is not taken for gone."""
+        spec = self.spec(history={"succeeded": 0, "failed": 0})
+        operator.apply(DEPLOYMENTS, "daily", spec, creationTimestamp="2026-03-04T11:30:00Z")
+        await operator.rests()
+        operator.cluster.fail_next("delete", FLOW_RUNS, Conflict(409, "Conflict", "modified"))
+        await operator.pod_is("daily-hourly-20260304120000-1", ended(0))
+        (kept,) = operator.cluster.all(FLOW_RUNS)
+        key = ObjectKey(NAMESPACE, kept["metadata"]["name"])
+        assert operator.intake.history.has_finished(key, kept["metadata"]["uid"])
+        await operator.what_is_delayed()
+        assert self.runs(operator) == []
+        assert key not in operator.intake.history
+
 
 async def test_a_conflict_over_a_status_is_told_at_debug_level_only(operator: Operator) -> None:
     """It is daily life, and no reason to wake anybody."""
