@@ -2,7 +2,8 @@
 A large backfill with the operator killed ten times in it: `python -m bench backfill [--partitions N] [--real | --simulated]`.
 
     --real       a control plane of its own, and a node that ends pods at once; 20,000 partitions unless told otherwise
-    --simulated  API and nodes in memory, in one process with the operator; 300,000 partitions unless told otherwise
+    --simulated  API and nodes in memory, in one process with the operator, pods that start within a second or so of simulated time;
+                 300,000 partitions unless told otherwise
 
 Without either, both, one after the other. Each tells how often every partition was run, how much of headrace is in the API at most, and how memory goes.
 """
@@ -16,6 +17,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,9 @@ MIB = 1024 * 1024
 SAMPLE_S = 5.0
 WINDOW = 2_000
 """Changes of a kind that the simulated API remembers: what it holds is in the memory that is told."""
+BEGINS_IN_S = (0.5, 1.5)
+"""From a pod's creation to its start, simulated: where it took no time, 200 at once would be thousands a second, and their names are
+held for seconds after they have ended."""
 ENDED = frozenset({"Succeeded", "Failed", "Cancelled"})
 
 
@@ -108,7 +113,7 @@ def verdict(made: Counter[str], status: dict[str, Any], partitions: int, *, most
 
 async def simulated(partitions: int) -> int:
     """All of it in this process, where waiting takes no time."""
-    cluster = a_cluster()
+    cluster = a_cluster(begins_in_s=partial(random.Random(5).uniform, *BEGINS_IN_S))
     cluster.store.window = WINDOW
     cluster.store.create(PLURALS["Namespace"], "", {"metadata": {"name": NAMESPACE}}, agent="bench")
     await cluster.make("Flow", "etl", NAMESPACE, INLINE)

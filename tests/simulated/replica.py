@@ -57,6 +57,7 @@ class Replica:
         self._shards = shards
         self._part = ""
         self._ways: list[BadWay] = []
+        self._processes = 0
         self._tasks: list[asyncio.Task[None]] = []
         self._dead: list[str] = []
 
@@ -79,12 +80,15 @@ class Replica:
 
     def start(self) -> None:
         """A new process."""
-        self._part = f"{self.identity}-{len(self._tasks)}"
+        self._part = f"{self.identity}-{self._processes}"
+        self._processes += 1
         way = BadWay(self._faults, self._dice, self.kill)
         self._ways.append(way)
         context = copy_context()
         context.run(WHOSE.set, self._part)
-        self._tasks.append(the_loop().create_task(self._live(way), context=context))
+        task = the_loop().create_task(self._live(way), context=context)
+        task.add_done_callback(self._over)
+        self._tasks.append(task)
 
     def kill(self) -> None:
         """It does nothing more from now on; the next one starts soon."""
@@ -163,6 +167,12 @@ class Replica:
         """What it holds is let go of. It reaches nobody any more, so it may as well be cancelled."""
         task.cancel()
         the_loop().go_on(part)
+
+    def _over(self, task: asyncio.Task[None]) -> None:
+        """Nothing is kept of it: what it ended by has all that it held in its frames."""
+        self._tasks.remove(task)
+        if not task.cancelled():
+            task.exception()
 
     def _clock(self) -> datetime:
         return loop_clock() + timedelta(seconds=self.skew_s)
