@@ -30,6 +30,7 @@ from bench.figures import Figure, tell
 from headrace.api.keys import API_VERSION
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import Connection
+from headrace_operator.garbage import look_seldom
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.logging import configure_logging
 from headrace_operator.wiring import Operator
@@ -311,6 +312,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     )
     parser.add_argument("--only", choices=[name for name, _ in KINDS], help="this kind of runs")
     given = parser.parse_args(arguments)
+    look_seldom()
     return asyncio.run(_measure(places=given.places, only=given.only))
 
 

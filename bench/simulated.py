@@ -27,6 +27,7 @@ from time import thread_time
 from typing import Any
 
 from bench.figures import Figure, tell
+from headrace_operator.garbage import look_seldom
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.logging import configure_logging
 from tests.cluster.support.puppet import Ends
@@ -263,6 +264,7 @@ def limits() -> int:
 def main() -> int:
     """Prints the figures. Returns 1 if a budget is exceeded."""
     configure_logging(Settings(log_level="error"))
+    look_seldom()
     return max(throughput(), shards(), limits())
 
 
