@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.api import keys
-from headrace.api.automation import DeploymentDeed, RunDeed
+from headrace.api.automation import DeploymentDeed
 from headrace.kubeapi.errors import AlreadyExists, Conflict, Invalid, NotFound
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.kube.cluster import Cluster, is_there
@@ -20,35 +20,45 @@ from headrace_operator.manifests.automation_run import repeated_run, started_run
 
 
 async def start_run(
-    cluster: Cluster, automation: ObjectKey, start: Mapping[str, Any], *, firing: str, flow: str | None
+    cluster: Cluster, automation: ObjectKey, start: Mapping[str, Any], *, name: str, flow: str | None
 ) -> str | None:
     """
     A run of a Deployment. Returns what went wrong for good, None for nothing.
 
     Args:
+        name: The run's.
         flow: The Deployment's, for the label; None where it is not known.
     Raises: ApiError: it may go well later.
     """
-    manifest = started_run(automation, start, flow=flow, firing=firing)
+    manifest = started_run(automation, name, start, flow=flow)
     return await _created(cluster, manifest)
 
 
-async def change_run(cluster: Cluster, automation: ObjectKey, change: Mapping[str, Any], *, firing: str) -> str | None:
-    """Cancels a run, or has another go at it. Returns and raises as start_run."""
-    namespace, name = automation.namespace, change["name"]
+async def cancel_run(cluster: Cluster, namespace: str, change: Mapping[str, Any]) -> str | None:
+    """Cancels a run. Returns and raises as start_run."""
+    name, uid = change["name"], change["uid"]
     try:
-        if change["deed"] == RunDeed.CANCEL:
-            patch = {"metadata": {"uid": change["uid"]}, "spec": {"cancel": True}}
-            await cluster.patch(FLOW_RUNS, namespace, name, patch)
-            return None
-        run = await cluster.get(FLOW_RUNS, namespace, name)
+        await cluster.patch(FLOW_RUNS, namespace, name, {"metadata": {"uid": uid}, "spec": {"cancel": True}})
     except NotFound:
-        return None if change["deed"] == RunDeed.CANCEL else f"FlowRun {name} is gone: it cannot be run again"
-    except Conflict:
-        if await is_there(cluster, FLOW_RUNS, namespace, name, uid=change["uid"]):
-            raise
         return None
-    return await _created(cluster, repeated_run(automation, run, firing))
+    except Conflict:
+        if await is_there(cluster, FLOW_RUNS, namespace, name, uid=uid):
+            raise
+    return None
+
+
+async def repeat_run(cluster: Cluster, automation: ObjectKey, change: Mapping[str, Any], *, name: str) -> str | None:
+    """
+    Another go of a run. Returns and raises as start_run.
+
+    Args:
+        name: The new run's.
+    """
+    try:
+        run = await cluster.get(FLOW_RUNS, automation.namespace, change["name"])
+    except NotFound:
+        return f"FlowRun {change['name']} is gone: it cannot be run again"
+    return await _created(cluster, repeated_run(automation, name, run))
 
 
 async def change_deployment(cluster: Cluster, namespace: str, change: Mapping[str, Any]) -> str | None:

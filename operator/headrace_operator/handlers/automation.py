@@ -14,11 +14,11 @@ from typing import Any, Final
 
 import structlog
 
-from headrace.api.automation import AutomationStatus, Firing, PlannedAction
+from headrace.api.automation import AutomationStatus, Firing, PlannedAction, RunDeed
 from headrace.api.conditions import ConditionType, Reason
 from headrace.api.keys import API_VERSION
 from headrace.kubeapi.errors import ApiError, Forbidden
-from headrace_operator.apply.automation import change_deployment, change_run, start_run
+from headrace_operator.apply.automation import cancel_run, change_deployment, repeat_run, start_run
 from headrace_operator.apply.events import record_event
 from headrace_operator.apply.outbound import SecretUnreadable, secret_value
 from headrace_operator.apply.webhooks import Delivery
@@ -35,6 +35,7 @@ from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.automation_sources import problem_of, stand, with_series
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.resources import AUTOMATIONS
+from headrace_operator.manifests.automation_run import run_names
 from headrace_operator.manifests.event import Subject
 from headrace_operator.manifests.patches import status_changes
 from headrace_operator.observe.automations import AutomationRecord, Waiting
@@ -244,9 +245,11 @@ async def _one(context: Context, record: AutomationRecord, firing: Firing, actio
         case {"start": start}:
             found = context.intake.cache.deployments.get(ObjectKey(record.key.namespace, start["deployment"]))
             flow = found.spec.flow_ref.name if found and found.spec else None
-            return await start_run(context.cluster, record.key, start, firing=firing.id, flow=flow)
-        case {"run": change}:
-            return await change_run(context.cluster, record.key, change, firing=firing.id)
+            return await start_run(context.cluster, record.key, start, name=run_names(firing)[action.name], flow=flow)
+        case {"run": change} if change["deed"] == RunDeed.CANCEL:
+            return await cancel_run(context.cluster, record.key.namespace, change)
+        case {"run": change} if change["deed"] == RunDeed.RETRY:
+            return await repeat_run(context.cluster, record.key, change, name=run_names(firing)[action.name])
         case {"deployment": change}:
             return await change_deployment(context.cluster, record.key.namespace, change)
         case {"event": told}:

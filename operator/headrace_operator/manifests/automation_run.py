@@ -2,29 +2,49 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
 from headrace.api import keys
+from headrace.api.automation import Firing, PlannedAction, RunDeed
 from headrace_operator.decide.snapshot import ObjectKey
 
-MAX_STEM: Final = 63 - 1 - 10
-"""A run's name is a label of its pods; the firing's id follows."""
+MAX_STEM: Final = 63 - len("-0123456789-7")
+"""A run's name is a label of its pods; the firing's id follows, and a number for a second run of the stem."""
 AGAIN: Final = ("flowRef", "deploymentRef", "parameters", "priority")
 """What of a run's spec holds for another go."""
 KEPT_LABELS: Final = (keys.DEPLOYMENT_LABEL, keys.FLOW_LABEL, keys.CHAIN_LABEL)
 
 
-def run_name(stem: str, firing: str) -> str:
-    """The name of the firing's run."""
-    return f"{stem[:MAX_STEM].rstrip('-.')}-{firing}"
+def run_names(firing: Firing) -> dict[str, str]:
+    """By action, the name of the run that it makes. Several of one Deployment are numbered, in the order of the actions."""
+    names: dict[str, str] = {}
+    taken: Counter[str] = Counter()
+    for action in firing.actions or ():
+        stem = _stem(action)
+        if stem is None:
+            continue
+        number = f"-{taken[stem]}" if taken[stem] else ""
+        names[action.name] = f"{stem}-{firing.id}{number}"
+        taken[stem] += 1
+    return names
 
 
-def started_run(automation: ObjectKey, start: Mapping[str, Any], *, flow: str | None, firing: str) -> dict[str, Any]:
+def _stem(action: PlannedAction) -> str | None:
+    """What the name of its run begins with, None where it makes none. Long names may have one stem in common."""
+    match action.do:
+        case {"start": {"deployment": name}} | {"run": {"deed": RunDeed.RETRY, "name": name}}:
+            return str(name)[:MAX_STEM].rstrip("-.")
+    return None
+
+
+def started_run(automation: ObjectKey, name: str, start: Mapping[str, Any], *, flow: str | None) -> dict[str, Any]:
     """
     A FlowRun of a Deployment. It has no owner: what was started goes on when its Automation is deleted.
 
     Args:
+        name: Its own, as run_names says.
         start: The action, as status.firings has it.
     """
     deployment, parameters = start["deployment"], start.get("parameters")
@@ -34,17 +54,23 @@ def started_run(automation: ObjectKey, start: Mapping[str, Any], *, flow: str | 
     spec: dict[str, Any] = {"deploymentRef": {"name": deployment}}
     if parameters:
         spec["parameters"] = dict(parameters)
-    return _manifest(automation, run_name(deployment, firing), labels, spec)
+    return _manifest(automation, name, labels, spec)
 
 
-def repeated_run(automation: ObjectKey, run: Mapping[str, Any], firing: str) -> dict[str, Any]:
-    """Another go of a FlowRun, as the API has it."""
+def repeated_run(automation: ObjectKey, name: str, run: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    Another go of a FlowRun.
+
+    Args:
+        name: Its own, as run_names says.
+        run: The FlowRun, as the API has it.
+    """
     metadata = run["metadata"]
     told = metadata.get("labels") or {}
     labels = {name: told[name] for name in KEPT_LABELS if name in told}
     labels[keys.RERUN_OF_LABEL] = metadata["name"]
     spec = {name: run["spec"][name] for name in AGAIN if name in run["spec"]}
-    return _manifest(automation, run_name(metadata["name"], firing), labels, spec)
+    return _manifest(automation, name, labels, spec)
 
 
 def _manifest(automation: ObjectKey, name: str, labels: Mapping[str, str], spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from headrace.kubeapi.errors import Conflict, Unreachable
 from headrace_operator.kube.resources import AUTOMATIONS, FLOW_RUNS, FLOWS
 from headrace_operator.observe.parse import run_from
 from tests.builders import NAMESPACE, NOW, stamp
-from tests.fake_cluster import FakeCluster
+from tests.fake_cluster import FakeCluster, names
 from tests.unit.headrace_operator.handlers.test_worker import INLINE, Operator
 
 START = {"name": "look", "start": {"deployment": "diagnose", "parameters": {"run": "{{ event.run.name }}"}}}
@@ -62,6 +62,42 @@ async def test_a_run_that_fails_starts_another_one(operator: Operator) -> None:
     assert made["metadata"]["labels"]["headrace.dev/automation"] == "auto"
     assert stored(operator)["status"]["counts"]["fired"] == 1
     assert len(operator.cluster.requests) - before == 3
+
+
+def a_start(name: str, deployment: str, region: str) -> dict[str, Any]:
+    return {"name": name, "start": {"deployment": deployment, "parameters": {"region": region}}}
+
+
+@pytest.mark.parametrize(
+    "deployments",
+    [("load", "load"), ("x" * 60 + "-a", "x" * 60 + "-b"), ("x" * 49, "x" * 49 + "-b")],
+    ids=["of one Deployment", "of Deployments with long names", "of Deployments whose names are cut at a dash"],
+)
+async def test_each_start_of_a_firing_makes_a_run_of_its_own(operator: Operator, deployments: tuple[str, str]) -> None:
+    """Their names differ, and carry the firing's id between dashes, by which the Automation knows them."""
+    automate(operator, actions=[a_start("eu", deployments[0], "eu"), a_start("us", deployments[1], "us")])
+    await operator.rests()
+    operator.intake.run_seen(a_run("bad"))
+    await operator.rests()
+    made = operator.cluster.all(FLOW_RUNS)
+    assert [each["spec"]["parameters"]["region"] for each in made] == ["eu", "us"]
+    assert [each["spec"]["deploymentRef"]["name"] for each in made] == list(deployments)
+    (firing,) = stored(operator)["status"]["firings"]
+    assert all(f"-{firing['id']}-" in f"{name}-" and len(name) <= 63 for name in names(made))
+
+
+async def test_starts_that_were_made_before_a_crash_are_not_made_again(operator: Operator) -> None:
+    """The second one of a Deployment has the same number each time."""
+    automate(operator, actions=[a_start("eu", "load", "eu"), a_start("us", "load", "us")])
+    await operator.rests()
+    operator.cluster.lose_next(FLOW_RUNS)
+    operator.intake.run_seen(a_run("bad"))
+    await operator.rests()
+    heir = with_cluster(operator.cluster)
+    hear(heir)
+    await heir.rests()
+    assert sorted(each["spec"]["parameters"]["region"] for each in operator.cluster.all(FLOW_RUNS)) == ["eu", "us"]
+    assert [each["state"] for each in stored(operator)["status"]["firings"]] == ["Done"]
 
 
 async def test_what_does_not_fire_costs_nothing(operator: Operator) -> None:
