@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Protocol
 
 import typer
@@ -16,16 +16,19 @@ from headrace.cli.again import Changes, NotToBeRunAgain, once_more
 from headrace.cli.arguments import Overrides, OverridesFile, fitting_parameters, text_parameters, untyped_parameters
 from headrace.cli.cluster import Api, Context, Namespace, asked, in_cluster, path_of
 from headrace.cli.deadletters import Filters, ForReason, OfDeployment, OfFlow, Since, age_from, dead_letters
+from headrace.cli.exits import FAILED, OK, status_of
 from headrace.cli.fitting import fitted
 from headrace.cli.printing import counted, progress
 from headrace.errors import HeadraceError, UsageError
-from headrace.kubeapi.errors import AlreadyExists, ApiError
+from headrace.kubeapi.errors import AlreadyExists, ApiError, TooManyRequests
 
 AT_ONCE = 8
 """Requests at the same time; the API server shares its time fairly between users only up to a point."""
 TRIES = 5
 FIRST_DELAY_S = 0.5
 MAX_GOES = 1000
+SKEW = timedelta(minutes=1)
+"""By how much the API server's clock may be behind the one here."""
 SHOWN = 10
 """Runs that are named before a person is asked."""
 
@@ -88,8 +91,8 @@ def rerun(  # noqa: PLR0913 - one argument an option
     """
     Runs again what ended: `headrace rerun etl-7`, or `headrace rerun --all --since 24h`.
 
-    With the old parameters, unless --set changes some or --parameters names others. Exit status 1 if any run could not
-    be run again.
+    With the old parameters, unless --set changes some or --parameters names others. The exit status is
+    not 0 if any run could not be run again.
     """
     if bool(runs) == all_:
         raise UsageError("name the runs, or say --all: headrace rerun etl-7, headrace rerun --all --since 24h")
@@ -108,7 +111,7 @@ def rerun(  # noqa: PLR0913 - one argument an option
         raise typer.Exit(1)
     with progress() as shown:
         outcomes = in_cluster(lambda api, _: run_again(api, meant, wish, shown), namespace=namespace, context=context)
-    raise typer.Exit(_told(outcomes))
+    raise typer.Exit(told(outcomes))
 
 
 async def runs_meant(api: Api, namespace: str, wish: Wish) -> list[Any]:
@@ -174,42 +177,57 @@ async def _created(api: Api, run: dict[str, Any], changes: Changes, *, goes: int
     for go in range(1, goes):
         manifest = once_more(run, changes, go=go)
         new: str = manifest["metadata"]["name"]
-        path = path_of(keys.FLOWRUNS, manifest["metadata"]["namespace"])
-        try:
-            await patiently(lambda: asked("create the run", api.create(path, manifest)))  # noqa: B023 - awaited at once
-        except AlreadyExists:
-            continue
-        return new
+        if await _is_new(api, manifest):
+            return new
     raise NotToBeRunAgain(run["metadata"]["name"], f"was run again already, as {new}; --again makes another")
 
 
-async def patiently(request: Callable[[], Awaitable[Any]]) -> None:
-    """Make the request, and again while the API server is busy. Raises: ClusterRefusal, ApiError."""
-    for attempt in range(TRIES):
+async def _is_new(api: Api, manifest: Mapping[str, Any]) -> bool:
+    """Whether the run is created now, if need be once the API server is less busy; else it was there. Raises: ClusterRefusal, ApiError."""
+    since = datetime.now(UTC) - SKEW
+    attempt, was_lost = 0, False
+    while True:
         try:
-            await request()
-        except AlreadyExists:
-            if attempt:  # by our request before, whose answer was lost
-                return
-            raise
+            return await _is_created(api, manifest, ours_since=since if was_lost else None)
         except ApiError as error:
-            if not error.retryable or attempt == TRIES - 1:
+            attempt += 1
+            if not error.retryable or attempt == TRIES:
                 raise
-            await asyncio.sleep(error.retry_after_s or FIRST_DELAY_S * 2**attempt)
-        else:
-            return
+            # Who is sent away for being one too many has created nothing; of any other request only the answer may be lost.
+            was_lost = was_lost or not isinstance(error, TooManyRequests)
+            await asyncio.sleep(error.retry_after_s or FIRST_DELAY_S * 2 ** (attempt - 1))
 
 
-def _told(outcomes: Sequence[Outcome]) -> int:
+async def _is_created(api: Api, manifest: Mapping[str, Any], *, ours_since: datetime | None) -> bool:
+    """
+    Whether the run is created, by this request or by one before whose answer was lost.
+
+    Args:
+        ours_since: A run of this name that is there is ours where it was created then or later; None: no answer was lost.
+    Raises: ClusterRefusal, ApiError.
+    """
+    metadata = manifest["metadata"]
+    try:
+        await asked("create the run", api.create(path_of(keys.FLOWRUNS, metadata["namespace"]), manifest))
+    except AlreadyExists:
+        if ours_since is None:
+            return False
+        there = await asked("read the run", api.get(path_of(keys.FLOWRUNS, metadata["namespace"], metadata["name"])))
+        return datetime.fromisoformat(there["metadata"]["creationTimestamp"]) >= ours_since
+    return True
+
+
+def told(outcomes: Sequence[Outcome]) -> int:
+    """Tells each run; returns the exit status, which is that of what went wrong where it is the same for all of them."""
     for outcome in outcomes:
         if outcome.new is not None:
             print(outcome.new)
-    problems = [outcome for outcome in outcomes if outcome.problem is not None]
-    for outcome in problems:
-        text = str(outcome.problem)
-        is_named = isinstance(outcome.problem, NotToBeRunAgain)
-        print(f"headrace: {text if is_named else f'run {outcome.run}: {text}'}", file=sys.stderr)
-    return 1 if problems else 0
+    problems = [(outcome.run, outcome.problem) for outcome in outcomes if outcome.problem is not None]
+    for run, problem in problems:
+        text = str(problem) if isinstance(problem, NotToBeRunAgain) else f"run {run}: {problem}"
+        print(f"headrace: {text}", file=sys.stderr)
+    statuses = {status_of(problem) for _, problem in problems}
+    return statuses.pop() if len(statuses) == 1 else FAILED if statuses else OK
 
 
 def _nothing() -> int:

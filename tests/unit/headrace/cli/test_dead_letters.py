@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -13,12 +14,31 @@ from headrace.cli.again import Changes, NotToBeRunAgain, name_of_go, once_more
 from headrace.cli.cluster import ClusterRefusal
 from headrace.cli.deadletters import DeadLetter, Filters, age_from, dead_letters
 from headrace.cli.failures import as_json, as_table
-from headrace.cli.rerun import Wish, plan, run_again, runs_meant
+from headrace.cli.rerun import Outcome, Wish, plan, run_again, runs_meant, told
 from headrace.errors import UsageError
-from headrace.kubeapi.errors import Forbidden, Invalid, NotFound, TooManyRequests, Unreachable
+from headrace.kubeapi.errors import ApiError, Forbidden, Invalid, NotFound, TooManyRequests, Unreachable
 from tests.unit.headrace.cli.memory_api import ROOT, MemoryApi, a_deployment, a_run
 
 NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
+
+
+BUSY = TooManyRequests(429, "TooManyRequests", "slow down")
+LOST = Unreachable(0, "Unreachable", "cut")
+NO_RIGHT = Forbidden(403, "Forbidden", "flowruns is forbidden")
+
+
+class Forgetful(MemoryApi):
+    """It creates what is asked for, as of now, and its first answer is lost."""
+
+    has_answered = False
+
+    async def create(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
+        stamp = {"creationTimestamp": datetime.now(UTC).isoformat(timespec="seconds")}
+        made = await super().create(path, {**body, "metadata": {**body["metadata"], **stamp}})
+        if not self.has_answered:
+            self.has_answered = True
+            raise LOST
+        return made
 
 
 class Shown:
@@ -279,15 +299,38 @@ class TestRunAgain:
         assert str(self.outcomes[0].problem) == "cannot create the run: spec: quota"
 
     async def test_a_busy_server_is_asked_again(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        """A creation whose answer was lost, and that took effect, is no second go."""
+        """Until it has the time."""
         monkeypatch.setattr(rerun_module, "FIRST_DELAY_S", 0)
         api = MemoryApi(a_run("r1"))
-        api.refuse["POST"] = [
-            TooManyRequests(429, "TooManyRequests", "slow down"),
-            Unreachable(0, "Unreachable", "cut"),
-        ]
+        api.refuse["POST"] = [BUSY, LOST]
         assert await self.again(api) == [("r1", True)]
         assert sum(line.startswith("POST") for line in api.asked) == 3
+
+    @pytest.mark.parametrize("another", [False, True])
+    async def test_a_run_whose_answer_was_lost_is_the_new_one(
+        self, monkeypatch: pytest.MonkeyPatch, another: bool
+    ) -> None:
+        """The request had taken effect: there is no second go."""
+        monkeypatch.setattr(rerun_module, "FIRST_DELAY_S", 0)
+        api = Forgetful(a_run("r1"))
+        assert await self.again(api, "r1", another=another) == [("r1", True)]
+        assert sum("/flowruns/r1-r" in path for path in api.objects) == 1
+
+    @pytest.mark.parametrize("first", [BUSY, LOST])
+    async def test_a_go_of_before_is_not_taken_for_the_new_one(
+        self, monkeypatch: pytest.MonkeyPatch, first: ApiError
+    ) -> None:
+        """Even where the first request came to nothing; `--again` makes another."""
+        monkeypatch.setattr(rerun_module, "FIRST_DELAY_S", 0)
+        api = MemoryApi(a_run("r1"))
+        assert await self.again(api, "r1") == [("r1", True)]
+        before = self.outcomes[0].new
+        api.refuse["POST"] = [first]
+        assert await self.again(api, "r1") == [("r1", False)]
+        assert str(self.outcomes[0].problem) == f"run r1: was run again already, as {before}; --again makes another"
+        api.refuse["POST"] = [first]
+        assert await self.again(api, "r1", another=True) == [("r1", True)]
+        assert self.outcomes[0].new != before
 
     async def test_it_gives_up_after_a_while(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """The error is the server's."""
@@ -305,6 +348,22 @@ class TestRunAgain:
         assert told[1:3] == ["  team-a/r0", "  team-a/r1"]
         assert told[-1] == "  and 2 more"
         assert "the parameters of the file" in plan(runs[:1], Wish((), Filters(), Changes(parameters={})))
+
+
+@pytest.mark.parametrize(
+    ("problems", "status"),
+    [
+        ([], 0),
+        ([None], 0),
+        ([None, NO_RIGHT], 4),
+        ([NO_RIGHT, NO_RIGHT], 4),
+        ([NO_RIGHT, NotToBeRunAgain("r1", "is Running")], 1),
+        ([NotToBeRunAgain("r1", "is Running")], 1),
+    ],
+)
+def test_the_exit_status_is_that_of_what_went_wrong(problems: list[Any], status: int) -> None:
+    """Where all that went wrong has the same; else 1."""
+    assert told([Outcome("r1", "r1-again" if problem is None else None, problem) for problem in problems]) == status
 
 
 @pytest.mark.parametrize(
