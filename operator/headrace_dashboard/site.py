@@ -68,6 +68,7 @@ SAID: Final = {
     "resumed": "The run goes on when its turn comes.",
     "answered": "The answer is given; the run goes on when the operator has checked it.",
     "started": "The run is created.",
+    "started-before": "This form had started this run already. To start another one, load the page of the Deployment again.",
     "schedules-suspended": "Its schedules start no runs until they are resumed.",
     "schedules-resumed": "Its schedules start runs again.",
     "backfill-suspended": "No more of its runs are started until it is resumed.",
@@ -75,6 +76,7 @@ SAID: Final = {
     "backfill-cancelled": "It ends for good: nothing more is started, and what runs is cancelled.",
     "backfill-again": "Its failed partitions are run once more.",
     "again": "This run is another go of the one before.",
+    "again-before": "It was run again already: this is that go. Its page says how it went, and can run it once more.",
 }
 """What became of an action, by the word that stands in the address after it."""
 

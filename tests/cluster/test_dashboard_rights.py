@@ -288,6 +288,38 @@ async def test_a_history_that_is_away_is_told_where_it_is_missed_and_nowhere_els
     await client.delete(f"/api/v1/namespaces/{home}")
 
 
+async def test_pressed_twice_a_button_starts_one_run(teams: Teams, client: KubeClient) -> None:
+    """Also when the dashboard has seen the first press; the page as it is then starts another one."""
+    person, page = teams.dashboard.as_(teams.token_a), f"/runs/{teams.a}/wombat-run"
+    runs = f"/apis/{API_VERSION}/namespaces/{teams.a}/flowruns"
+    await client.patch(f"{runs}/wombat-run/status", {"status": {"phase": "Failed", "pause": None}})
+    await person.sees("/dead-letters", "wombat-run", 'name="go" value="1"')
+    await person.sees(page, 'name="go" value="1"')
+    first = (await person.post(f"{page}/retry", {"go": "1"}))[1]
+    assert first.endswith("?said=again")
+    await person.sees(page, 'name="go" value="2"')
+    assert await person.post(f"{page}/retry", {"go": "1"}) == (303, f"{first}-before")
+    assert (await person.post(f"{page}/retry"))[0] == 409
+    assert (await person.post(f"{page}/retry", {"go": "2"}))[1] not in {first, f"{first}-before"}
+    assert len(await client.list(runs)) == 4
+
+
+async def test_sent_twice_a_form_starts_one_run(teams: Teams, client: KubeClient) -> None:
+    """Filled in anew it starts another one."""
+    person, page = teams.dashboard.as_(teams.token_a), f"/deployments/{teams.a}/wombat-deployment"
+    text = await person.sees(page, 'name="field.day"')
+    found = re.search(r'name="form" value="([0-9a-f]{32})"', text)
+    assert found
+    form = {"form": found[1], "field.day": "1"}
+    first = (await person.post(f"{page}/start", form))[1]
+    assert first.endswith("?said=started")
+    assert (await person.post(f"{page}/start", form))[1] == f"{first}-before"
+    assert (await person.post(f"{page}/start", {**form, "field.day": "2"}))[1] != first
+    assert (await person.post(f"{page}/start", {"field.day": "1"}))[0] == 409
+    started = await client.list(f"/apis/{API_VERSION}/namespaces/{teams.a}/flowruns")
+    assert sorted(run["spec"]["parameters"]["day"] for run in started if "deploymentRef" in run["spec"]) == ["1", "2"]
+
+
 async def test_a_secret_parameter_is_not_shown(teams: Teams) -> None:
     """What the Flow's schema marks as writeOnly; the others are."""
     page = await teams.dashboard.as_(teams.token_a).sees(f"/runs/{teams.a}/wombat-run", "wombat-day")

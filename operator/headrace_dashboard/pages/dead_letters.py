@@ -35,13 +35,30 @@ def dead_letters(runs: Sequence[RunRecord], visible: Callable[[str], bool]) -> l
     ]
 
 
-def dead_letters_page(frame: Frame, found: Sequence[RunRecord], now: datetime, *, may_start: Container[str]) -> str:
-    """The whole page; `may_start` are the namespaces in which the visitor may run them again."""
+def dead_letters_page(
+    frame: Frame,
+    found: Sequence[RunRecord],
+    now: datetime,
+    *,
+    may_start: Container[str],
+    next_go: Callable[[RunRecord], int],
+) -> str:
+    """
+    The whole page.
+
+    Args:
+        may_start: The namespaces in which the visitor may run them again.
+        next_go: Which go of a run its button makes.
+    """
+
+    def again(run: RunRecord) -> Html:
+        return _again(frame, run, next_go(run)) if run.namespace in may_start else NONE
+
     return page(
         frame,
         "Dead letters",
         section("Why", _groups(found, now), key="why"),
-        section("Runs", _listed(frame, found, now, may_start=may_start), key="letters"),
+        section("Runs", _listed(found, now, again), key="letters"),
         live=about(keys.FLOWRUNS.plural),
     )
 
@@ -65,14 +82,12 @@ def _groups(found: Sequence[RunRecord], now: datetime) -> Html:
     return tag("ul", *lines)
 
 
-def _listed(frame: Frame, found: Sequence[RunRecord], now: datetime, *, may_start: Container[str]) -> Html:
-    rows = [
-        run_row(run, now, (AGAIN, _again(frame, run) if run.namespace in may_start else NONE)) for run in found[:SHOWN]
-    ]
+def _listed(found: Sequence[RunRecord], now: datetime, again: Callable[[RunRecord], Html]) -> Html:
+    rows = [run_row(run, now, (AGAIN, again(run))) for run in found[:SHOWN]]
     listed = table((*HEADINGS, AGAIN), rows, caption="Dead letters, newest first", empty="None.")
     more = tag("p", f"The newest {SHOWN} of {len(found):,}.", class_="hint") if len(found) > SHOWN else None
     return tag("div", listed, more)
 
 
-def _again(frame: Frame, run: RunRecord) -> Html:
-    return button(frame, f"/runs/{run.namespace}/{run.name}/retry", "Run again", kind="plain")
+def _again(frame: Frame, run: RunRecord, go: int) -> Html:
+    return button(frame, f"/runs/{run.namespace}/{run.name}/retry", "Run again", kind="plain", fields={"go": str(go)})

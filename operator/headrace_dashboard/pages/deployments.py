@@ -19,6 +19,7 @@ from headrace_dashboard.pages.layout import (
     cells,
     csrf,
     facts,
+    once,
     page,
     run_link,
     section,
@@ -42,6 +43,7 @@ class DeploymentView:
     A Deployment with all that its page shows.
 
     Attributes: `schema` is that of its Flow's parameters and `values` what its runs get unless a person says otherwise; `runs` are its newest.
+    `form_id` is of this showing of the form: what it starts, it starts once.
     """
 
     deployment: Kept
@@ -50,6 +52,7 @@ class DeploymentView:
     runs: Sequence[RunRecord]
     may_start: bool
     may_change: bool
+    form_id: str = ""
 
 
 def deployments_page(frame: Frame, deployments: Sequence[Kept], now: datetime) -> str:
@@ -224,6 +227,7 @@ def _start(frame: Frame, view: DeploymentView) -> Html:
     form = tag(
         "form",
         csrf(frame),
+        once("form", view.form_id),
         inputs(view.schema, view.values),
         tag("button", "Run now"),
         method="post",

@@ -126,13 +126,18 @@ def cells(headings: Sequence[str], values: Sequence[Html | str | int | None]) ->
 
 def button(frame: Frame, action: str, words: str, *, kind: str = "", fields: Mapping[str, str] | None = None) -> Html:
     """A form of one button that does something."""
-    hidden = [tag("input", type="hidden", name=name, value=value) for name, value in (fields or {}).items()]
+    hidden = [once(name, value) for name, value in (fields or {}).items()]
     return tag("form", csrf(frame), *hidden, tag("button", words, class_=kind or None), method="post", action=action)
 
 
 def csrf(frame: Frame) -> Html:
     """What makes a form ours."""
     return tag("input", type="hidden", name=CSRF_FIELD, value=frame.csrf)
+
+
+def once(name: str, value: str) -> Html:
+    """What ties a form to what its page showed: a browser that loads the page again must not keep the old one in it."""
+    return tag("input", type="hidden", name=name, value=value, autocomplete="off")
 
 
 def run_link(namespace: str, name: str, words: str = "") -> Html:

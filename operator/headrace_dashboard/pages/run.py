@@ -62,6 +62,8 @@ class RunView:
     goes: Sequence[str]
     children: Sequence[tuple[str, str]]
     attempt: int
+    next_go: int = 1
+    """Which go of it the button makes that runs it again."""
     is_recorded: bool = False
     """Whether it is from the history store: its pods are gone, and their logs with them."""
 
@@ -177,7 +179,7 @@ def _actions(frame: Frame, view: RunView, allowed: Allowed) -> Html:
     elif allowed.change and not view.is_over:
         buttons.append(button(frame, f"{path}/suspend", "Hold the next attempt", kind="plain"))
     if allowed.create and view.is_over and "task" not in view.spec:
-        buttons.append(button(frame, f"{path}/retry", "Run again"))
+        buttons.append(button(frame, f"{path}/retry", "Run again", fields={"go": str(view.next_go)}))
     return tag("div", *buttons, class_="actions") if buttons else Html("")
 
 

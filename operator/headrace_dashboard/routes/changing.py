@@ -1,4 +1,4 @@
-"""What a button changes in the object of its page: done for the visitor, noted with whom it was for, told in the log, seen by the next page."""
+"""What a button creates, or changes in the object of its page: done for the visitor, noted with whom it was for, told in the log, seen by the next page."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import structlog
 from aiohttp import web
 
 from headrace.api.keys import Resource
+from headrace.kubeapi.errors import AlreadyExists
 from headrace_dashboard.site import Visit, see_other
 from headrace_dashboard.watching.library import path_of
 
@@ -35,6 +36,16 @@ async def changed(
     visit.site.library.shelves()[resource].seen(found)
     tell(visit, resource, said)
     return see_other(f"{visit.request.path.rpartition('/')[0]}?said={said}")
+
+
+async def created(visit: Visit, resource: Resource, body: Mapping[str, Any]) -> bool:
+    """Creates an object in the namespace of the page; False: it is there already, of an earlier press. Raises: ApiError."""
+    try:
+        async with visit.hands() as api:
+            await api.create(path_of(resource, visit.namespace), body)
+    except AlreadyExists:
+        return False
+    return True
 
 
 def tell(visit: Visit, resource: Resource, action: str, **facts: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import secrets
 from collections.abc import Mapping
 from itertools import islice
 from typing import Any, Final
@@ -9,16 +11,16 @@ from typing import Any, Final
 from aiohttp import web
 
 from headrace.api import keys
-from headrace.deployments.naming import new_name
+from headrace.deployments.naming import keyed_name, mark_of
 from headrace_dashboard.pages.concealing import concealed
 from headrace_dashboard.pages.deployments import DeploymentView, deployment_page, deployments_page
 from headrace_dashboard.pages.schema_form import BadField, filled
-from headrace_dashboard.routes.changing import changed, tell
+from headrace_dashboard.routes.changing import changed, created, tell
 from headrace_dashboard.site import NAME, NAMESPACE, Need, Refusal, Route, Visit, html, see_other
-from headrace_dashboard.watching.library import path_of
 from headrace_dashboard.watching.records import Kept
 
 NEWEST: Final = 10
+FORM_ID: Final = re.compile("[0-9a-f]{32}")
 READ: Final = Need("get", keys.DEPLOYMENTS.plural)
 CHANGE: Final = Need("patch", keys.DEPLOYMENTS.plural)
 START: Final = Need("create", keys.FLOWRUNS.plural, on_object=False)
@@ -45,12 +47,13 @@ async def deployment(visit: Visit) -> web.StreamResponse:
         tuple(islice(own, NEWEST)),
         may_start=await visit.may("create", keys.FLOWRUNS.plural),
         may_change=await visit.may("patch", keys.DEPLOYMENTS.plural),
+        form_id=secrets.token_hex(16),
     )
     return html(deployment_page(visit.frame(), view, visit.site.now()))
 
 
 async def start(visit: Visit) -> web.StreamResponse:
-    """Creates a run with the parameters of the form. Raises: Refusal, ApiError."""
+    """Creates a run with the parameters of the form, one however often it is sent. Raises: Refusal, ApiError."""
     found = _found(visit)
     schema, values = parameters_of(visit, found)
     form = {name: value for name, value in (await visit.request.post()).items() if isinstance(value, str)}
@@ -59,11 +62,23 @@ async def start(visit: Visit) -> web.StreamResponse:
     except BadField as error:
         raise Refusal(str(error)) from error
     changed = {name: value for name, value in given.items() if name not in values or values[name] != value}
-    name = new_name(found.name, visit.site.now())
-    async with visit.hands() as api:
-        await api.create(path_of(keys.FLOWRUNS, visit.namespace), _run(visit, found, name, changed))
-    tell(visit, keys.DEPLOYMENTS, "started", flow_run=name)
-    return see_other(f"/runs/{visit.namespace}/{name}?said=started")
+    key = start_key(form.get("form", ""), given)
+    name = keyed_name(found.name, key)
+    is_new = await created(visit, keys.FLOWRUNS, _run(visit, found, key, changed))
+    if is_new:
+        tell(visit, keys.DEPLOYMENTS, "started", flow_run=name)
+    return see_other(f"/runs/{visit.namespace}/{name}?said={'started' if is_new else 'started-before'}")
+
+
+def start_key(form_id: str, given: Mapping[str, Any]) -> str:
+    """
+    The idempotency key of what a form starts: sent twice it starts one run, filled in anew another.
+
+    Raises: Refusal: no page has such a form.
+    """
+    if not FORM_ID.fullmatch(form_id):
+        raise Refusal("the form does not say which one it is; load the page again")
+    return f"form-{form_id}-{mark_of(given)}"
 
 
 async def suspend(visit: Visit) -> web.StreamResponse:
@@ -86,10 +101,11 @@ def parameters_of(visit: Visit, found: Kept) -> tuple[Mapping[str, Any], Mapping
     return schema, {name: value for name, value in values.items() if shown[name] == value}
 
 
-def _run(visit: Visit, found: Kept, name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
+def _run(visit: Visit, found: Kept, key: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     labels = {keys.DEPLOYMENT_LABEL: found.name, keys.FLOW_LABEL: found.spec["flowRef"]["name"]}
-    spec = {"deploymentRef": {"name": found.name}, **({"parameters": dict(parameters)} if parameters else {})}
-    metadata = {"name": name, "labels": labels, "annotations": visit.on_behalf()}
+    given = {"parameters": dict(parameters)} if parameters else {}
+    spec = {"deploymentRef": {"name": found.name}, "idempotencyKey": key, **given}
+    metadata = {"name": keyed_name(found.name, key), "labels": labels, "annotations": visit.on_behalf()}
     return {"apiVersion": keys.API_VERSION, "kind": keys.FLOWRUNS.kind, "metadata": metadata, "spec": spec}
 
 

@@ -11,6 +11,7 @@ from headrace.api.keys import FLOWRUNS
 from headrace.history.searching import namesakes
 from headrace_dashboard.pages.run import Allowed, RunView, run_page
 from headrace_dashboard.recorded import HistoryAway
+from headrace_dashboard.routes.goes import next_go
 from headrace_dashboard.site import NAME, NAMESPACE, Need, Route, Site, Visit, html, see_other
 
 MAX_EVENTS: Final = 50
@@ -60,6 +61,7 @@ def _view(visit: Visit, run: Mapping[str, Any], events: Sequence[Mapping[str, An
         goes=[each.name for each in beside if each.rerun_of == visit.name],
         children=[(each.name, each.phase) for each in beside if each.started_by == visit.name][:MAX_CHILDREN],
         attempt=_attempt(visit, run),
+        next_go=next_go(visit.site.library.runs, visit.namespace, visit.name, run["metadata"]["uid"]),
     )
 
 

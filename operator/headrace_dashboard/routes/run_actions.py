@@ -9,18 +9,16 @@ from aiohttp import web
 
 from headrace.api.keys import FLOWRUNS
 from headrace.cli.again import Changes, NotToBeRunAgain, once_more
-from headrace.kubeapi.errors import AlreadyExists
 from headrace_dashboard.pages.schema_form import BadField, filled
-from headrace_dashboard.routes.changing import changed, tell
+from headrace_dashboard.routes.changing import changed, created, tell
+from headrace_dashboard.routes.goes import go_from
 from headrace_dashboard.site import NAME, NAMESPACE, Need, Refusal, Route, Visit, see_other
-from headrace_dashboard.watching.library import path_of
 
 READ: Final = Need("get", FLOWRUNS.plural)
 CHANGE: Final = Need("patch", FLOWRUNS.plural)
 CREATE: Final = Need("create", FLOWRUNS.plural, on_object=False)
 DECISIONS: Final = frozenset({"Approve", "Reject"})
 MAX_COMMENT: Final = 256
-MAX_GOES: Final = 50
 
 
 async def cancel(visit: Visit) -> web.StreamResponse:
@@ -39,25 +37,22 @@ async def resume(visit: Visit) -> web.StreamResponse:
 
 
 async def retry(visit: Visit) -> web.StreamResponse:
-    """Creates another go of the run. Two who press at once make one: its name derives from the run. Raises: Refusal, ApiError."""
-    old = await _read(visit)
-    for go in range(1, MAX_GOES):
-        try:
-            new = once_more(old, Changes(), go=go)
-        except NotToBeRunAgain as error:
-            raise Refusal(str(error)) from error
-        name = str(new["metadata"]["name"])
-        if visit.site.library.runs.get(visit.namespace, name) is not None:  # of an earlier press, which has been seen
-            continue
-        new["metadata"]["annotations"] = visit.on_behalf()
-        try:
-            async with visit.hands() as api:
-                await api.create(path_of(FLOWRUNS, visit.namespace), new)
-        except AlreadyExists:
-            pass  # of a press at the same time: that is the one to look at
+    """
+    Creates the go of the run that the button was made for: one, however often it is pressed, as its name derives from the run.
+
+    Raises: Refusal, ApiError.
+    """
+    go = go_from(visit.name, (await visit.request.post()).get("go"))
+    try:
+        new = once_more(await _read(visit), Changes(), go=go)
+    except NotToBeRunAgain as error:
+        raise Refusal(str(error)) from error
+    name = str(new["metadata"]["name"])
+    new["metadata"]["annotations"] = visit.on_behalf()
+    is_new = await created(visit, FLOWRUNS, new)
+    if is_new:
         tell(visit, FLOWRUNS, "again", new=name)
-        return see_other(f"/runs/{visit.namespace}/{name}?said=again")
-    raise Refusal(f"run {visit.name} was run again {MAX_GOES - 1} times already; start its Deployment anew")
+    return see_other(f"/runs/{visit.namespace}/{name}?said={'again' if is_new else 'again-before'}")
 
 
 async def answer(visit: Visit) -> web.StreamResponse:
