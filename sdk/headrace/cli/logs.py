@@ -6,6 +6,7 @@ import asyncio
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -43,6 +44,14 @@ class Wish:
     store: str = ""
 
 
+class Log(Enum):
+    """What there is of an attempt's log."""
+
+    PRINTED = "printed"
+    NOT_BEGUN = "not begun"
+    GONE = "gone"
+
+
 def logs(  # noqa: PLR0913 - one argument an option
     run: Annotated[str, typer.Argument(help="Name of the FlowRun.", autocompletion=run_names)],
     *,
@@ -68,7 +77,7 @@ def logs(  # noqa: PLR0913 - one argument an option
     wish = Wish(run, Section(tail, since_s, follow), attempt, task, raw=raw, store=store)
 
     async def work(client: KubeClient, here: str) -> None:
-        await (_followed if follow else _shown)(client, here, wish)
+        await (_followed if follow else show)(client, here, wish)
 
     try:
         in_cluster(work, namespace=namespace, context=context)
@@ -76,8 +85,8 @@ def logs(  # noqa: PLR0913 - one argument an option
         raise typer.Exit(CANCELLED) from None
 
 
-async def _shown(client: KubeClient, namespace: str, wish: Wish) -> None:
-    """Raises: ClusterRefusal: there is no log, or no right to it. ApiError."""
+async def show(client: KubeClient, namespace: str, wish: Wish) -> None:
+    """Prints what there is. Raises: ClusterRefusal: there is no log, or no right to it. ApiError."""
     wanted = f"show the log of {wish.name}"
     try:
         run = await the_run(client, namespace, wish.name, wanted)
@@ -91,15 +100,15 @@ async def _shown(client: KubeClient, namespace: str, wish: Wish) -> None:
         raise ClusterRefusal(
             wanted, f"it is {phase_of(run)} and has no such attempt; headrace why {wish.name} tells more"
         )
-    gone = 0
-    for each in attempts:
-        gone += not await _print_attempt(client, namespace, each, wish, several=len(attempts) > 1)
-    if gone == len(attempts):
+    found = {await _print_attempt(client, namespace, each, wish, several=len(attempts) > 1) for each in attempts}
+    if found == {Log.GONE}:
         _print_recorded(namespace, wish, wanted)
+    elif Log.PRINTED not in found:
+        raise ClusterRefusal(wanted, f"it has not started; headrace why {wish.name} tells why")
 
 
 async def _followed(client: KubeClient, namespace: str, wish: Wish) -> None:
-    """As `_shown`, and then what comes, until the run has ended."""
+    """As `show`, and then what comes, until the run has ended."""
     await the_run(client, namespace, wish.name, f"follow the log of {wish.name}")
     shown: set[int] = set()
     async with watched(client, keys.FLOWRUNS, namespace, wish.name) as changes:
@@ -107,7 +116,8 @@ async def _followed(client: KubeClient, namespace: str, wish: Wish) -> None:
             for each in attempts_of(run):
                 if each["number"] not in shown and wish.attempt in {None, each["number"]}:
                     several = each["number"] > 1 or phase_of(run) == "Retrying"
-                    if await _print_attempt(client, namespace, each, wish, several=several) or each.get("reason"):
+                    log = await _print_attempt(client, namespace, each, wish, several=several)
+                    if log is Log.PRINTED or each.get("reason"):
                         shown.add(each["number"])
             if phase_of(run) in ENDED or (wish.attempt in shown):
                 print(_ending(run), file=sys.stderr)
@@ -116,8 +126,8 @@ async def _followed(client: KubeClient, namespace: str, wish: Wish) -> None:
 
 async def _print_attempt(
     client: KubeClient, namespace: str, attempt: Mapping[str, Any], wish: Wish, *, several: bool
-) -> bool:
-    """Whether there was a log to print."""
+) -> Log:
+    """Prints the log, if there is one, and says whether."""
     if several:
         told = f": {attempt['reason']}" if attempt.get("reason") else ""
         print(f"── attempt {attempt['number']}{told} ──", file=sys.stderr)
@@ -133,8 +143,9 @@ async def _print_attempt(
         if not isinstance(error.__cause__, NotFound | Invalid):
             raise
         print(f"headrace: attempt {attempt['number']}: {error.problem}", file=sys.stderr)
-        return False
-    return True
+        has_begun = isinstance(error.__cause__, NotFound) or attempt.get("startedAt")
+        return Log.GONE if has_begun else Log.NOT_BEGUN
+    return Log.PRINTED
 
 
 def _print_recorded(namespace: str, wish: Wish, wanted: str) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from headrace.cli import podlogs
+from headrace.cli.cluster import ClusterRefusal
 from headrace.cli.following import last_line
 from headrace.cli.loglines import line_from
+from headrace.cli.logs import Wish, show
 from headrace.cli.podlogs import Section, pod_lines
 from headrace.cli.printing import table
 from headrace.cli.tree import Branch, Family, TaskRun, branch_of, drawn, task_runs
-from headrace.kubeapi.errors import Unreachable
-from tests.unit.headrace.cli.memory_api import a_run
+from headrace.kubeapi.errors import ApiError, Invalid, NotFound, Unreachable
+from tests.unit.headrace.cli.memory_api import MemoryApi, a_run
 
 NOW = datetime(2026, 3, 5, tzinfo=UTC)
 
@@ -96,6 +99,46 @@ async def test_a_broken_stream_goes_on_where_it_was(monkeypatch: pytest.MonkeyPa
         "follow": "true",
         "sinceTime": "2026-03-05T12:00:02Z",
     }
+
+
+class Without(MemoryApi):
+    """A cluster that refuses the log of each pod with the error for it."""
+
+    def __init__(self, run: Mapping[str, Any], *errors: ApiError) -> None:
+        super().__init__(run)
+        self.errors = list(errors)
+
+    async def lines(self, _path: str, _params: Mapping[str, str]) -> AsyncIterator[str]:
+        raise self.errors.pop(0)
+        yield ""
+
+
+PULLING = Invalid(400, "BadRequest", 'container "flow" in pod "etl-7-1" is waiting to start: ContainerCreating')
+NO_POD = NotFound(404, "NotFound", 'pods "etl-7-1" not found')
+
+
+@pytest.mark.parametrize(
+    ("started", "errors", "told"),
+    [
+        ([None], [PULLING], "it has not started; headrace why etl-7 tells why"),
+        ([True, None], [NO_POD, PULLING], "it has not started; headrace why etl-7 tells why"),
+        ([None], [NO_POD], "its pods are gone; a history store"),
+        ([True], [PULLING], "its pods are gone; a history store"),
+        ([True, True], [NO_POD, NO_POD], "its pods are gone; a history store"),
+    ],
+)
+async def test_a_log_that_has_not_begun_is_not_gone(
+    capsys: pytest.CaptureFixture[str], started: list[bool | None], errors: list[ApiError], told: str
+) -> None:
+    """What hinders it is for `headrace why` to say; the history store has nothing of it."""
+    attempts = [
+        {"number": number, "pod": f"etl-7-{number}", **({"startedAt": "2026-03-05T00:00:00Z"} if begun else {})}
+        for number, begun in enumerate(started, 1)
+    ]
+    client = Without(a_run("etl-7", "Running", status={"attempts": attempts}), *errors)
+    with pytest.raises(ClusterRefusal, match=f"cannot show the log of etl-7: {told}"):
+        await show(client, "team-a", Wish("etl-7", Section()))  # type: ignore[arg-type]
+    assert ("waiting to start: ContainerCreating" in capsys.readouterr().err) == (PULLING in errors)
 
 
 async def test_a_stream_that_stays_broken_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
