@@ -17,7 +17,7 @@ import structlog
 from headrace.api.automation import AutomationStatus, Firing, PlannedAction, RunDeed
 from headrace.api.conditions import ConditionType, Reason
 from headrace.api.keys import API_VERSION
-from headrace.kubeapi.errors import ApiError, Forbidden
+from headrace.kubeapi.errors import ApiError, Forbidden, Invalid
 from headrace_operator.apply.automation import cancel_run, change_deployment, repeat_run, start_run
 from headrace_operator.apply.events import record_event
 from headrace_operator.apply.outbound import SecretUnreadable, secret_value
@@ -196,28 +196,36 @@ async def _tell(context: Context, record: AutomationRecord, event: RecordEvent) 
 
 async def _carry_out(context: Context, record: AutomationRecord, firing: Firing) -> tuple[bool, str | None]:
     """Whether all of its actions have ended, and what went wrong with them. Raises: ApiError: one is to be tried again."""
-    problems: list[str] = []
-    under_way = False
-    for action in firing.actions or ():
-        if "webhook" in action.do:  # begun before any is waited for
-            under_way |= context.webhooks.under_way(_delivery(record, firing, action))
-    for action in firing.actions or ():
-        if "webhook" in action.do:
-            continue
-        done = context.intake.automations.waiting(record.uid).acted
-        if (firing.id, action.name) not in done:  # a webhook beside it may take long: people may have changed it back
-            done[firing.id, action.name] = await _done(context, record, firing, action)
-        problem = done[firing.id, action.name]
-        if problem is not None:
-            problems.append(f"action {action.name}: {problem}")
-    if under_way:
+    hooks = [_delivery(record, firing, action) for action in firing.actions or () if "webhook" in action.do]
+    under_way = [context.webhooks.under_way(hook) for hook in hooks]  # all are begun before any is waited for
+    problems = await _deeds(context, record, firing)
+    if any(under_way):
         return False, None
-    for action in firing.actions or ():
-        problem = context.webhooks.problem(_delivery(record, firing, action)) if "webhook" in action.do else None
-        if problem is not None:
-            problems.append(f"action {action.name}: {problem}")
-    _measure(context, record, firing, problems)
-    return True, "; ".join(problems) or None
+    problems |= {hook.action: context.webhooks.problem(hook) for hook in hooks}
+    told = [f"action {action}: {problem}" for action, problem in problems.items() if problem is not None]
+    _measure(context, record, firing, told)
+    return True, "; ".join(told) or None
+
+
+async def _deeds(context: Context, record: AutomationRecord, firing: Firing) -> dict[str, str | None]:
+    """
+    By action, what went wrong for good with those that are no webhooks, None for nothing.
+
+    Raises: ApiError: one is to be tried again. The others were tried all the same, as what is refused to one may be so for long.
+    """
+    acted = context.intake.automations.waiting(record.uid).acted
+    actions = [action for action in firing.actions or () if "webhook" not in action.do]
+    held_up: ApiError | None = None
+    for action in actions:
+        if (firing.id, action.name) in acted:  # what is beside it may take long: people may have changed it back
+            continue
+        try:
+            acted[firing.id, action.name] = await _done(context, record, firing, action)
+        except ApiError as error:
+            held_up = held_up or error
+    if held_up is not None:
+        raise held_up
+    return {action.name: acted[firing.id, action.name] for action in actions}
 
 
 def _measure(context: Context, record: AutomationRecord, firing: Firing, problems: list[str]) -> None:
@@ -238,6 +246,8 @@ async def _done(context: Context, record: AutomationRecord, firing: Firing, acti
         if context.clock() - firing.at < PATIENCE:
             raise
         return f"the API server forbids it: {error.message}"
+    except Invalid as error:
+        return f"the API server refuses it: {error.message}"
 
 
 async def _one(context: Context, record: AutomationRecord, firing: Firing, action: PlannedAction) -> str | None:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from headrace.kubeapi.errors import Conflict, Unreachable
-from headrace_operator.kube.resources import AUTOMATIONS, FLOW_RUNS, FLOWS
+from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, Unreachable
+from headrace_operator.kube.resources import AUTOMATIONS, DEPLOYMENTS, FLOW_RUNS, FLOWS
 from headrace_operator.observe.parse import run_from
 from tests.builders import NAMESPACE, NOW, stamp
 from tests.fake_cluster import FakeCluster, names
@@ -148,6 +148,45 @@ async def test_a_write_that_fails_is_made_later(operator: Operator, verb, resour
     await operator.what_is_delayed()
     assert len(operator.cluster.all(FLOW_RUNS)) == 1
     assert [each["state"] for each in stored(operator)["status"]["firings"]] == ["Done"]
+
+
+STOP = {"name": "stop", "deployment": {"name": "load", "set": "Suspend"}}
+
+
+async def test_an_action_that_is_forbidden_for_now_keeps_no_other_back(operator: Operator) -> None:
+    """A quota may be used up for an hour, and to suspend a Deployment is urgent; it is not done again with the other one."""
+    operator.apply(DEPLOYMENTS, "load", {"flowRef": {"name": "etl"}})
+    automate(operator, actions=[START, STOP])
+    await operator.rests()
+    operator.cluster.fail_next("create", FLOW_RUNS, *[Forbidden(403, "Forbidden", "exceeded quota")] * 9)
+    operator.intake.run_seen(a_run("bad"))
+    await operator.rests()
+    assert operator.cluster.all(FLOW_RUNS) == []
+    assert (operator.cluster.find(DEPLOYMENTS, NAMESPACE, "load") or {})["spec"]["suspend"]
+    await operator.cluster.patch(DEPLOYMENTS, NAMESPACE, "load", {"spec": {"suspend": False}})
+    operator.cluster.fails_no_more()
+    await operator.what_is_delayed()
+    assert len(operator.cluster.all(FLOW_RUNS)) == 1
+    assert not (operator.cluster.find(DEPLOYMENTS, NAMESPACE, "load") or {})["spec"]["suspend"]
+    assert [each["state"] for each in stored(operator)["status"]["firings"]] == ["Done"]
+
+
+@pytest.mark.parametrize(
+    ("action", "resource"),
+    [(STOP, DEPLOYMENTS), ({"name": "stop", "run": "Cancel"}, FLOW_RUNS)],
+    ids=["of a Deployment", "of a run"],
+)
+async def test_a_change_that_the_api_server_never_takes_fails_the_firing(operator: Operator, action, resource) -> None:
+    """A policy refuses it each time: it would be open for ever, and with 32 such ones nothing else would fire."""
+    operator.apply(DEPLOYMENTS, "load", {"flowRef": {"name": "etl"}})
+    automate(operator, actions=[action])
+    await operator.rests()
+    operator.cluster.fail_next("patch", resource, Invalid(422, "Invalid", "policy: not on Sundays"))
+    operator.intake.run_seen(operator.cluster.put(FLOW_RUNS, a_run("bad")))
+    await operator.rests()
+    (firing,) = stored(operator)["status"]["firings"]
+    assert firing["state"] == "Failed"
+    assert firing["message"] == "action stop: the API server refuses it: policy: not on Sundays"
 
 
 async def test_a_cancellation_that_met_a_conflict_is_made_later(operator: Operator) -> None:
