@@ -16,6 +16,8 @@ from headrace.errors import UsageError
 
 DEAD = ("Failed", "Crashed")
 UNIT_S: Mapping[str, int] = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+LONGEST = timedelta(days=36500)
+"""A hundred years; the calendar of Python begins with the year 1, and a span that leads before it is an error of its own."""
 
 OfDeployment = Annotated[str | None, typer.Option("--deployment", help="Only runs of this Deployment.")]
 OfFlow = Annotated[str | None, typer.Option("--flow", help="Only runs of this Flow, through a Deployment or without.")]
@@ -65,7 +67,10 @@ def age_from(text: str) -> timedelta:
     found = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if found is None:
         raise UsageError(f'--since "{text}": expected a number and s, m, h or d, such as 24h')
-    return timedelta(seconds=int(found[1]) * UNIT_S[found[2]])
+    span = timedelta(seconds=int(found[1]) * UNIT_S[found[2]])
+    if span > LONGEST:
+        raise UsageError(f'--since "{text}": expected at most {LONGEST.days}d; leave it out for any age')
+    return span
 
 
 def dead_selector() -> str:

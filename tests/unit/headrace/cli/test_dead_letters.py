@@ -111,7 +111,13 @@ async def test_other_namespaces_are_left_out_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "span"), [("90m", timedelta(minutes=90)), ("24h", timedelta(days=1)), ("7d", timedelta(days=7))]
+    ("text", "span"),
+    [
+        ("90m", timedelta(minutes=90)),
+        ("24h", timedelta(days=1)),
+        ("7d", timedelta(days=7)),
+        ("36500d", timedelta(36500)),
+    ],
 )
 def test_an_age_has_a_unit(text: str, span: timedelta) -> None:
     """Seconds, minutes, hours or days."""
@@ -122,6 +128,13 @@ def test_an_age_has_a_unit(text: str, span: timedelta) -> None:
 def test_an_age_without_one_is_refused(text: str) -> None:
     """With an example."""
     with pytest.raises(UsageError, match="such as 24h"):
+        age_from(text)
+
+
+@pytest.mark.parametrize("text", ["36501d", "999999d", "876001h"])
+def test_an_age_of_more_than_a_hundred_years_is_refused(text: str) -> None:
+    """No date is that long ago."""
+    with pytest.raises(UsageError, match=f'--since "{text}": expected at most 36500d'):
         age_from(text)
 
 
