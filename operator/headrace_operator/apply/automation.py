@@ -58,7 +58,22 @@ async def repeat_run(cluster: Cluster, automation: ObjectKey, change: Mapping[st
         run = await cluster.get(FLOW_RUNS, automation.namespace, change["name"])
     except NotFound:
         return f"FlowRun {change['name']} is gone: it cannot be run again"
-    return await _created(cluster, repeated_run(automation, name, run))
+    problem = _not_again(run, change["uid"])
+    return problem if problem is not None else await _created(cluster, repeated_run(automation, name, run, change))
+
+
+def _not_again(run: Mapping[str, Any], uid: str) -> str | None:
+    """Why the run, of which the event with this uid told, cannot be run once more; None if it can."""
+    name = run["metadata"]["name"]
+    if run["metadata"]["uid"] != uid:
+        return f"FlowRun {name} was deleted, and another one has its name: it cannot be run again"
+    if "task" in run["spec"]:
+        parent = run["spec"]["task"]["parent"]["name"]
+        return (
+            f"FlowRun {name} is a task of run {parent}; run that again (headrace rerun {parent}), "
+            f"and leave tasks out by a selector: {keys.PARENT_LABEL}, DoesNotExist"
+        )
+    return None
 
 
 async def change_deployment(cluster: Cluster, namespace: str, change: Mapping[str, Any]) -> str | None:

@@ -8,13 +8,11 @@ from typing import Any, Final
 
 from headrace.api import keys
 from headrace.api.automation import Firing, PlannedAction, RunDeed
+from headrace.api.goes import CARRIED_FIELDS, OWN_LABELS
 from headrace_operator.decide.snapshot import ObjectKey
 
 MAX_STEM: Final = 63 - len("-0123456789-7")
 """A run's name is a label of its pods; the firing's id follows, and a number for a second run of the stem."""
-AGAIN: Final = ("flowRef", "deploymentRef", "parameters", "priority")
-"""What of a run's spec holds for another go."""
-KEPT_LABELS: Final = (keys.DEPLOYMENT_LABEL, keys.FLOW_LABEL, keys.CHAIN_LABEL)
 
 
 def run_names(firing: Firing) -> dict[str, str]:
@@ -48,29 +46,32 @@ def started_run(automation: ObjectKey, name: str, start: Mapping[str, Any], *, f
         start: The action, as status.firings has it.
     """
     deployment, parameters = start["deployment"], start.get("parameters")
-    labels = {keys.DEPLOYMENT_LABEL: deployment} | ({keys.FLOW_LABEL: flow} if flow else {})
-    if "chain" in start:
-        labels[keys.CHAIN_LABEL] = str(start["chain"])
+    labels = {keys.DEPLOYMENT_LABEL: deployment} | ({keys.FLOW_LABEL: flow} if flow else {}) | _chain(start)
     spec: dict[str, Any] = {"deploymentRef": {"name": deployment}}
     if parameters:
         spec["parameters"] = dict(parameters)
     return _manifest(automation, name, labels, spec)
 
 
-def repeated_run(automation: ObjectKey, name: str, run: Mapping[str, Any]) -> dict[str, Any]:
+def repeated_run(automation: ObjectKey, name: str, run: Mapping[str, Any], deed: Mapping[str, Any]) -> dict[str, Any]:
     """
-    Another go of a FlowRun.
+    Another go of a FlowRun, as `headrace rerun` makes it.
 
     Args:
         name: Its own, as run_names says.
         run: The FlowRun, as the API has it.
+        deed: The action, as status.firings has it.
     """
     metadata = run["metadata"]
-    told = metadata.get("labels") or {}
-    labels = {name: told[name] for name in KEPT_LABELS if name in told}
-    labels[keys.RERUN_OF_LABEL] = metadata["name"]
-    spec = {name: run["spec"][name] for name in AGAIN if name in run["spec"]}
+    labels = {label: value for label, value in (metadata.get("labels") or {}).items() if label not in OWN_LABELS}
+    labels |= {keys.RERUN_OF_LABEL: metadata["name"]} | _chain(deed)
+    spec = {field: run["spec"][field] for field in CARRIED_FIELDS if field in run["spec"]}
     return _manifest(automation, name, labels, spec)
+
+
+def _chain(do: Mapping[str, Any]) -> dict[str, str]:
+    """The label that tells how many starts lead to the action's run; none where it is the first."""
+    return {keys.CHAIN_LABEL: str(do["chain"])} if "chain" in do else {}
 
 
 def _manifest(automation: ObjectKey, name: str, labels: Mapping[str, str], spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,9 +82,9 @@ def _manifest(automation: ObjectKey, name: str, labels: Mapping[str, str], spec:
             "name": name,
             "namespace": automation.namespace,
             "labels": {
+                **labels,
                 keys.MANAGED_BY_LABEL: keys.MANAGED_BY,
                 keys.AUTOMATION_LABEL: automation.name,
-                **labels,
             },
         },
         "spec": dict(spec),

@@ -14,20 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headrace.api import keys
+from headrace.api.goes import CARRIED_FIELDS, OWN_LABELS
 from headrace.errors import HeadraceError
 
-OURS = frozenset(
-    {
-        keys.MANAGED_BY_LABEL,
-        keys.SCHEDULE_LABEL,
-        keys.RERUN_OF_LABEL,
-        keys.PARENT_LABEL,
-        keys.STARTED_BY_LABEL,
-        keys.ROOT_LABEL,
-    }
-)
-"""Labels that speak of the old run; the others are the user's, and limits may select runs by them."""
-CARRIED = ("flowRef", "deploymentRef", "parameters", "scheduledTime", "priority")
 SUFFIX = re.compile(r"-r[0-9a-f]{8}$")
 
 
@@ -70,7 +59,7 @@ def once_more(run: Mapping[str, Any], changes: Changes, *, go: int = 1) -> dict[
     """
     metadata, spec = run["metadata"], run["spec"]
     _check(run, changes)
-    new = {name: spec[name] for name in CARRIED if name in spec}
+    new = {name: spec[name] for name in CARRIED_FIELDS if name in spec}
     parameters = {**(spec.get("parameters") or {} if changes.parameters is None else changes.parameters)}
     parameters.update(changes.overrides)
     new.pop("parameters", None)
@@ -78,7 +67,7 @@ def once_more(run: Mapping[str, Any], changes: Changes, *, go: int = 1) -> dict[
         new["parameters"] = parameters
     if changes.same_revision:
         new["flowRef"] = {**new["flowRef"], "revision": run["status"]["flowRevision"]}
-    labels = {name: value for name, value in (metadata.get("labels") or {}).items() if name not in OURS}
+    labels = {name: value for name, value in (metadata.get("labels") or {}).items() if name not in OWN_LABELS}
     return {
         "apiVersion": keys.API_VERSION,
         "kind": keys.FLOWRUNS.kind,

@@ -1,9 +1,10 @@
 """
-Runs that Automations start for each other's runs: how long such a chain may be.
+Runs that Automations start, or run once more, for each other's runs: how long such a chain may be.
 
     run by hand ──> starts a run (1) ──> starts a run (2) ──> ... ──> 32: no further
 
-Two Deployments that start each other would go on for ever, each at its rate limit. A chain that people mean ends long before.
+Two Deployments that start each other would go on for ever, each at its rate limit, and so would two Automations that retry each other's runs.
+A chain that people mean ends long before.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MAX_CHAIN: Final = 32
 
 def next_in_chain(event: Event) -> dict[str, int]:
     """
-    `chain` for the start action of an event whose run an Automation has started itself: how many starts lead to the new run, from 2 on.
+    `chain` for the action that makes a run for an event whose run an Automation has started itself: how many starts lead to the new run, from 2 on.
 
     Raises: EvaluationError: it would be one too many.
     """
@@ -29,7 +30,7 @@ def next_in_chain(event: Event) -> dict[str, int]:
     if links >= MAX_CHAIN:
         raise EvaluationError(
             f"its run is the last of {MAX_CHAIN} that Automations started for one another's runs; "
-            "find the Deployments that start each other, and take one trigger out"
+            "find the Deployments that start each other, or the Automations that retry each other's runs, and take one trigger out"
         )
     return {"chain": links + 1} if links else {}
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from headrace.api.automation import Action, AutomationSpec, Body
+from headrace.api.automation import Action, AutomationSpec, Body, RunDeed
 from headrace_operator.decide.automation.chains import next_in_chain
 from headrace_operator.decide.automation.expressions import Evaluate, EvaluationError, Event, compiled
 from headrace_operator.decide.automation.occurrences import Occurrence, fingerprint
@@ -119,13 +119,19 @@ def _rendering(action: Action) -> Evaluate:
                 "start": {"deployment": start.deployment, "parameters": parameters(event), **next_in_chain(event)}
             }
         case Action(run=deed) if deed is not None:
-            return lambda event: {"run": {"deed": deed.value, "name": event["run"]["name"], "uid": event["run"]["uid"]}}
+            return lambda event: {"run": _deed(deed, event)}
         case Action(deployment=change) if change is not None:
             return lambda event: {"deployment": {"name": change.name or _deployment(event), "deed": change.set.value}}
         case Action(event=told) if told is not None:
             message = template(told.message)
             return lambda event: {"event": {"reason": told.reason, "type": told.type, "message": str(message(event))}}
     return _webhook(action)
+
+
+def _deed(deed: RunDeed, event: Event) -> dict[str, Any]:
+    run = event["run"]
+    links = next_in_chain(event) if deed is RunDeed.RETRY else {}
+    return {"deed": deed.value, "name": run["name"], "uid": run["uid"], **links}
 
 
 def _deployment(event: Event) -> str:

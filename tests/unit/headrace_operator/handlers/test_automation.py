@@ -150,6 +150,67 @@ async def test_a_write_that_fails_is_made_later(operator: Operator, verb, resour
     assert [each["state"] for each in stored(operator)["status"]["firings"]] == ["Done"]
 
 
+AGAIN = {"name": "again", "run": "Retry"}
+
+
+async def test_a_run_once_more_is_the_same_run(operator: Operator) -> None:
+    """As `headrace rerun` makes it: limits may select it by its labels, and a daily flow asks for its day."""
+    automate(operator, actions=[AGAIN])
+    labels = {"team": "x", "headrace.dev/schedule": "daily", "headrace.dev/automation": "other"}
+    spec = {"flowRef": {"name": "etl"}, "scheduledTime": stamp(NOW), "parameters": {"day": 1}, "priority": 3}
+    failed = a_run("bad", labels=labels) | {"spec": {**spec, "cancel": True}}
+    operator.intake.run_seen(operator.cluster.put(FLOW_RUNS, failed))
+    await operator.rests()
+    (made,) = (run for run in operator.cluster.all(FLOW_RUNS) if run["metadata"]["name"] != "bad")
+    assert made["spec"] == spec
+    assert made["metadata"]["labels"] == {
+        "team": "x",
+        "headrace.dev/rerun-of": "bad",
+        "headrace.dev/automation": "auto",
+        "headrace.dev/chain": "2",
+        "app.kubernetes.io/managed-by": "headrace",
+    }
+
+
+@pytest.mark.parametrize(
+    ("now_there", "told"),
+    [
+        (None, "is gone: it cannot be run again"),
+        (a_run("bad", uid="other"), "was deleted, and another one has its name"),
+        (
+            a_run("bad") | {"spec": {"flowRef": {"name": "etl"}, "task": {"parent": {"name": "whole"}}}},
+            "is a task of run whole; run that again (headrace rerun whole)",
+        ),
+    ],
+    ids=["gone", "made anew", "a task of another run"],
+)
+async def test_what_cannot_be_run_once_more_fails_the_firing(operator: Operator, now_there, told) -> None:
+    """And says what to do."""
+    automate(operator, actions=[AGAIN])
+    if now_there is not None:
+        operator.cluster.put(FLOW_RUNS, now_there)
+    operator.intake.run_seen(a_run("bad"))
+    await operator.rests()
+    (firing,) = stored(operator)["status"]["firings"]
+    assert firing["state"] == "Failed"
+    assert told in firing["message"]
+    assert set(names(operator.cluster.all(FLOW_RUNS))) <= {"bad"}
+
+
+async def test_runs_once_more_are_counted_in_chains(operator: Operator) -> None:
+    """Two Automations that retry each other's runs would go on for ever."""
+    automate(operator, actions=[AGAIN])
+    for links in (31, 32):
+        labels = {"headrace.dev/automation": "other", "headrace.dev/chain": str(links)}
+        operator.intake.run_seen(operator.cluster.put(FLOW_RUNS, a_run(f"bad-{links}", labels=labels)))
+    await operator.rests()
+    made = [run for run in operator.cluster.all(FLOW_RUNS) if "headrace.dev/rerun-of" in run["metadata"]["labels"]]
+    assert [run["metadata"]["labels"]["headrace.dev/chain"] for run in made] == ["32"]
+    told = {each["state"]: each.get("message", "") for each in stored(operator)["status"]["firings"]}
+    assert told["Done"] == ""
+    assert "its run is the last of 32" in told["Failed"]
+
+
 STOP = {"name": "stop", "deployment": {"name": "load", "set": "Suspend"}}
 
 
