@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from headrace.errors import UsageError, shown
+from headrace.json_values import json_from, json_or_text
 
 if TYPE_CHECKING:
     from headrace.flows import Flow
@@ -49,10 +50,13 @@ def untyped_parameters(given: Sequence[str], file: Path | None) -> dict[str, Any
     """
     The parameters of a flow whose types are not known here: JSON where a value is JSON, else text.
 
-    Raises: UsageError: one has no "=", or the file holds no JSON object.
+    Raises: UsageError: one has no "=", or the file holds no JSON object, or what the API does not carry.
     """
     texts = dict(_split(item) for item in given)
-    return {**(_from_file(file) if file else {}), **{name: _json_or_text(text) for name, text in texts.items()}}
+    return {
+        **(_from_file(file, json_from) if file else {}),
+        **{name: json_or_text(text) for name, text in texts.items()},
+    }
 
 
 def text_parameters(given: Sequence[str]) -> dict[str, str]:
@@ -72,7 +76,7 @@ def fitting_parameters(texts: Mapping[str, str], schema: Mapping[str, Any]) -> d
 
 
 def _fitting(text: str, schema: Mapping[str, Any]) -> Any:
-    value, kinds = _json_or_text(text), _kinds(schema)
+    value, kinds = json_or_text(text), _kinds(schema)
     return text if "string" in kinds and _kind(value).isdisjoint(kinds) else value
 
 
@@ -92,13 +96,6 @@ def _kind(value: Any) -> set[str]:
     return {named.get(type(value), "null")}
 
 
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
 def parameters(flow: Flow[..., Any], given: Sequence[str], file: Path | None) -> Mapping[str, Any]:
     """
     The parameters by name, not yet checked.
@@ -106,7 +103,7 @@ def parameters(flow: Flow[..., Any], given: Sequence[str], file: Path | None) ->
     Raises: UsageError: a -p has no "=", or the file holds no JSON object.
     """
     texts = dict(_split(item) for item in given)
-    return {**(_from_file(file) if file else {}), **flow.parameters.from_text(texts)}
+    return {**(_from_file(file, json.loads) if file else {}), **flow.parameters.from_text(texts)}
 
 
 def _split(item: str) -> tuple[str, str]:
@@ -116,9 +113,9 @@ def _split(item: str) -> tuple[str, str]:
     return name, text
 
 
-def _from_file(file: Path) -> Mapping[str, Any]:
+def _from_file(file: Path, parsed: Callable[[str], Any]) -> Mapping[str, Any]:
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
+        found = parsed(file.read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--params-file {file}: {error.strerror}") from error
     except ValueError as error:

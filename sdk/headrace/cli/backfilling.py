@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from headrace.api import keys
 from headrace.cli.outputs import Column, Object
 from headrace.cli.printing import age, painted
 from headrace.errors import UsageError
+from headrace.json_values import json_or_text
 
 CALENDAR: Final = {"day": "0 0 * * *", "week": "0 0 * * 1", "month": "0 0 1 * *"}
 """As cron lines: days and months are not of one length."""
@@ -70,7 +70,7 @@ def matrix(axes: Sequence[str]) -> dict[str, Any]:
         name, equals, values = axis.partition("=")
         if not equals or not name or not values:
             raise UsageError(f'--each "{axis}": expected NAME=A,B,C, such as --each shop=north,south')
-        found.append({"name": name, "values": [_json_or_text(value) for value in values.split(",")]})
+        found.append({"name": name, "values": [json_or_text(value) for value in values.split(",")]})
     return {"matrix": found}
 
 
@@ -85,7 +85,7 @@ def manifest(
 ) -> dict[str, Any]:
     """The Backfill. Raises: UsageError: the budget is none."""
     given = {key: value for key, value in bounds.items() if value is not None}
-    values = {key: _json_or_text(text) for key, text in parameters.items()}
+    values = {key: json_or_text(text) for key, text in parameters.items()}
     optional = {"parameters": values or None, "budget": _budget(budget) if budget else None}
     spec = {
         "deploymentRef": {"name": deployment},
@@ -154,10 +154,3 @@ def _budget(text: str) -> dict[str, Any]:
     if found is None:
         raise UsageError(f'--budget "{text}": expected an amount, such as 250, or "250 EUR"')
     return {"amount": found[1], **({"currency": found[2]} if found[2] else {})}
-
-
-def _json_or_text(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

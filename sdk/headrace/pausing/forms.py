@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from headrace.json_values import json_or_text
 from headrace.pausing.answers import UnusableAnswer
 
 NOTHING: Final = object()
@@ -56,12 +57,7 @@ class Field:
 
     def value(self, text: str) -> Any:
         """What a person means by the text: JSON where it may be more than text, else the text."""
-        if self.types == {"string"}:
-            return text
-        try:
-            return json.loads(text)
-        except ValueError:
-            return text
+        return text if self.types == {"string"} else json_or_text(text)
 
 
 def fields_of(schema: Mapping[str, Any]) -> list[Field]:

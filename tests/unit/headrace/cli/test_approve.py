@@ -170,6 +170,7 @@ class TestInput:
         waiting = await asking(Api(a_paused_run(schema=SCHEMA)))
         given = text_parameters(["version=1.20", "replicas=3", "dry=true"])
         assert input_from(waiting, given) == {"version": "1.20", "replicas": 3, "dry": True}
+        assert input_from(waiting, {"replicas": "1e999"}) == {"replicas": "1e999"}
 
     async def test_a_field_that_is_not_asked_for_is_refused(self) -> None:
         waiting = await asking(Api(a_paused_run(schema=SCHEMA)))

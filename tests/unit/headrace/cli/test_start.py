@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from headrace.cli.arguments import fitting_parameters, untyped_parameters
+from headrace.cli.backfilling import matrix
 from headrace.cli.circuit import closed
 from headrace.cli.cluster import ClusterRefusal
 from headrace.cli.following import Follower, exit_code
@@ -101,6 +102,18 @@ def test_parameters_are_json_or_text(tmp_path: Any) -> None:
     assert given == {"a": 1, "b": [1], "c": "2026-01-01", "d": "7", "e": True}
     with pytest.raises(UsageError, match="expected NAME=VALUE"):
         untyped_parameters(["day"], None)
+
+
+@pytest.mark.parametrize("text", ["123456789012345678901234", "1e999", "NaN"])
+def test_a_number_that_the_api_does_not_carry_stays_text(tmp_path: Any, text: str) -> None:
+    """The schema of the Flow says what is wrong with it; a file that has one is refused."""
+    assert untyped_parameters([f"x={text}"], None) == {"x": text}
+    assert fitting_parameters({"x": text}, {"properties": {"x": NUMBER}}) == {"x": text}
+    assert matrix([f"x={text},1"]) == {"matrix": [{"name": "x", "values": [text, 1]}]}
+    file = tmp_path / "p.json"
+    file.write_text(f'{{"x": {text}}}')
+    with pytest.raises(UsageError, match=r"--params-file .*p\.json: no JSON: "):
+        untyped_parameters([], file)
 
 
 class TestFollowing:
