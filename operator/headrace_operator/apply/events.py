@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 
 import structlog
@@ -17,10 +18,18 @@ log = structlog.get_logger()
 
 async def record_event(cluster: Cluster, subject: Subject, event: RecordEvent, now: datetime) -> None:
     """Write the Event; a failure is logged and nothing more, as the status tells the same."""
-    manifest = event_manifest(subject, reason=event.reason, message=event.message, warning=event.warning, now=now)
     try:
-        await cluster.create(EVENTS, subject.key.namespace, manifest)
-    except AlreadyExists:
-        return
+        await write_event(cluster, subject, event, now)
     except ApiError as error:
         log.warning("event_not_recorded", reason=event.reason, error=str(error))
+
+
+async def write_event(
+    cluster: Cluster, subject: Subject, event: RecordEvent, now: datetime, *, cause: str | None = None
+) -> None:
+    """Write the Event, once; `cause` is as event_manifest has it. Raises: ApiError."""
+    manifest = event_manifest(
+        subject, reason=event.reason, message=event.message, warning=event.warning, now=now, cause=cause
+    )
+    with suppress(AlreadyExists):
+        await cluster.create(EVENTS, subject.key.namespace, manifest)

@@ -19,7 +19,7 @@ from headrace.api.conditions import ConditionType, Reason
 from headrace.api.keys import API_VERSION
 from headrace.kubeapi.errors import ApiError, Forbidden, Invalid
 from headrace_operator.apply.automation import cancel_run, change_deployment, repeat_run, start_run
-from headrace_operator.apply.events import record_event
+from headrace_operator.apply.events import record_event, write_event
 from headrace_operator.apply.outbound import SecretUnreadable, secret_value
 from headrace_operator.apply.webhooks import Delivery
 from headrace_operator.decide.actions import RecordEvent
@@ -190,8 +190,11 @@ async def _tell_failure(context: Context, record: AutomationRecord, problem: str
 
 
 async def _tell(context: Context, record: AutomationRecord, event: RecordEvent) -> None:
-    subject = Subject(API_VERSION, AUTOMATIONS.kind, record.key, record.uid)
-    await record_event(context.cluster, subject, event, context.clock())
+    await record_event(context.cluster, _subject(record), event, context.clock())
+
+
+def _subject(record: AutomationRecord) -> Subject:
+    return Subject(API_VERSION, AUTOMATIONS.kind, record.key, record.uid)
 
 
 async def _carry_out(context: Context, record: AutomationRecord, firing: Firing) -> tuple[bool, str | None]:
@@ -264,6 +267,7 @@ async def _one(context: Context, record: AutomationRecord, firing: Firing, actio
             return await change_deployment(context.cluster, record.key.namespace, change)
         case {"event": told}:
             event = RecordEvent(told["reason"], told["message"], warning=told["type"] == "Warning")
-            await _tell(context, record, event)
+            cause = f"{firing.id}/{action.name}"  # each firing tells, also what an earlier one has told
+            await write_event(context.cluster, _subject(record), event, context.clock(), cause=cause)
             return None
     return "it is of no kind that this version knows"

@@ -1,4 +1,4 @@
-"""Kubernetes Events, named by what they say: saying it twice is a conflict and not a second Event."""
+"""Kubernetes Events, named by what they say or what they come from: saying it twice is a conflict and not a second Event."""
 
 from __future__ import annotations
 
@@ -24,10 +24,18 @@ class Subject:
     uid: str
 
 
-def event_manifest(subject: Subject, *, reason: str, message: str, warning: bool, now: datetime) -> dict[str, Any]:
-    """A core/v1 Event, its name derived from subject, reason and message."""
+def event_manifest(
+    subject: Subject, *, reason: str, message: str, warning: bool, now: datetime, cause: str | None = None
+) -> dict[str, Any]:
+    """
+    A core/v1 Event.
+
+    Args:
+        cause: Its name derives from the subject and from this, where the same may be said of several things. None: from reason and message.
+    """
     text = shortened(message)
-    digest = hashlib.sha256(f"{subject.uid}/{reason}/{text}".encode()).hexdigest()[:16]
+    said = f"{reason}/{text}" if cause is None else cause
+    digest = hashlib.sha256(f"{subject.uid}/{said}".encode()).hexdigest()[:16]
     stamp = timestamp(now)
     return {
         "apiVersion": "v1",

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, Unreachable
-from headrace_operator.kube.resources import AUTOMATIONS, DEPLOYMENTS, FLOW_RUNS, FLOWS
+from headrace_operator.kube.resources import AUTOMATIONS, DEPLOYMENTS, EVENTS, FLOW_RUNS, FLOWS
 from headrace_operator.observe.parse import run_from
 from tests.builders import NAMESPACE, NOW, stamp
 from tests.fake_cluster import FakeCluster, names
@@ -209,6 +209,35 @@ async def test_runs_once_more_are_counted_in_chains(operator: Operator) -> None:
     told = {each["state"]: each.get("message", "") for each in stored(operator)["status"]["firings"]}
     assert told["Done"] == ""
     assert "its run is the last of 32" in told["Failed"]
+
+
+TOLD = {"name": "told", "event": {"message": "a run has failed"}}
+
+
+async def test_each_firing_writes_its_event(operator: Operator) -> None:
+    """Also where an earlier one has told the same; one that was written before a crash is not written again."""
+    automate(operator, actions=[TOLD, {**TOLD, "name": "louder"}])
+    await operator.rests()
+    operator.cluster.lose_next(EVENTS)
+    for number in range(3):
+        operator.intake.run_seen(a_run(f"bad-{number}"))
+        await operator.rests()
+        await operator.what_is_delayed()
+    told = [event["message"] for event in operator.cluster.all(EVENTS)]
+    assert told == ["a run has failed"] * 6
+    assert [each["state"] for each in stored(operator)["status"]["firings"]] == ["Done"] * 3
+
+
+async def test_an_event_that_could_not_be_written_is_written_later(operator: Operator) -> None:
+    """It is what the Automation is for, and not beside its work."""
+    automate(operator, actions=[TOLD])
+    await operator.rests()
+    operator.cluster.fail_next("create", EVENTS, Unreachable(0, "Unreachable", "reset"))
+    operator.intake.run_seen(a_run("bad"))
+    await operator.rests()
+    await operator.what_is_delayed()
+    assert len(operator.cluster.all(EVENTS)) == 1
+    assert [each["state"] for each in stored(operator)["status"]["firings"]] == ["Done"]
 
 
 STOP = {"name": "stop", "deployment": {"name": "load", "set": "Suspend"}}

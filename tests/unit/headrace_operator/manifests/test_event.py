@@ -61,6 +61,14 @@ def test_saying_anything_else_has_another_name(other: dict[str, Any]) -> None:
     assert event()["metadata"]["name"] != other["metadata"]["name"]
 
 
+def test_of_another_cause_the_same_has_another_name() -> None:
+    """And of one cause the same name, whatever it says."""
+    one = event(cause="firing/told")["metadata"]
+    assert one == event(cause="firing/told", message="gone again")["metadata"]
+    assert one != event(cause="other/told")["metadata"]
+    assert one != event()["metadata"]
+
+
 def test_what_is_no_warning_is_normal_and_long_messages_are_cut() -> None:
     """The API server takes 1,024 characters."""
     made = event(warning=False, message="x" * 5000)
