@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import structlog
 
-from headrace.history import HistoryError, HistoryStore, open_history
+from headrace.history import HistoryError, HistoryRefused, HistoryStore, open_history
 from headrace_dashboard.access.remembered import Remembered
 
 log = structlog.get_logger()
@@ -79,6 +79,9 @@ class Recorded:
             raise _too_slow(patience_s)
         try:
             return working.result()
+        except HistoryRefused as error:  # it is there: whoever asks for something else gets an answer
+            log.info("history_question_refused", error=str(error))
+            raise HistoryAway("The history store cannot look for that; change the filters.") from error
         except HistoryError as error:
             self._away_until_s = self._clock_s() + PAUSE_S
             log.warning("history_unavailable", error=str(error), asked_again_in_s=PAUSE_S)

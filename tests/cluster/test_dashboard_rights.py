@@ -265,6 +265,9 @@ async def test_of_the_history_each_team_sees_its_own_runs_alone(teams: Teams, cl
         hidden = {"wombat", SECRET_WORD} - {word}
         assert not any(each in page for each in hidden for page in (listed, one, cost))
         assert await visitor.get(f"/runs/{namespace}/{word}-gone") == (303, "")
+    for odd in ("q=%00", "label=$[", "label=[x]", f"label=$[&namespace={teams.b}"):  # or one filter takes it from all
+        status, text = await person.get(f"/history?{odd}")
+        assert (status, "cannot be asked" in text) == (200, False), odd
     nosy = await person.get(f"/history?namespace={teams.b}")
     assert (nosy[0], SECRET_WORD in nosy[1]) == (200, False)
     without_logs = [rule for rule in VIEW if rule["resources"] != ["pods/log"]]

@@ -16,7 +16,14 @@ from urllib.parse import quote, urlsplit
 import psycopg
 import pytest
 
-from headrace.history import HistoryStore, HistoryTooNew, HistoryTooOld, HistoryUnavailable, open_history
+from headrace.history import (
+    HistoryRefused,
+    HistoryStore,
+    HistoryTooNew,
+    HistoryTooOld,
+    HistoryUnavailable,
+    open_history,
+)
 from headrace.history.reading import Question, listed, told
 from headrace.history.schema import CURRENT, MIGRATIONS
 from headrace.secrecy.redaction import redacted
@@ -71,6 +78,14 @@ def store(postgres: PostgreSQL) -> Iterator[HistoryStore]:
 
 def names(store: HistoryStore) -> list[str]:
     return sorted(row["name"] for row in store.rows("select name from headrace_runs"))
+
+
+def test_a_text_that_the_database_does_not_take_is_refused_alone(store: HistoryStore) -> None:
+    """By its driver, and the store is not away for that."""
+    searches.fill(store)
+    with pytest.raises(HistoryRefused, match="NUL"):
+        searches.names(store, part_of_name="\0")
+    assert searches.names(store, limit=1) == ["a-1"]
 
 
 def test_what_is_written_is_read(store: HistoryStore, postgres: PostgreSQL) -> None:

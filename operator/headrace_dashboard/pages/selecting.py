@@ -71,13 +71,19 @@ class Selected:
 
 def query_from(given: Mapping[str, str], spans: Mapping[str, int] = SPANS) -> Query:
     """The filters of an address; what they cannot mean is left out. `spans` are those that `since` may name."""
-    known = {field.name: given.get(field.name, "").strip()[:MAX_TEXT] for field in fields(Query)}
-    query = Query(**{**known, "after": given.get("after", "")})
+    texts = {field.name: without_nul(given.get(field.name, "")) for field in fields(Query)}
+    known = {name: text.strip()[:MAX_TEXT] for name, text in texts.items()}
+    query = Query(**{**known, "after": texts["after"]})
     if query.phase not in {*map(str, Phase), *GROUPS}:
         query = replace(query, phase="")
     if query.since not in spans:
         query = replace(query, since="")
     return query if CURSOR.fullmatch(query.after) else replace(query, after="")
+
+
+def without_nul(text: str) -> str:
+    """The text as databases take it: no name has this character, and PostgreSQL refuses it."""
+    return text.replace("\0", "")
 
 
 def selected(

@@ -14,7 +14,7 @@ from headrace.history import HistoryStore
 from headrace.history.searching import Search, namesakes, namespaces, one, page
 from headrace_dashboard.pages.history import Listed, as_run, cursor, history_page, recorded_page
 from headrace_dashboard.pages.run import RunView
-from headrace_dashboard.pages.selecting import GROUPS, LONGER_SPANS, Query, query_from
+from headrace_dashboard.pages.selecting import GROUPS, LONGER_SPANS, Query, query_from, without_nul
 from headrace_dashboard.recorded import HistoryAway, Recorded
 from headrace_dashboard.routes.run import READ_RUN, schema_of
 from headrace_dashboard.site import NAME, NAMESPACE, Route, Visit, html, see_other
@@ -37,7 +37,7 @@ async def listing(visit: Visit) -> web.StreamResponse:
 
 async def run(visit: Visit) -> web.StreamResponse:
     """One that has left the cluster. Raises: HTTPNotFound, HTTPServiceUnavailable, ApiError."""
-    uid = visit.request.query.get("uid", "")[:64]
+    uid = without_nul(visit.request.query.get("uid", ""))[:64]
     try:
         found, names = await _store(visit).ask(
             ("run", visit.namespace, visit.name, uid),
@@ -91,6 +91,8 @@ async def _listed(visit: Visit, recorded: Recorded, query: Query, told: tuple[st
     size = visit.site.settings.page_size
     # To the minute: whoever asks within it shares the answer.
     wanted = search(query, told, visit.site.now().replace(second=0, microsecond=0))
+    if wanted.namespaces == ():  # nothing that is asked for may be told: no store need be asked
+        return Listed(namespaces=told or ())
 
     def work(store: HistoryStore) -> list[dict[str, Any]]:
         return page(store, wanted, size + 1)

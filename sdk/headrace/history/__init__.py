@@ -7,12 +7,13 @@ No driver is imported before a store of its kind is opened.
 
 from __future__ import annotations
 
-from headrace.history.errors import HistoryError, HistoryTooNew, HistoryTooOld, HistoryUnavailable
+from headrace.history.errors import HistoryError, HistoryRefused, HistoryTooNew, HistoryTooOld, HistoryUnavailable
 from headrace.history.records import Record, record_of
 from headrace.history.store import HistoryStore, open_history
 
 __all__ = [
     "HistoryError",
+    "HistoryRefused",
     "HistoryStore",
     "HistoryTooNew",
     "HistoryTooOld",

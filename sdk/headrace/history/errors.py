@@ -2,6 +2,7 @@
 Errors of the history store. No text shows a password.
 
     HistoryError            (a HeadraceError)
+    ├── HistoryRefused      it does not take what is asked: the same again will not do, anything else may
     ├── HistoryUnavailable  it cannot be reached, is full or broken: the same again may do later
     ├── HistoryTooNew       a newer version of headrace has migrated it
     └── HistoryTooOld       only a writer migrates it, and this is a reader
@@ -22,6 +23,10 @@ class HistoryError(HeadraceError):
 
 class HistoryUnavailable(HistoryError):
     """It cannot be used now; nothing of the last transaction was kept, or all of it."""
+
+
+class HistoryRefused(HistoryError):
+    """It can be used, and not asked this: a value is one that its database has no place for."""
 
 
 class HistoryTooNew(HistoryError):

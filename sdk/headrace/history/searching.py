@@ -6,6 +6,7 @@ The same statements on either database, each bound by a limit, a group or a rang
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +24,8 @@ LISTED: Final = (
 GroupBy = Literal["flow", "deployment", "backfill", "pool", "namespace"]
 OF_A_NAMESPACE: Final = frozenset({"flow", "deployment", "backfill"})
 """What may have the same name in two namespaces."""
+LABEL_KEY: Final = re.compile("([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+"""As Kubernetes has it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,8 +147,9 @@ def _among(column: str, values: Sequence[str]) -> tuple[str, Sequence[str]]:
 
 
 def _labelled(key: str, equals: str, value: str) -> tuple[str, Sequence[str]]:
-    # `->>` takes a key in PostgreSQL and a path in SQLite: a key in quotes is a path too, and no key of any label.
-    if '"' in key:
+    # `->>` takes a key in PostgreSQL and a path in SQLite: a key in quotes is a path too, and no key of any label. What else means something in a
+    # path is an error there, and can be no key.
+    if not LABEL_KEY.fullmatch(key):
         return "1 = 0", ()
     found = "coalesce(labels ->> cast(%s as text), labels ->> cast(%s as text))"
     keys = (key, f'"{key}"')

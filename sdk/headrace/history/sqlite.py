@@ -24,6 +24,8 @@ BUSY_TIMEOUT_S: Final = 10.0
 INSERT: Final = (
     f"insert into {TABLE} ({', '.join(COLUMNS)}) values ({', '.join('?' * len(COLUMNS))}) on conflict (uid) do nothing"  # noqa: S608 - constants
 )
+BAD_PATH: Final = ("JSON path error", "bad JSON path")
+"""What it says of a key that cannot stand in a path, by version."""
 
 
 class SQLite:
@@ -85,6 +87,8 @@ class SQLite:
         """As promised by Dialect."""
         if isinstance(error, sqlite3.ProgrammingError):
             return str(error).startswith("Error binding")  # others are of a connection that is closed
+        if isinstance(error, sqlite3.OperationalError):
+            return str(error).startswith(BAD_PATH)
         return isinstance(error, (sqlite3.DataError, sqlite3.IntegrityError, OverflowError))
 
     def told(self, error: Exception) -> str:

@@ -16,7 +16,7 @@ from threading import Lock
 from typing import Any, Final, Protocol, TypeVar
 
 from headrace.errors import UsageError
-from headrace.history.errors import HistoryTooNew, HistoryTooOld, HistoryUnavailable
+from headrace.history.errors import HistoryRefused, HistoryTooNew, HistoryTooOld, HistoryUnavailable
 from headrace.history.records import Record, stamp
 from headrace.history.schema import CURRENT, MIGRATIONS, TABLE, VERSIONS
 from headrace.results.places import without_password
@@ -58,7 +58,7 @@ class Dialect(Protocol):
         """Those of the uids that are there."""
 
     def is_refusal(self, error: Exception) -> bool:
-        """Whether the records are at fault, and not the database."""
+        """Whether the records are at fault, or the values of a question, and not the database."""
 
     def told(self, error: Exception) -> str:
         """What it says, without a password, and what to do where that is known."""
@@ -163,9 +163,20 @@ class HistoryStore:
             return self._done(work)
 
     def rows(self, query: str, values: Sequence[Any] = ()) -> list[dict[str, Any]]:
-        """What a query has to say, `%s` for each value; a field a column. Raises: HistoryUnavailable, HistoryTooNew, HistoryTooOld."""
+        """
+        What a query has to say, `%s` for each value; a field a column.
+
+        Raises: HistoryRefused: a value is at fault. HistoryUnavailable, HistoryTooNew, HistoryTooOld.
+        """
+
+        def work(cursor: Any) -> list[dict[str, Any]]:
+            return [dict(row) for row in cursor.execute(self._sql(query), values).fetchall()]
+
         with self._lock:
-            return self._done(lambda cursor: [dict(row) for row in cursor.execute(self._sql(query), values).fetchall()])
+            try:
+                return self._done(work, may_be_refused=True)
+            except self._failures as error:  # but for a refusal, it is told as ours already
+                raise HistoryRefused(self.shown, self._told(error)) from None
 
     def close(self) -> None:
         """Gives the connection up; the next call opens another one."""
@@ -194,7 +205,7 @@ class HistoryStore:
         What the work returns, in a transaction of its own. Raises: HistoryUnavailable.
 
         Args:
-            may_be_refused: It brings records, and what those are at fault for is raised as the driver raises it.
+            may_be_refused: It brings records or values, and what those are at fault for is raised as the driver raises it.
         """
         try:
             connection = self._connected()

@@ -79,6 +79,17 @@ async def test_a_store_that_is_away_is_not_asked_again_at_once(recorded: Recorde
     assert await recorded.ask(0, asked) == 0
 
 
+async def test_a_question_that_the_store_refuses_takes_it_away_from_nobody(recorded: Recorded) -> None:
+    """Whatever somebody writes into a filter."""
+
+    def odd(store: HistoryStore) -> Any:
+        return store.rows("select ? as n", (2**70,))
+
+    with pytest.raises(HistoryAway, match="change the filters"):
+        await recorded.ask("odd", odd)
+    assert await recorded.ask("all", counting) == 0
+
+
 @contextmanager
 def released(gate: threading.Event) -> Iterator[Callable[[HistoryStore], Any]]:
     """A question that is answered when the gate opens; it opens at the end."""

@@ -101,6 +101,14 @@ def test_what_an_address_cannot_mean_is_left_out() -> None:
     assert query_from(given) == Query(q="a" * 253)
 
 
+def test_no_text_has_a_character_that_databases_refuse() -> None:
+    """PostgreSQL has no NUL."""
+    after = "2026-03-04T11:00:00Z~team-a~x"
+    assert query_from({"q": "\0", "label": "a\0=b\0", "flow": "\0 x", "after": f"{after}\0"}) == Query(
+        label="a=b", flow="x", after=after
+    )
+
+
 def test_a_query_survives_its_address() -> None:
     """A link is what somebody sends to a colleague."""
     query = Query(namespace="team-a", phase="dead", label="a=b c", q="&x", after="2026-03-04T11:00:00Z~team-a~x")

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from headrace.history import HistoryStore, record_of
+import pytest
+
+from headrace.history import HistoryRefused, HistoryStore, record_of
 from headrace.history.searching import Search, namesakes, namespaces, one, page, spent, spent_between
 from tests.unit.headrace.history.finished import a_finished_run
 
@@ -75,7 +77,19 @@ def a_part_of_a_name_means_itself(store: HistoryStore) -> None:
 
 def labels_are_found_by_key_and_value(store: HistoryStore) -> None:
     assert names(store, label="example.org/tier=gold") == names(store, label="example.org/tier") == ["a-2"]
-    assert names(store, label="example.org/tier=silver") == names(store, label='"') == []
+    assert names(store, label="example.org/tier=silver") == []
+
+
+def a_filter_that_no_label_can_match_finds_nothing(store: HistoryStore) -> None:
+    for label in (*'"$[.#/ ', "=x", "$.a=b", "[x]", "a b", "a.", "/a"):
+        assert names(store, label=label) == [], label
+
+
+def a_value_that_the_database_has_no_place_for_is_refused_alone(store: HistoryStore) -> None:
+    """The connection stays, and so does who asks for something else."""
+    with pytest.raises(HistoryRefused):
+        store.rows("select name from headrace_runs where attempt_count = cast(%s as smallint) limit %s", (2**70, 2**70))
+    assert names(store, limit=1) == ["a-1"]
 
 
 def pages_follow_each_other_without_a_gap(store: HistoryStore) -> None:
@@ -135,6 +149,8 @@ CHECKS: tuple[Check, ...] = (
     filters_narrow_it_down,
     a_part_of_a_name_means_itself,
     labels_are_found_by_key_and_value,
+    a_filter_that_no_label_can_match_finds_nothing,
+    a_value_that_the_database_has_no_place_for_is_refused_alone,
     pages_follow_each_other_without_a_gap,
     of_a_name_that_was_used_twice_each_run_is_told,
     namespaces_are_told_once_each,
