@@ -71,10 +71,10 @@ def _uncounted(context: Context, record: DeploymentRecord) -> frozenset[str]:
 
 
 def _keep(context: Context, key: ObjectKey) -> Keep:
-    if not key.name:
-        return Keep(succeeded=None, failed=None, ttl_s=context.settings.orphan_ttl_s)
     record = context.intake.cache.deployments.get(key)
-    if record is None or record.spec is None:  # its runs go with it, or it is being mended: nothing is deleted
+    if record is None:  # none was named, or it is gone: only the runs that it made go with it by owner reference
+        return Keep(succeeded=None, failed=None, ttl_s=context.settings.orphan_ttl_s)
+    if record.spec is None:  # it is being mended: nothing is deleted
         return Keep(succeeded=None, failed=None, ttl_s=None)
     history = record.spec.history
     return Keep(

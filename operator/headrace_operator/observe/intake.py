@@ -142,8 +142,9 @@ class Intake:
             self.backfills.wake_of_deployment(record.key)
 
     def deployment_gone(self, key: ObjectKey, uid: str) -> None:
-        """A Deployment was deleted; its runs go with it by owner reference, those made by hand say that they wait."""
+        """A Deployment was deleted. Runs that it made go with it by owner reference; of the others those that go on say that they wait."""
         if self.cache.drop_deployment(key, uid):
+            self._waker.add(WorkKey(Kind.RETENTION, key))  # those that finished are nobody's now
             self.automations.triggers.deployment_gone(key)
             self.history.purses.close(key)
             self.gate.deployment_changed(key)

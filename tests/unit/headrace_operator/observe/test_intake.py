@@ -98,9 +98,9 @@ class TestDeployments:
         assert wakes.told() == {"Deployment daily", "Retention daily"}
 
     def test_one_that_is_deleted_wakes_its_runs(self, intake: Intake, wakes: Wakes) -> None:
-        """Those that do not go with it say that they wait; its limit is gone, and others may pass."""
+        """Those that do not go with it say that they wait, or are kept as nobody's; its limit is gone, and others may pass."""
         intake.deployment_gone(key("daily"), "daily-uid")
-        assert wakes.told() == {"FlowRun r1", "FlowRun r2", "FlowRun r3"}
+        assert wakes.told() == {"FlowRun r1", "FlowRun r2", "FlowRun r3", "Retention daily"}
 
     def test_one_that_is_made_anew_wakes_its_runs(self, intake: Intake, wakes: Wakes) -> None:
         """Though its generation is the same."""
