@@ -12,6 +12,7 @@ from headrace.cli.cluster import Api, ClusterRefusal, asked, path_of
 from headrace.errors import UsageError
 from headrace.kubeapi.errors import Conflict
 from headrace.pausing.forms import fields_of
+from headrace.terminal_text import harmless
 
 TRIES = 5
 LOOKS = 20
@@ -125,7 +126,7 @@ async def verdict(api: Api, waiting: Waiting, *, sleep: Sleep = asyncio.sleep) -
         status = (await asked(f"follow run {waiting.run}", api.get(path))).get("status") or {}
         pause = status.get("pause") or {}
         if pause.get("name") != waiting.pause["name"]:
-            return f"{waiting.run} goes on: {status.get('message') or status.get('phase')}"
+            return harmless(f"{waiting.run} goes on: {status.get('message') or status.get('phase')}")
         if pause.get("refused") != waiting.pause.get("refused"):
             raise ClusterRefusal(f"answer run {waiting.run}", f"{pause.get('problem')}; it waits for another answer")
         await sleep(BETWEEN_LOOKS_S)

@@ -13,6 +13,7 @@ from headrace.api.keys import FLOW_RUN_LABEL, FLOWRUNS
 from headrace.cli.cluster import Api, Context, Namespace, asked, in_cluster, path_of
 from headrace.cli.printing import table
 from headrace.errors import UsageError
+from headrace.terminal_text import harmless
 
 HEADER: Final = ("NAME", "KIND", "DESCRIPTION", "URL")
 DESCRIPTION_WIDTH: Final = 60
@@ -94,7 +95,7 @@ def readable(one: Artifact, log: str) -> str:
 def print_text(kind: str, text: str, *, terminal: bool) -> None:
     """On a terminal as people read it, else as it is."""
     if not terminal or kind not in {"markdown", "table"}:
-        print(text)
+        print(harmless(text) if terminal else text)
         return
     from rich.console import Console  # noqa: PLC0415 - slow to import
     from rich.markdown import Markdown  # noqa: PLC0415 - as above

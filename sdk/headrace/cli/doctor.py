@@ -27,6 +27,7 @@ from headrace.cli.leases import OPERATOR_NAMESPACE
 from headrace.cli.outputs import document
 from headrace.cli.printing import painted, paints
 from headrace.kubeapi.errors import ApiError, ConfigurationError, Unreachable
+from headrace.terminal_text import harmless
 
 if TYPE_CHECKING:
     from headrace.kubeapi.client import KubeClient
@@ -108,7 +109,7 @@ def as_text(findings: Sequence[Finding]) -> str:
         mark = f"{each.verdict:<5}"
         lines.append(f"{painted(mark, each.verdict) if colours else mark} {each.subject:<12} {each.told}")
         lines += [f"{'':18} do: {each.fix}"] if each.fix else []
-    return "\n".join([*lines, _sum([each.verdict for each in findings])])
+    return harmless("\n".join([*lines, _sum([each.verdict for each in findings])]))
 
 
 def _sum(verdicts: Sequence[Verdict]) -> str:

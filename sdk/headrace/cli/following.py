@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from headrace.api import keys
 from headrace.cli.cluster import ClusterRefusal, path_of
-from headrace.cli.printing import harmless
 from headrace.kubeapi.errors import ApiError
+from headrace.terminal_text import harmless
 
 if TYPE_CHECKING:
     from headrace.kubeapi.client import KubeClient

@@ -13,6 +13,7 @@ import typer
 from headrace.cli.deadletters import Since, age_from
 from headrace.cli.printing import age, table
 from headrace.errors import UsageError
+from headrace.terminal_text import harmless
 
 if TYPE_CHECKING:
     from headrace.history import HistoryStore
@@ -103,14 +104,14 @@ def as_table(found: Sequence[Mapping[str, Any]], now: datetime) -> str:
 
 
 def as_text(one: Mapping[str, Any]) -> str:
-    """A line for each field that has a value; the log's end comes last, as it is."""
+    """A line for each field that has a value; the log's end comes last, as it is but for commands to the terminal."""
     shown = {name: value for name, value in one.items() if value is not None and name != "log_tail"}
     width = max(map(len, shown))
     lines = [
         f"{name.ljust(width)}  {value if isinstance(value, str) else json.dumps(value)}"
         for name, value in shown.items()
     ]
-    return "\n".join([*lines, *(["", "log_tail:", one["log_tail"].rstrip()] if one.get("log_tail") else [])])
+    return harmless("\n".join([*lines, *(["", "log_tail:", one["log_tail"].rstrip()] if one.get("log_tail") else [])]))
 
 
 def _row(one: Mapping[str, Any], now: datetime) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from headrace.cli.printing import harmless, painted
+from headrace.cli.printing import painted
+from headrace.terminal_text import harmless
 
 PLACES: Final = ("run_title", "task_run", "subflow", "flow_run")
 """What a person is told of where a line comes from, the first that there is."""

@@ -22,6 +22,7 @@ from headrace.cli.podlogs import Section, attempts_of, pod_lines
 from headrace.cli.printing import paints
 from headrace.cli.runs import ENDED, phase_of, the_run
 from headrace.kubeapi.errors import Invalid, NotFound
+from headrace.terminal_text import harmless
 
 if TYPE_CHECKING:
     from headrace.kubeapi.client import KubeClient
@@ -142,7 +143,7 @@ async def _print_attempt(
     except ClusterRefusal as error:
         if not isinstance(error.__cause__, NotFound | Invalid):
             raise
-        print(f"headrace: attempt {attempt['number']}: {error.problem}", file=sys.stderr)
+        print(harmless(f"headrace: attempt {attempt['number']}: {error.problem}"), file=sys.stderr)
         has_begun = isinstance(error.__cause__, NotFound) or attempt.get("startedAt")
         return Log.GONE if has_begun else Log.NOT_BEGUN
     return Log.PRINTED

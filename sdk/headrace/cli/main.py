@@ -22,6 +22,7 @@ from headrace.cli.exits import status_of
 from headrace.devcluster.errors import ClusterError
 from headrace.errors import HeadraceError
 from headrace.kubeapi.errors import KubeError
+from headrace.terminal_text import harmless
 
 COMMANDS: Final[Mapping[str, str]] = {
     "run": "run",
@@ -89,7 +90,7 @@ def run() -> None:
     try:
         application(_asked_for(line_being_typed()[1:] or sys.argv[1:]))(prog_name=name, complete_var=VARIABLE)
     except FAILURES as error:
-        print(f"headrace: {error}", file=sys.stderr)
+        print(harmless(f"headrace: {error}"), file=sys.stderr)
         sys.exit(status_of(error))
     except BrokenPipeError:  # who reads has had enough: `headrace list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

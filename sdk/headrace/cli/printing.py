@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Final
 
+from headrace.terminal_text import harmless
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.status import Status
@@ -18,8 +20,6 @@ if TYPE_CHECKING:
 QUIET_S = 15.0
 """Between two ticks where the output is a file or a CI log: enough to see that it lives."""
 COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
-COMMAND: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f]|\x1b(?!\[[0-9;]*m)")
-"""What a terminal does something for, other than to go on in another colour or line."""
 COLOURS: Final = {
     **dict.fromkeys(("Succeeded", "ok", "True", "info"), "32"),
     **dict.fromkeys(("Running", "debug"), "36"),
@@ -35,11 +35,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [header, *rows]
     widths = [max(width(line[column]) for line in lines) for column in range(len(header))]
     return harmless("\n".join("   ".join(map(_padded, line, widths)).rstrip() for line in lines))
-
-
-def harmless(text: str) -> str:
-    """The text without commands to the terminal: whoever writes a message or a log line is not the one who reads it."""
-    return COMMAND.sub("", text)
 
 
 def width(text: str) -> int:

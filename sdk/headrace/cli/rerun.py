@@ -21,6 +21,7 @@ from headrace.cli.fitting import fitted
 from headrace.cli.printing import counted, progress
 from headrace.errors import HeadraceError, UsageError
 from headrace.kubeapi.errors import AlreadyExists, ApiError, TooManyRequests
+from headrace.terminal_text import harmless
 
 AT_ONCE = 8
 """Requests at the same time; the API server shares its time fairly between users only up to a point."""
@@ -225,7 +226,7 @@ def told(outcomes: Sequence[Outcome]) -> int:
     problems = [(outcome.run, outcome.problem) for outcome in outcomes if outcome.problem is not None]
     for run, problem in problems:
         text = str(problem) if isinstance(problem, NotToBeRunAgain) else f"run {run}: {problem}"
-        print(f"headrace: {text}", file=sys.stderr)
+        print(harmless(f"headrace: {text}"), file=sys.stderr)
     statuses = {status_of(problem) for _, problem in problems}
     return statuses.pop() if len(statuses) == 1 else FAILED if statuses else OK
 

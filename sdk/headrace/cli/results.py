@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 import typer
 
 from headrace.cli.printing import age, counted, table
+from headrace.terminal_text import harmless
 
 results = typer.Typer(no_args_is_help=True)
 
@@ -86,8 +87,8 @@ def show(url: Url, key: Annotated[str, typer.Argument(help="As `headrace results
     facts = {"key": found.key, "size": f"{found.size} bytes", "kind": found.kind, **found.facts}
     width = max(map(len, facts))
     for name, value in facts.items():
-        print(f"{name.ljust(width)}   {value}")
-    print(f"\n{preview(storage, found, PREVIEW_CHARACTERS)}")
+        print(harmless(f"{name.ljust(width)}   {value}"))
+    print(harmless(f"\n{preview(storage, found, PREVIEW_CHARACTERS)}"))
 
 
 @results.command()

@@ -16,6 +16,7 @@ from headrace.cli.references import Reference, reference
 from headrace.cli.runs import ENDED, phase_of
 from headrace.errors import HeadraceError
 from headrace.kubeapi.errors import ApiError
+from headrace.terminal_text import harmless
 
 ENDED_BACKFILLS = frozenset({"Succeeded", "Failed", "Cancelled"})
 Names = Annotated[
@@ -148,7 +149,7 @@ def _each(
             try:
                 print(await step(api, here, target), flush=True)
             except (HeadraceError, ApiError) as error:
-                print(f"headrace: {error}", file=sys.stderr)
+                print(harmless(f"headrace: {error}"), file=sys.stderr)
                 worst = worst or status_of(error)
         return worst
 

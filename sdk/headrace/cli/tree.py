@@ -11,8 +11,9 @@ from typing import Any, Final
 from headrace.api.audit import account_of
 from headrace.cli.loglines import Line
 from headrace.cli.outputs import Object
-from headrace.cli.printing import harmless, painted, shortened
+from headrace.cli.printing import painted, shortened
 from headrace.cli.runs import cost, duration, instant, phase_of, subject, took
+from headrace.terminal_text import harmless
 
 EVENTS: Final[Mapping[str, str]] = {
     "task_started": "running",

@@ -17,11 +17,11 @@ from headrace.cli.deployments import state_of
 from headrace.cli.leases import OPERATOR_NAMESPACE, operator_leases, works
 from headrace.cli.names import WORDS, explainable
 from headrace.cli.podlogs import Section, attempts_of, pod_lines
-from headrace.cli.printing import harmless
 from headrace.cli.references import reference
 from headrace.cli.runs import ENDED, phase_of, the_run
 from headrace.cli.surroundings import events_about, explanation, or_none
 from headrace.diagnose.explaining import Explanation, Facts, explained
+from headrace.terminal_text import harmless
 
 if TYPE_CHECKING:
     from headrace.kubeapi.client import KubeClient

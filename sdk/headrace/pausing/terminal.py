@@ -13,6 +13,7 @@ from headrace.engine.ways import BLOCKING
 from headrace.errors import PauseRejected, RunCancelled, UsageError
 from headrace.pausing.answers import ANSWERS_ENV, validated
 from headrace.pausing.forms import Console, agreed, filled
+from headrace.terminal_text import harmless
 
 if TYPE_CHECKING:
     from headrace.engine.ways import Way
@@ -76,7 +77,7 @@ async def _beside(work: Callable[[], T]) -> T:
 
 def _read(prompt: str) -> str:
     # On standard error, as the log: what the flow prints may go to a file.
-    sys.stderr.write(prompt)
+    sys.stderr.write(harmless(prompt))
     sys.stderr.flush()
     # Not by sys.stdin: a thread that waits in it holds a lock that the end of the interpreter asks for.
     line = os.read(sys.stdin.fileno(), LONGEST_LINE)
@@ -86,7 +87,7 @@ def _read(prompt: str) -> str:
 
 
 def _write(line: str) -> None:
-    sys.stderr.write(line + "\n")
+    sys.stderr.write(harmless(line) + "\n")
 
 
 PERSON = Console(_read, _write)

@@ -28,6 +28,7 @@ from headrace.cli.arguments import text_parameters
 from headrace.cli.cluster import ClusterRefusal
 from headrace.errors import UsageError
 from headrace.kubeapi.errors import Conflict, NotFound
+from tests.unit.headrace.hostile_text import BAD, GOOD
 
 SCHEMA = {
     "type": "object",
@@ -144,6 +145,12 @@ class TestVerdicts:
         resumed = {"phase": "Retrying", "message": 'pause "deploy" was approved'}
         api.meanwhile = [lambda: api.runs["etl-7"].update(status=resumed)]
         assert await verdict(api, waiting, sleep=api.sleep) == 'etl-7 goes on: pause "deploy" was approved'
+
+    async def test_what_the_run_says_commands_no_terminal(self) -> None:
+        api = Api(a_paused_run())
+        waiting = await asking(api)
+        api.meanwhile = [lambda: api.runs["etl-7"].update(status={"phase": "Retrying", "message": BAD})]
+        assert await verdict(api, waiting, sleep=api.sleep) == f"etl-7 goes on: {GOOD}"
 
     async def test_an_answer_that_the_operator_cannot_take_is_told(self) -> None:
         api = Api(a_paused_run())

@@ -65,6 +65,7 @@ def test_what_can_be_read_of_each_kind(tmp_path: Any) -> None:
         ("table", json.dumps([{"a": 1, "b": "[bold]x\x1b[2J"}, {"a": None}]), ["a", "b", "[bold]x", "null"]),
         ("table", "[[1, 2]]", ["1", "2"]),
         ("link", "https://example.org", ["https://example.org"]),
+        ("progress", "half\x1b[2J", ["half[2J"]),
     ],
 )
 def test_a_terminal_shows_it_as_people_read_it(capsys: Any, kind: str, text: str, shown: list[str]) -> None:

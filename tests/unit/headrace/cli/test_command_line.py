@@ -18,10 +18,11 @@ from typer.testing import CliRunner
 from headrace.cli.cluster import ClusterRefusal
 from headrace.cli.completion import SCRIPTS
 from headrace.cli.exits import status_of
-from headrace.cli.main import COMMANDS, _asked_for, application
+from headrace.cli.main import COMMANDS, _asked_for, application, run
 from headrace.cli.signin import plain_connection
 from headrace.errors import HeadraceError, UsageError
 from headrace.kubeapi.errors import ApiError, ConfigurationError, Forbidden, NotFound, Unauthorized, Unreachable
+from tests.unit.headrace.hostile_text import BAD, GOOD
 
 SNAPSHOT = Path(__file__).with_name("help.txt")
 
@@ -105,6 +106,15 @@ def caused(error: Exception) -> ClusterRefusal:
 )
 def test_exit_statuses(error: Exception, status: int) -> None:
     assert status_of(error) == status
+
+
+def test_an_error_commands_no_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may quote what somebody else has written."""
+    monkeypatch.setattr(sys, "argv", ["headrace", "rerun", "r", "--set", BAD])
+    with pytest.raises(SystemExit) as left:
+        run()
+    assert left.value.code == 2
+    assert capsys.readouterr().err == f"headrace: -p {GOOD}: expected NAME=VALUE, such as -p day=2026-01-01\n"
 
 
 def a_kubeconfig(tmp_path: Path, user: dict[str, Any], **cluster: Any) -> Path:

@@ -18,6 +18,7 @@ from headrace.cli.rerun import Outcome, Wish, plan, run_again, runs_meant, told
 from headrace.errors import UsageError
 from headrace.kubeapi.errors import ApiError, Forbidden, Invalid, NotFound, TooManyRequests, Unreachable
 from tests.unit.headrace.cli.memory_api import ROOT, MemoryApi, a_deployment, a_run
+from tests.unit.headrace.hostile_text import BAD, GOOD
 
 NOW = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 
@@ -361,6 +362,12 @@ class TestRunAgain:
         assert told[1:3] == ["  team-a/r0", "  team-a/r1"]
         assert told[-1] == "  and 2 more"
         assert "the parameters of the file" in plan(runs[:1], Wish((), Filters(), Changes(parameters={})))
+
+
+def test_why_a_run_cannot_be_run_again_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """An admission policy may quote what somebody else has written."""
+    told([Outcome("r1", None, Invalid(422, "Invalid", BAD))])
+    assert capsys.readouterr().err == f"headrace: run r1: 422 Invalid: {GOOD}\n"
 
 
 @pytest.mark.parametrize(

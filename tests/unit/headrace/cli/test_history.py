@@ -13,6 +13,7 @@ from headrace.cli.main import application
 from headrace.errors import UsageError
 from headrace.history import open_history
 from tests.unit.headrace.history.finished import a_record
+from tests.unit.headrace.hostile_text import BAD, GOOD
 
 
 def ran(*arguments: str) -> str:
@@ -70,6 +71,16 @@ def test_one_run_is_shown_with_the_end_of_its_log(store: str) -> None:
     assert shown.endswith("log_tail:\nKeyError: 'x'\n")
     (as_json,) = json.loads(ran("show", "bad", "-n", "team-a", "--output", "json"))
     assert as_json["attempts"] == [{"number": 1, "pod": "bad-1", "exitCode": 0}]
+
+
+def test_what_is_shown_commands_no_terminal(store: str) -> None:
+    """Whoever wrote the message and the log is not the one who reads them."""
+    opened = open_history(store)
+    opened.write([a_record("hostile", message=BAD).with_log_tail(BAD)])
+    opened.close()
+    shown = ran("show", "hostile", "-n", "team-a")
+    assert shown.count(GOOD) == 2
+    assert BAD not in shown
 
 
 @pytest.mark.parametrize(

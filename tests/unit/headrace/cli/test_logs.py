@@ -19,6 +19,7 @@ from headrace.cli.printing import table
 from headrace.cli.tree import Branch, Family, TaskRun, branch_of, drawn, task_runs
 from headrace.kubeapi.errors import ApiError, Invalid, NotFound, Unreachable
 from tests.unit.headrace.cli.memory_api import MemoryApi, a_run
+from tests.unit.headrace.hostile_text import BAD, GOOD
 
 NOW = datetime(2026, 3, 5, tzinfo=UTC)
 
@@ -44,10 +45,6 @@ def test_a_traceback_stands_below_its_line() -> None:
 def test_any_other_line_stays_as_it_is(text: str) -> None:
     line = line_from(text)
     assert (line.readable(colours=False), line.is_of("load")) == (text, False)
-
-
-BAD = "a\x1b[2J\x1b]0;title\x07\x9b1A\x1b[31mred\x1b[0m"
-GOOD = "a[2J]0;title1A\x1b[31mred\x1b[0m"
 
 
 @pytest.mark.parametrize("line", [line_from(BAD), line_from(a_line(message=BAD)), line_from(a_line(exception=BAD))])

@@ -17,7 +17,8 @@ from headrace import PauseRejected, RunCancelled, UsageError, flow, pause
 from headrace.pausing.answers import answers_from
 from headrace.pausing.forms import Console, fields_of
 from headrace.pausing.requests import PauseRequest, schema_of
-from headrace.pausing.terminal import answered
+from headrace.pausing.terminal import PERSON, answered
+from tests.unit.headrace.hostile_text import BAD, GOOD
 
 FLOW = """
 from pydantic import BaseModel
@@ -151,6 +152,12 @@ class TestWithoutATerminal:
         monkeypatch.setenv("HEADRACE_ANSWERS", '{"pause-0": {"decision": "Approve", "input": {}}}')
         with pytest.raises(UsageError, match="cannot be used: name: Field required"):
             main()
+
+
+def test_what_is_asked_commands_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whoever wrote the question is not the one who reads it."""
+    PERSON.write(BAD)
+    assert capsys.readouterr().err == f"{GOOD}\n"
 
 
 @pytest.mark.parametrize("what", ["main", "beside"])
