@@ -185,6 +185,7 @@ class Workshop:
         cache = engine.intake.cache
         for deployment in cache.deployments:
             self.metrics.circuit(deployment, is_open=None)
+            self.metrics.budgets.told(deployment, None, None)
         for backfill in engine.intake.backfills.held:
             self.metrics.backfills.gone(backfill)
         for automation in engine.intake.automations.held:

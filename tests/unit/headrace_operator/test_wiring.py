@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from headrace.api.backfill import BackfillStatus
+from headrace.api.budget import BudgetPeriod, PeriodBudget, Spent
 from headrace.api.concurrencylimit import ConcurrencyLimitSpec
 from headrace.api.keys import API_VERSION
 from headrace.api.workpool import NodeCount
@@ -20,6 +22,7 @@ from headrace_operator.engine import Engine
 from headrace_operator.kube.resources import BACKFILLS, CLUSTER_SCOPED, CONCURRENCY_LIMITS, DEPLOYMENTS, WORK_POOLS
 from headrace_operator.settings import Settings
 from headrace_operator.wiring import Workshop, all_watched
+from tests.builders import NOW
 
 POOL = PoolSnapshot(
     "small",
@@ -44,6 +47,8 @@ LIMIT = LimitSnapshot(
     waiting=1,
     over=frozenset(),
 )
+BUDGET = PeriodBudget(amount="10", period=BudgetPeriod.MONTH)
+SPENT = Spent(since=NOW, until=NOW + timedelta(days=31), amount="4", currency="USD", settled="4")
 NOWHERE = Connection("http://127.0.0.1:1", "default", ssl=False, authorization=lambda: None)
 
 
@@ -67,6 +72,7 @@ def tell(engine: Engine) -> None:
     """As the reconciles of its objects do."""
     metrics = engine.context.metrics
     metrics.circuit(ObjectKey("team", "nightly"), is_open=True)
+    metrics.budgets.told(ObjectKey("team", "monthly"), BUDGET, SPENT)
     metrics.backfills.told(ObjectKey("team", "q1"), BackfillStatus(total=3, pending=3))
     if engine.share.keeps_cluster:
         metrics.pools.told(POOL)
@@ -93,6 +99,7 @@ async def test_a_shard_that_is_given_away_is_told_of_no_more(
     first, given = (shop.engine(lambda: None, write_timeout_s=1.0, share=Share(index, 2)) for index in (0, shard))
     for resource, obj in (
         (DEPLOYMENTS, an_object("nightly", "team", flowRef={"name": "etl"})),
+        (DEPLOYMENTS, an_object("monthly", "team", flowRef={"name": "etl"})),
         (BACKFILLS, an_object("q1", "team", deploymentRef={"name": "nightly"}, partitions={"list": [{"name": "a"}]})),
         (WORK_POOLS, an_object("small")),
         (CONCURRENCY_LIMITS, an_object("db", slots=2)),
@@ -100,7 +107,7 @@ async def test_a_shard_that_is_given_away_is_told_of_no_more(
         given.feeds[resource].seen(obj)
     tell(first)
     tell(given)
-    assert told_of(registry) == {"nightly", "q1", "small", "db"}
+    assert told_of(registry) == {"nightly", "monthly", "q1", "small", "db"}
     shop.drop(given)
     assert told_of(registry) == left
     await shop.close()
