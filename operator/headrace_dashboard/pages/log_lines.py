@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,9 @@ from headrace_dashboard.pages.timeline import Bar
 MAX_TEXT: Final = 8192
 MAX_TASKS: Final = 2000
 STAMP_ENDS: Final = " "
+STAMP: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{1,9})?(Z|[+-]\d\d:\d\d)")
+Moment = tuple[datetime, str]
+"""A second and its fraction."""
 ENDS: Final[Mapping[str, str]] = {
     "task_succeeded": "succeeded",
     "task_failed": "failed",
@@ -39,9 +43,25 @@ class Line:
     message: str
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    def is_later_than(self, moment: Moment) -> bool:
+        """Whether it was read after that; so is one without a stamp, lest it be lost."""
+        own = moment_of(self.stamp)
+        return own is None or own > moment
+
     def shown(self) -> dict[str, str]:
         """As the page's script takes it."""
         return {"time": self.time, "level": self.level, "task": self.task, "message": self.message}
+
+
+def moment_of(stamp: str) -> Moment | None:
+    """What a stamp says, for comparison: nodes stamp lines in their own time zone, whose offset may change. None: it is no stamp."""
+    found = STAMP.fullmatch(stamp)
+    if found is None:
+        return None
+    try:
+        return datetime.fromisoformat(found[1] + found[3]), found[2] or ""
+    except ValueError:
+        return None
 
 
 def line_from(text: str) -> Line:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
@@ -13,7 +12,7 @@ from aiohttp import web
 from headrace.api.keys import FLOW_CONTAINER, FLOWRUNS
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.errors import ApiError, Invalid, NotFound
-from headrace_dashboard.pages.log_lines import Line, Tasks, line_from
+from headrace_dashboard.pages.log_lines import Line, Moment, Tasks, line_from, moment_of
 from headrace_dashboard.pages.timeline import timeline
 from headrace_dashboard.server_sent import Events, events_to
 from headrace_dashboard.site import NAME, NAMESPACE, Need, Route, Visit
@@ -23,7 +22,6 @@ GATHER_S: Final = 0.25
 BEAT_S: Final = 5.0
 """So often the bars of tasks that go on are drawn anew where no line comes."""
 MOST_AT_ONCE: Final = 500
-STAMP: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,9})?Z")
 READ_RUN: Final = Need("get", FLOWRUNS.plural)
 READ_LOG: Final = Need("get", "pods", group="", subresource="log", on_object=False)
 
@@ -38,7 +36,7 @@ async def log(visit: Visit) -> web.StreamResponse:
     after = visit.request.headers.get("Last-Event-ID") or visit.request.query.get("after", "")
     async with events_to(visit) as events:
         async with visit.hands() as api:
-            why = await _followed(visit, events, _lines(visit, api, pod), after if STAMP.fullmatch(after) else "")
+            why = await _followed(visit, events, _lines(visit, api, pod), moment_of(after))
         await events.send("end", {"why": why})
     return events.response
 
@@ -68,8 +66,8 @@ async def _told_while_it_can_be(response: web.StreamResponse) -> AsyncIterator[N
             raise
 
 
-async def _followed(visit: Visit, events: Events, lines: AsyncIterator[Line], after: str) -> str:
-    """Sends what comes and is later than `after`, until there is no more; why it ended, empty if the container did."""
+async def _followed(visit: Visit, events: Events, lines: AsyncIterator[Line], after: Moment | None) -> str:
+    """Sends what comes and is later than `after` (None: all of it), until there is no more; why it ended, empty if the container did."""
     queue: asyncio.Queue[Line | str] = asyncio.Queue(MOST_AT_ONCE)
     reader = asyncio.create_task(_read_into(queue, lines))
     tasks = Tasks()
@@ -84,7 +82,7 @@ async def _followed(visit: Visit, events: Events, lines: AsyncIterator[Line], af
                     await events.send("tasks", _chart(visit, tasks))
                 continue
             news = [each for each in batch if isinstance(each, Line)]
-            unseen = [each for each in news if each.stamp > after]
+            unseen = [each for each in news if after is None or each.is_later_than(after)]
             if unseen:
                 await events.send("lines", [each.shown() for each in unseen], id_=unseen[-1].stamp)
             if sum(tasks.take(each) for each in news):

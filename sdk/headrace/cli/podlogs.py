@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 TRIES: Final = 5
 """In a row without a line between."""
 BETWEEN_TRIES_S: Final = 1.0
+ZONE: Final = re.compile(r"(Z|[+-]\d\d:\d\d)$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,11 +74,12 @@ class _Place:
 
     def is_new(self, stamp: str) -> bool:
         """Whether the line was not read before; it is from now on."""
-        if self._skip and stamp[:19] == self._second:
+        second = _second(stamp)
+        if self._skip and second == self._second:
             self._skip -= 1
             return False
-        self._read = self._read + 1 if stamp[:19] == self._second else 1
-        self._second, self._skip = stamp[:19], 0
+        self._read = self._read + 1 if second == self._second else 1
+        self._second, self._skip = second, 0
         return True
 
     def resumed(self, params: Mapping[str, str]) -> dict[str, str]:
@@ -85,7 +88,13 @@ class _Place:
             return dict(params)
         self._skip = self._read
         kept = {name: value for name, value in params.items() if name not in {"tailLines", "sinceSeconds"}}
-        return {**kept, "sinceTime": f"{self._second}Z"}
+        return {**kept, "sinceTime": self._second}
+
+
+def _second(stamp: str) -> str:
+    """The stamp without its fraction; a node stamps lines in its own time zone."""
+    zone = ZONE.search(stamp)
+    return stamp[:19] + (zone[0] if zone else "Z")
 
 
 def attempts_of(run: Mapping[str, Any]) -> list[dict[str, Any]]:

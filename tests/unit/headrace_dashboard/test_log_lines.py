@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from headrace_dashboard.pages.log_lines import Tasks, line_from
+from headrace_dashboard.pages.log_lines import Tasks, line_from, moment_of
 
 STAMP = "2026-03-04T12:00:00.123456789Z"
 
@@ -52,6 +52,33 @@ def test_a_line_of_ours_is_taken_apart() -> None:
 def test_any_other_line_is_shown_as_it_is(text: str) -> None:
     """Other images print what they like."""
     assert line_from(f"{STAMP} {text}\n").message == text
+
+
+@pytest.mark.parametrize(
+    ("stamp", "seen", "is_later"),
+    [
+        ("2026-03-04T12:00:00.000000002Z", "2026-03-04T12:00:00.000000001Z", True),
+        ("2026-03-04T12:00:00.000000001Z", "2026-03-04T12:00:00.000000001Z", False),
+        ("2026-03-04T12:00:01Z", "2026-03-04T12:00:00.9Z", True),
+        ("2026-03-04T20:00:00.2+08:00", "2026-03-04T20:00:00.1+08:00", True),
+        ("2026-03-04T20:00:00.1+08:00", "2026-03-04T20:00:00.1+08:00", False),
+        ("2026-10-25T02:10:00+01:00", "2026-10-25T02:50:00+02:00", True),
+        ("2026-10-25T02:50:00+02:00", "2026-10-25T02:10:00+01:00", False),
+        ("no stamp", "2026-03-04T12:00:00Z", True),
+    ],
+)
+def test_a_browser_that_connects_again_gets_what_is_later(stamp: str, seen: str, is_later: bool) -> None:
+    """In the time zone of the node, and when its clock is put back."""
+    moment = moment_of(seen)
+    assert moment is not None
+    assert line_from(f"{stamp} x\n").is_later_than(moment) is is_later
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x", "2026-03-04", "2026-03-04T12:00:00", "2026-99-04T12:00:00Z", "2026-03-04T12:00:00+99:99"]
+)
+def test_what_a_browser_says_may_be_no_stamp(text: str) -> None:
+    assert moment_of(text) is None
 
 
 def test_tasks_take_as_long_as_their_lines_say() -> None:

@@ -76,16 +76,14 @@ class Broken:
             raise Unreachable(0, "Unreachable", "cut")
 
 
-async def test_a_broken_stream_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`sinceTime` is exact to a second: what came of that second is not shown twice, and nothing of it is lost."""
+@pytest.mark.parametrize("zone", ["Z", "+08:00", "-03:30"])
+async def test_a_broken_stream_goes_on_where_it_was(monkeypatch: pytest.MonkeyPatch, zone: str) -> None:
+    """`sinceTime` is exact to a second: what came of that second is not shown twice, and nothing of it is lost, in the zone of each node."""
     monkeypatch.setattr(podlogs, "BETWEEN_TRIES_S", 0)
-    first = ["2026-03-05T12:00:01.1Z a\n", "2026-03-05T12:00:02.1Z b\n", "2026-03-05T12:00:02.1Z c\n"]
-    again = [
-        "2026-03-05T12:00:02.1Z b\n",
-        "2026-03-05T12:00:02.1Z c\n",
-        "2026-03-05T12:00:02.15Z d\n",
-        "2026-03-05T12:00:03Z e\n",
+    first = [
+        f"2026-03-05T12:00:{second}{zone} {line}\n" for second, line in (("01.1", "a"), ("02.1", "b"), ("02.1", "c"))
     ]
+    again = [*first[1:], f"2026-03-05T12:00:02.15{zone} d\n", f"2026-03-05T12:00:03{zone} e\n"]
     client = Broken(first, again)
     found = [line.raw async for line in pod_lines(client, "n", "p", Section(tail=5, follow=True))]  # type: ignore[arg-type]
     assert found == ["a", "b", "c", "d", "e"]
@@ -94,7 +92,7 @@ async def test_a_broken_stream_goes_on_where_it_was(monkeypatch: pytest.MonkeyPa
         "container": "flow",
         "timestamps": "true",
         "follow": "true",
-        "sinceTime": "2026-03-05T12:00:02Z",
+        "sinceTime": f"2026-03-05T12:00:02{zone}",
     }
 
 
