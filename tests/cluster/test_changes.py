@@ -134,3 +134,35 @@ async def test_a_revision_that_is_pinned_is_changed_by_those_alone_who_may_use_e
     assert (await change(people.trusted, plain, env=ENV))["env"] == ENV
     new = an_object("Deployment", "new", {**pinned, "env": ENV})
     assert says in (await people.editor.refused("POST", people.path("deployments"), new)).message
+
+
+async def test_who_may_edit_suspends_and_resumes_what_others_have_written(people: People) -> None:
+    """As the button of Argo CD does, and somebody on call; with it they change nothing else."""
+    path = await people.deployment("theirs", env=ENV)
+    assert (await change(people.editor, path, suspend=True))["suspend"] is True
+    says = "may not use ServiceAccount runner of Flow theirs"
+    assert says in await refusal(people.editor, path, suspend=False, env=[{"name": "A", "value": "b"}])
+    assert says in await refusal(people.editor, path, suspend=False, priority=3)
+    assert (await change(people.editor, path, suspend=False))["suspend"] is False
+
+
+async def test_where_rights_go_by_flow_to_resume_needs_the_right_to_start(people: People, control_plane: Plane) -> None:
+    """To suspend needs none: that starts nothing."""
+    path = await people.deployment("theirs", env=ENV)
+    await people.is_per_flow()
+    assert (await change(people.editor, path, suspend=True))["suspend"] is True
+    says = "to resume this Deployment you need the verb run on flows.headrace.dev named theirs"
+    assert says in await refusal(people.editor, path, suspend=False)
+    assert says in await refusal(people.editor, path, suspend=None)
+    await an_account(people.admin, people.namespace, "starter", EDITOR, (GROUP, ["flows"], ["run"], ["theirs"]))
+    async with signed_in(people.admin, control_plane, people.namespace, "starter") as starter:
+        assert (await change(starter, path, suspend=False))["suspend"] is False
+
+
+async def test_the_operator_suspends_and_resumes_for_automations(people: People) -> None:
+    """Whatever the Deployment changes in its pods, and whoever may start it; nothing else is its to change."""
+    path = await people.deployment("theirs", env=ENV)
+    await people.is_per_flow()
+    assert (await change(people.operator, path, suspend=True))["suspend"] is True
+    assert (await change(people.operator, path, suspend=False))["suspend"] is False
+    assert "you need the verb run" in await refusal(people.operator, path, priority=3)

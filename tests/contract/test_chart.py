@@ -224,6 +224,15 @@ def test_who_did_what_is_noted_where_the_cluster_can(helm):
         assert names(helm.template(*without), kind) == []
 
 
+def test_the_operator_resumes_deployments_under_its_own_name(helm):
+    """Whatever its ServiceAccount is called."""
+    policy = only(
+        helm.template("--set=serviceAccount.name=pilot"), "ValidatingAdmissionPolicy", f"headrace-resumes.{NAMESPACE}"
+    )
+    told = [each["expression"] for each in policy["spec"]["matchConditions"]]
+    assert f"request.userInfo.username != 'system:serviceaccount:{NAMESPACE}:pilot'" in told
+
+
 def test_policies_of_chosen_namespaces_hold_there_and_nowhere_else(helm):
     """Each of those that a release for all namespaces has, but for slots, which such an operator does not know."""
     able = "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"

@@ -26,6 +26,8 @@ GUARDS_HEADER = SLOTS_HEADER.replace("policies.yaml", "guards.yaml")
 GUARDS_SOURCE = SLOTS_SOURCE.with_name("guards.yaml")
 AUDIT_HEADER = SLOTS_HEADER.replace("policies.yaml", "audit.yaml")
 AUDIT_SOURCE = SLOTS_SOURCE.with_name("audit.yaml")
+OPERATOR = "headrace-system:headrace-operator"
+"""Whom the policies spare by name; in the chart its own ServiceAccount."""
 KEEP = "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n"
 
 
@@ -68,7 +70,7 @@ def slots_template() -> str:
 
 def guards_template() -> str:
     """What pods and people may do with runs and templates, as a Helm template."""
-    text = GUARDS_SOURCE.read_text().replace("headrace-system", "{{ .Release.Namespace }}")
+    text = _of_the_release(GUARDS_SOURCE.read_text())
     text = text.replace("orValue('Baseline')", "orValue('{{ .Values.policies.podPolicy }}')")
     text = text.replace("orValue('Namespace')", "orValue('{{ .Values.policies.runRights }}')")
     return '{{- if include "headrace.policies" . }}\n' + GUARDS_HEADER + _served_only(text) + "{{- end }}\n"
@@ -77,16 +79,13 @@ def guards_template() -> str:
 def audit_template() -> str:
     """What notes who did what, as a Helm template: left out where the API server does not know such policies."""
     text = AUDIT_SOURCE.read_text().replace(
-        "headrace-system:headrace-operator", '{{ .Release.Namespace }}:{{ include "headrace.serviceAccountName" . }}'
-    )
-    text = text.replace(
         "headrace-system:headrace-dashboard", '{{ .Release.Namespace }}:{{ include "headrace.fullname" . }}-dashboard'
     )
     return (
         '{{- if and (include "headrace.policies" .) .Values.policies.audit'
         ' (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy") }}\n'
         + AUDIT_HEADER
-        + _served_only(text.replace("headrace-system", "{{ .Release.Namespace }}"))
+        + _served_only(_of_the_release(text))
         + "{{- end }}\n"
     )
 
@@ -123,6 +122,12 @@ def write(root: Path) -> None:
         target.write_text(text)
     for path in outdated(root):
         (root / path).unlink()
+
+
+def _of_the_release(text: str) -> str:
+    """Policies with the namespace and the operator of a release."""
+    text = text.replace(OPERATOR, '{{ .Release.Namespace }}:{{ include "headrace.serviceAccountName" . }}')
+    return text.replace("headrace-system", "{{ .Release.Namespace }}")
 
 
 def _served_only(text: str) -> str:
