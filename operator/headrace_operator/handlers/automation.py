@@ -20,7 +20,6 @@ from headrace.api.keys import API_VERSION
 from headrace.kubeapi.errors import ApiError, Forbidden, Invalid
 from headrace_operator.apply.automation import cancel_run, change_deployment, repeat_run, start_run
 from headrace_operator.apply.events import record_event, write_event
-from headrace_operator.apply.outbound import SecretUnreadable, secret_value
 from headrace_operator.apply.webhooks import Delivery
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.automation.judging import Judgement, judged
@@ -32,6 +31,7 @@ from headrace_operator.decide.automation.progress import (
     with_judgement,
 )
 from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.handlers.automation_secrets import secrets_due, secrets_problem
 from headrace_operator.handlers.automation_sources import problem_of, stand, with_series
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.resources import AUTOMATIONS
@@ -45,7 +45,6 @@ log = structlog.get_logger()
 COUNTED_EVERY: Final = timedelta(seconds=30)
 """Counts that nothing else takes along are written after this long."""
 BLIND: Final = (Reason.QUERY_FAILED, Reason.EVENTS_NOT_READABLE)
-SECRET_AGAIN: Final = timedelta(seconds=60)
 PATIENCE: Final = timedelta(hours=1)
 """An action that the API server forbids is tried for this long: a quota may be used up for a while."""
 
@@ -61,9 +60,8 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
         return None
     now = context.clock()
     dues = [automations.due(record, now), stand(context, record, now)]
-    problem = await _problem(context, record)
-    if problem is not None and problem[0] is Reason.SECRET_NOT_READABLE:
-        dues.append(now + SECRET_AGAIN)
+    problem = await _problem(context, record, now)
+    dues.append(secrets_due(context, record))
     record = await _claim(context, record, problem, now)
     await _act(context, record)
     waiting = automations.waiting(record.uid)
@@ -72,26 +70,15 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     return seconds_until(min((due for due in dues if due is not None), default=None), context.clock())
 
 
-async def _problem(context: Context, record: AutomationRecord) -> tuple[Reason, str] | None:
-    """Why it cannot act, None if it can. A receiver's Secret is read when the spec is new, and until it is there."""
+async def _problem(context: Context, record: AutomationRecord, now: datetime) -> tuple[Reason, str] | None:
+    """Why it cannot act as it should, None if it can. What can be done is done all the same."""
     if record.rules is None:
         return Reason.INVALID_SPEC, record.problem or ""
-    hook = record.rules.spec.trigger.webhook
-    if hook is None:
-        return problem_of(context, record)
-    if _is_ready(record):
-        return None
-    try:
-        await secret_value(context.cluster, record.key.namespace, hook.secret_ref.name, hook.secret_ref.key)
-    except SecretUnreadable as error:
-        return Reason.SECRET_NOT_READABLE, error.problem
-    return None
-
-
-def _is_ready(record: AutomationRecord) -> bool:
-    conditions = record.status.conditions
-    ready = next((each for each in conditions if each.type == ConditionType.READY), None)
-    return ready is not None and ready.status == "True" and ready.observed_generation == record.generation
+    missing = await secrets_problem(context, record, now)
+    problem = problem_of(context, record)
+    if problem is None and missing is not None:
+        return Reason.SECRET_NOT_READABLE, missing
+    return problem
 
 
 async def _claim(

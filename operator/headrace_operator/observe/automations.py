@@ -71,6 +71,21 @@ class AutomationRecord:
     stored: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class SecretsLook:
+    """
+    What was found when an Automation's Secrets were read.
+
+    Args:
+        generation: That of the spec which names them.
+        problem: Why one cannot be had, None if all can.
+    """
+
+    generation: int
+    at: datetime
+    problem: str | None
+
+
 @dataclass(slots=True)
 class Waiting:
     """
@@ -84,6 +99,7 @@ class Waiting:
         counted_since: Since when there is something in `counts`.
         acted: By firing and action: actions that are done while others of their firing are not, and what went wrong with them.
         told: Occurrences of what goes on still: each is judged once.
+        secrets: What was found when its Secrets were read last; None: it names none, or they were not read.
     """
 
     occurrences: dict[str, Occurrence] = field(default_factory=dict)
@@ -93,6 +109,7 @@ class Waiting:
     counted_since: datetime | None = None
     acted: dict[tuple[str, str], str | None] = field(default_factory=dict)
     told: set[str] = field(default_factory=set)
+    secrets: SecretsLook | None = None
 
 
 class Automations:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, Unreachable
-from headrace_operator.kube.resources import AUTOMATIONS, DEPLOYMENTS, EVENTS, FLOW_RUNS, FLOWS
+from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, Unavailable, Unreachable
+from headrace_operator.kube.resources import AUTOMATIONS, DEPLOYMENTS, EVENTS, FLOW_RUNS, FLOWS, SECRETS
 from headrace_operator.observe.parse import run_from
 from tests.builders import NAMESPACE, NOW, stamp
 from tests.fake_cluster import FakeCluster, names
@@ -238,6 +238,77 @@ async def test_an_event_that_could_not_be_written_is_written_later(operator: Ope
     await operator.what_is_delayed()
     assert len(operator.cluster.all(EVENTS)) == 1
     assert [each["state"] for each in stored(operator)["status"]["firings"]] == ["Done"]
+
+
+def a_hook(**fields: Any) -> dict[str, Any]:
+    return {"name": "page", "webhook": {"url": "http://127.0.0.1:1/", **fields}}
+
+
+@pytest.mark.parametrize(
+    "hook",
+    [
+        a_hook(secretRef={"name": "s", "key": "k"}),
+        {"name": "page", "webhook": {"urlFrom": {"name": "s", "key": "k"}, "body": "Slack"}},
+        a_hook(body="PagerDuty", routingKeyFrom={"name": "s", "key": "k"}),
+    ],
+    ids=["the key of signatures", "the URL", "PagerDuty's key"],
+)
+async def test_a_secret_of_a_webhook_that_is_not_there_is_told_before_it_is_needed(operator: Operator, hook) -> None:
+    """And what needs none is done; once it is there, Ready is True within a minute."""
+    automate(operator, actions=[hook, START])
+    await operator.rests()
+    assert ready(operator) == ("False", "SecretNotReadable", 'Secret "s" is not in namespace team-a; create it')
+    operator.intake.run_seen(a_run("bad"))
+    await operator.rests()
+    assert len(operator.cluster.all(FLOW_RUNS)) == 1
+    operator.context.webhooks.close()
+    operator.cluster.put(SECRETS, {"metadata": {"name": "s", "namespace": NAMESPACE}, "data": {"k": "a2V5"}})
+    operator.now += timedelta(seconds=60)
+    await operator.what_is_delayed()
+    assert ready(operator)[0] == "True"
+
+
+async def test_a_secret_that_goes_is_told_within_minutes(operator: Operator) -> None:
+    """Nobody tells of it; what happens in between costs no look at it, and neither does a restart."""
+    operator.cluster.put(SECRETS, {"metadata": {"name": "s", "namespace": NAMESPACE}, "data": {"k": "a2V5"}})
+    automate(operator, trigger={"webhook": {"secretRef": {"name": "s", "key": "k"}}})
+    await operator.rests()
+    assert ready(operator)[0] == "True"
+    heir = with_cluster(operator.cluster)
+    hear(heir)
+    await heir.rests()
+    await operator.cluster.delete(SECRETS, NAMESPACE, "s", uid=secret_uid(operator))
+    for minutes, told in ((9, "True"), (1, "False")):
+        heir.now += timedelta(minutes=minutes)
+        await heir.what_is_delayed()
+        await heir.rests()
+        assert ready(heir)[0] == told
+    assert operator.cluster.asked("get").count("s") == 2
+
+
+async def test_secrets_that_cannot_be_looked_at_for_now_hold_nothing_back(operator: Operator) -> None:
+    """What was read last holds."""
+    operator.cluster.put(SECRETS, {"metadata": {"name": "s", "namespace": NAMESPACE}, "data": {"k": "a2V5"}})
+    automate(operator, actions=[START, {"name": "page", "webhook": {"urlFrom": {"name": "s", "key": "k"}}}])
+    await operator.rests()
+    operator.now += timedelta(minutes=10)
+    operator.cluster.fail_next("get", SECRETS, Unavailable(500, "InternalError", "cannot decrypt"))
+    operator.intake.run_seen(a_run("bad", after_s=600))
+    await operator.rests()
+    assert len(operator.cluster.all(FLOW_RUNS)) == 1
+    assert ready(operator)[0] == "True"
+    operator.context.webhooks.close()
+
+
+def ready(operator: Operator) -> tuple[str, str, str]:
+    (condition,) = stored(operator)["status"]["conditions"]
+    return condition["status"], condition["reason"], condition["message"]
+
+
+def secret_uid(operator: Operator) -> str:
+    found = operator.cluster.find(SECRETS, NAMESPACE, "s")
+    assert found is not None
+    return str(found["metadata"]["uid"])
 
 
 STOP = {"name": "stop", "deployment": {"name": "load", "set": "Suspend"}}
