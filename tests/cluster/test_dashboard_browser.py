@@ -17,6 +17,7 @@ from tests.cluster.support.dashboard import EDIT, Dashboard, a_dashboard, a_pers
 from tests.cluster.support.world import World, with_real_pods
 
 NODE_LABEL = "headrace.dev/test"
+LINES = "\nthe first\nthe last\n"
 
 pytestmark = needs_chromium
 
@@ -217,16 +218,22 @@ async def test_the_list_is_narrowed_by_filters_and_paged(world: World, browser: 
 async def test_a_deployment_is_suspended_and_started_from_its_form(world: World, browser: Browser) -> None:
     """The form has a field for each parameter of the Flow, with the Deployment's own values in them."""
     page = browser.page
-    schema = {"type": "object", "properties": {"day": {"type": "string"}, "gate": {"type": "string", "default": ""}}}
+    texts = {"day": {"type": "string"}, "gate": {"type": "string", "default": ""}, "until": {"type": "string"}}
+    schema = {"type": "object", "properties": texts}
     await world.patch("Flow", "main", {"parameters": {"schema": schema}})
     daily = {"name": "daily", "cron": "0 7 * * *", "timeZone": "Europe/London"}
     await world.create(
-        "Deployment", "orders", flowRef={"name": "main"}, parameters={"day": "2026-02-01"}, schedules=[daily]
+        "Deployment",
+        "orders",
+        flowRef={"name": "main"},
+        parameters={"day": "2026-02-01", "until": LINES},
+        schedules=[daily],
     )
     await page.get_by_role("link", name="Deployments").click()
     await page.get_by_role("link", name="orders").click()
     await expect(page.locator("#schedules")).to_contain_text("0 7 * * *")
     await expect(page.get_by_label("day")).to_have_value("2026-02-01")
+    await expect(page.get_by_label("until")).to_have_value(LINES)
     await browser.picture("deployment")
     await page.get_by_role("button", name="Suspend schedules").click()
     await expect(page.locator("#state .badge")).to_have_text("Suspended")
@@ -235,7 +242,7 @@ async def test_a_deployment_is_suspended_and_started_from_its_form(world: World,
     await expect(page.locator("#status .badge")).to_have_text("Succeeded")
     await expect(page.locator("#parameters")).to_contain_text("2026-03-01")
     (run,) = await world.list("FlowRun")
-    assert run["spec"]["parameters"] == {"day": "2026-03-01"}
+    assert run["spec"]["parameters"] == {"day": "2026-03-01"}, "what was left alone is not sent along"
 
 
 async def test_every_page_fits_a_narrow_screen_in_the_dark(

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
+import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -11,6 +14,13 @@ from headrace_dashboard.pages.html import Html, join, tag
 
 PREFIX: Final = "field."
 """Of the names of inputs: what a schema calls its fields must not collide with ours."""
+MOST_LINES: Final = 20
+"""Of a field as it is shown at first."""
+LEAST_INTEGER: Final = -(2**63)
+MOST_INTEGER: Final = 2**63 - 1
+"""What the API server keeps as a whole number."""
+SHOWN: Final = 60
+"""Characters of what cannot be read."""
 YES: Final = "true"
 NO: Final = "false"
 
@@ -45,10 +55,22 @@ def filled(schema: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any
     required = schema.get("required") or ()
     found: dict[str, Any] = {}
     for name, form in _properties(schema).items():
-        text = given.get(PREFIX + name, "")
+        text = _lines(given.get(PREFIX + name, ""))
         if text.strip() or (name in required and _is_text(_form(form, schema))):
             found[name] = _value(name, _form(form, schema), text)
     return found
+
+
+def is_as_shown(before: Any, given: Any) -> bool:
+    """Whether a field was left as it stood there at first: a browser has one way to end a line, whatever the value has."""
+    if isinstance(before, str) and isinstance(given, str):
+        return _lines(before) == given
+    return bool(before == given)
+
+
+def _lines(text: str) -> str:
+    """Lines end with a line feed: a browser sends two characters for each."""
+    return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _properties(schema: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -101,10 +123,19 @@ def _input(name: str, form: Mapping[str, Any], value: Any, *, is_required: bool)
             "input", name=key, placeholder='{"secretRef": {"name": "…", "key": "…"}}', required=is_required,
             value=_plain(value) if isinstance(value, Mapping) else None, autocomplete="off",
         )  # fmt: skip
-    if kind == "string":
+    if kind == "string" and "\n" not in _lines(str(value)):
         named = {"date": "date", "email": "email", "uri": "url"}.get(str(form.get("format")), "text")
         return tag("input", name=key, type=named, value=_plain(value), maxlength=form.get("maxLength"))
-    return tag("textarea", _plain(value) or "", name=key, rows=3, required=is_required, spellcheck="false")
+    return _text_area(key, form, value, is_required=is_required and kind != "string")
+
+
+def _text_area(key: str, form: Mapping[str, Any], value: Any, *, is_required: bool) -> Html:
+    """For texts of several lines, of which an input would keep one, and for JSON."""
+    text = _lines((_plain(value) if form.get("type") == "string" else _unlike_json(value)) or "")
+    rows = min(max(3, text.count("\n") + 1), MOST_LINES)
+    # A parser leaves out the first line feed: that is ours, and the text keeps its own.
+    shown, most = f"\n{text}", form.get("maxLength")
+    return tag("textarea", shown, name=key, rows=rows, required=is_required, maxlength=most, spellcheck="false")
 
 
 def _choice(key: str, options: list[tuple[str, str]], chosen: str, *, optional: bool) -> Html:
@@ -120,12 +151,46 @@ def _value(name: str, form: Mapping[str, Any], text: str) -> Any:
     if _is_text(form):
         return text
     try:
-        return json.loads(text)
-    except ValueError:
-        if form.get("type") in {None, "string"} and not _is_secret(form):
+        return _from_json(text)
+    except (ValueError, OverflowError) as error:
+        if _is_secret(form):  # what was typed is told to nobody
+            raise BadField(name, 'expected {"secretRef": {"name": "…", "key": "…"}}, found a text') from None
+        if isinstance(error, OverflowError):
+            raise BadField(name, str(error)) from None
+        if form.get("type") in {None, "string"}:
             return text
-        expected = '{"secretRef": {"name": "…", "key": "…"}}' if _is_secret(form) else f"JSON ({form.get('type')})"
-        raise BadField(name, f"expected {expected}, found {'a text' if _is_secret(form) else repr(text)}") from None
+        raise BadField(name, f"expected JSON ({form.get('type')}), found {text[:SHOWN]!r}") from None
+
+
+def _from_json(text: str) -> Any:
+    """
+    What the API server will keep as it is.
+
+    Raises: ValueError: it is no JSON. OverflowError: it is, of what nobody keeps; its text says which.
+    """
+    try:
+        value = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_constant)
+    except RecursionError:
+        raise OverflowError("it is nested too deeply") from None
+    json.dumps(value, ensure_ascii=False).encode()  # half a character, as in "\\ud800", has no place in UTF-8
+    return value
+
+
+def _integer(text: str) -> int:
+    # The length first: Python reads no more than some thousand digits.
+    if len(text) > len(str(LEAST_INTEGER)) or not LEAST_INTEGER <= int(text) <= MOST_INTEGER:
+        raise OverflowError(f"expected whole numbers from {LEAST_INTEGER} to {MOST_INTEGER}, found {text[:SHOWN]}")
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if math.isinf(float(text)):
+        raise OverflowError(f"expected numbers of at most {sys.float_info.max:.3g}, found {text[:SHOWN]}")
+    return float(text)
+
+
+def _constant(text: str) -> Any:
+    raise ValueError(f"{text} is no JSON")
 
 
 def _is_text(form: Mapping[str, Any]) -> bool:
@@ -134,6 +199,15 @@ def _is_text(form: Mapping[str, Any]) -> bool:
 
 def _is_secret(form: Mapping[str, Any]) -> bool:
     return form.get("writeOnly") is True
+
+
+def _unlike_json(value: Any) -> str | None:
+    """For a field that takes JSON or a text: a text that would be read as JSON is in quotes."""
+    if isinstance(value, str):
+        with suppress(ValueError, RecursionError):
+            json.loads(value)
+            return json.dumps(value, ensure_ascii=False)
+    return _plain(value)
 
 
 def _plain(value: Any) -> str | None:

@@ -14,7 +14,7 @@ from headrace.api import keys
 from headrace.deployments.naming import keyed_name, mark_of
 from headrace_dashboard.pages.concealing import concealed
 from headrace_dashboard.pages.deployments import DeploymentView, deployment_page, deployments_page
-from headrace_dashboard.pages.schema_form import BadField, filled
+from headrace_dashboard.pages.schema_form import BadField, filled, is_as_shown
 from headrace_dashboard.routes.changing import changed, created, tell
 from headrace_dashboard.site import NAME, NAMESPACE, Need, Refusal, Route, Visit, html, see_other
 from headrace_dashboard.watching.records import Kept
@@ -61,7 +61,9 @@ async def start(visit: Visit) -> web.StreamResponse:
         given = filled(schema, form)
     except BadField as error:
         raise Refusal(str(error)) from error
-    changed = {name: value for name, value in given.items() if name not in values or values[name] != value}
+    changed = {
+        name: value for name, value in given.items() if name not in values or not is_as_shown(values[name], value)
+    }
     key = start_key(form.get("form", ""), given)
     name = keyed_name(found.name, key)
     is_new = await created(visit, keys.FLOWRUNS, _run(visit, found, key, changed))
