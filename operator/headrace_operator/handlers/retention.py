@@ -5,18 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from headrace.api.deployment import Circuit
 from headrace.kubeapi.errors import Conflict
 from headrace_operator.decide.backfill.retirement import retire_partition_runs
-from headrace_operator.decide.circuit import is_counted
 from headrace_operator.decide.retention import Keep, Retirement, retire
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.cluster import is_there
 from headrace_operator.kube.resources import FLOW_RUNS
+from headrace_operator.observe.deployment import uncounted_runs
 from headrace_operator.observe.history import Owner
 from headrace_operator.observe.intake import owner_of
-from headrace_operator.observe.records import DeploymentRecord
 
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:
@@ -37,7 +35,7 @@ async def reconcile_backfill(context: Context, key: ObjectKey) -> float | None:
     now = context.clock()
     runs = history.of(Owner(key.namespace, None, key.name))
     deployment = context.intake.cache.deployments.get(ObjectKey(key.namespace, record.spec.deployment_ref.name))
-    uncounted = _uncounted(context, deployment) if deployment is not None else frozenset[str]()
+    uncounted = uncounted_runs(deployment, history)
     unnoted = frozenset(run.uid for run in runs if not record.tells(run.partition))
     retirement = retire_partition_runs(
         runs,
@@ -62,14 +60,6 @@ async def _delete(context: Context, retirement: Retirement, now: datetime) -> fl
     return seconds_until(retirement.look_again_at, now)
 
 
-def _uncounted(context: Context, record: DeploymentRecord) -> frozenset[str]:
-    circuit = record.circuit or Circuit(counted_until=record.created)
-    ends = context.intake.history.ends(Owner(*record.key), circuit.counted_until or record.created)
-    of_circuit = frozenset(run.uid for run in ends if not is_counted(run, circuit))
-    purse = context.intake.history.purses.of(record.key)
-    return of_circuit if purse is None else of_circuit | purse.uncounted
-
-
 def _keep(context: Context, key: ObjectKey) -> Keep:
     record = context.intake.cache.deployments.get(key)
     if record is None:  # none was named, or it is gone: only the runs that it made go with it by owner reference
@@ -82,5 +72,5 @@ def _keep(context: Context, key: ObjectKey) -> Keep:
         failed=history.failed,
         ttl_s=history.ttl_seconds,
         scheduled_until=record.scheduled_until,
-        uncounted=_uncounted(context, record),
+        uncounted=uncounted_runs(record, context.intake.history),
     )

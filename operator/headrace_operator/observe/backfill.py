@@ -9,8 +9,10 @@ from headrace_operator.decide.backfill.situation import BackfillSnapshot, Proble
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.observe.backfills import BackfillRecord, Runs
 from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.deployment import uncounted_runs
 from headrace_operator.observe.history import Owner
 from headrace_operator.observe.intake import Intake
+from headrace_operator.observe.records import DeploymentRecord
 from headrace_operator.settings import Settings
 
 
@@ -18,7 +20,6 @@ def observe_backfill(intake: Intake, record: BackfillRecord, settings: Settings,
     """The snapshot of a Backfill."""
     runs = intake.backfills.runs(record.uid)
     history = intake.history
-    finished = history.of(Owner(record.key.namespace, None, record.key.name))
     return BackfillSnapshot(
         key=record.key,
         uid=record.uid,
@@ -41,9 +42,15 @@ def observe_backfill(intake: Intake, record: BackfillRecord, settings: Settings,
         written_at=runs.written_at,
         status_delay_s=settings.status_delay_s,
         status_bytes=record.status_bytes,
-        holds_unrecorded=record.status.finished_at is not None
-        and any(run.uid in history.unrecorded for run in finished),
+        holds_untold=record.status.finished_at is not None and _holds_untold(intake, record),
     )
+
+
+def _holds_untold(intake: Intake, record: BackfillRecord) -> bool:
+    history = intake.history
+    finished = history.of(Owner(record.key.namespace, None, record.key.name))
+    uncounted = uncounted_runs(_deployment(intake.cache, record), history)
+    return any(run.uid in history.unrecorded or run.uid in uncounted for run in finished)
 
 
 def _unsure_until(runs: Runs, lost_after_s: float, now: datetime) -> datetime | None:
@@ -59,7 +66,7 @@ def _deployment_problem(cache: Cache, record: BackfillRecord) -> Problem | None:
     if record.spec is None:
         return None
     namespace, name = record.key.namespace, record.spec.deployment_ref.name
-    deployment = cache.deployments.get(ObjectKey(namespace, name))
+    deployment = _deployment(cache, record)
     if deployment is None:
         return (
             Reason.DEPLOYMENT_NOT_FOUND,
@@ -71,3 +78,9 @@ def _deployment_problem(cache: Cache, record: BackfillRecord) -> Problem | None:
     if deployment.spec is None:
         return Reason.INVALID_SPEC, f"Deployment {name}: {deployment.problem}"
     return None
+
+
+def _deployment(cache: Cache, record: BackfillRecord) -> DeploymentRecord | None:
+    if record.spec is None:
+        return None
+    return cache.deployments.get(ObjectKey(record.key.namespace, record.spec.deployment_ref.name))

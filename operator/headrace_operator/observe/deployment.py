@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from headrace.api.conditions import Reason
 from headrace.api.deployment import MAX_ACTIVE_LISTED, ActiveRun, Circuit, DeploymentStatus
-from headrace_operator.decide.circuit import circuit_limit
+from headrace_operator.decide.circuit import circuit_limit, is_counted
 from headrace_operator.decide.deployment import DeploymentSnapshot
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey
@@ -31,6 +31,17 @@ def circuit_allows(record: DeploymentRecord, history: History) -> int | None:
         uncounted=history.ends(Owner(*record.key), circuit.counted_until or record.created),
         departed=history.departures.of(record.key),
     )
+
+
+def uncounted_runs(record: DeploymentRecord | None, history: History) -> frozenset[str]:
+    """The uids of finished runs that the Deployment's status does not count yet, be it for its circuit or for its budget."""
+    if record is None or record.deleting:  # nobody will count them
+        return frozenset()
+    circuit = record.circuit or Circuit(counted_until=record.created)
+    ends = history.ends(Owner(*record.key), circuit.counted_until or record.created)
+    of_circuit = frozenset(run.uid for run in ends if not is_counted(run, circuit))
+    purse = history.purses.of(record.key)
+    return of_circuit if purse is None else of_circuit | purse.uncounted
 
 
 def brakes_allow(record: DeploymentRecord, history: History) -> int | None:

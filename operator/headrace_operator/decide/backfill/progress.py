@@ -123,7 +123,7 @@ def _with_status(at: Situation, verdict: Verdict, decision: BackfillDecision) ->
     if status == seen.status and is_same:
         expiry = _expiry(at.spec, status)
         is_expired = expiry is not None and expiry <= at.now
-        if is_expired and (seen.holds_unrecorded or not seen.is_complete):  # news of either wake it
+        if is_expired and (seen.holds_untold or not seen.is_complete):  # news of either wake it
             return decision
         return replace(decision, expire=is_expired, look_again_at=_earliest(decision.look_again_at, expiry))
     due = _due(seen, status, at.over - len(at.held.over), at.now)

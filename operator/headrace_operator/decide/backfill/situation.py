@@ -46,7 +46,7 @@ class BackfillSnapshot:
         bucket: Of the rate, as the last pass left it. None: this is the first pass.
         written_at: When the status was written last. None: not by this process.
         status_delay_s: By how much writes of the status are put off, to gather ends; more for a large one.
-        holds_unrecorded: The history store lacks some of its runs, which would go with it.
+        holds_untold: The history store lacks some of its runs, which would go with it, or its Deployment's status does not count them yet.
     """
 
     key: ObjectKey
@@ -70,7 +70,7 @@ class BackfillSnapshot:
     written_at: datetime | None = None
     status_delay_s: float = 1.0
     status_bytes: int = 0
-    holds_unrecorded: bool = False
+    holds_untold: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -232,3 +232,18 @@ async def test_a_backfill_goes_when_its_time_has_come(operator: Operator) -> Non
     await end(operator, "bf-p0")
     await operator.what_is_delayed()
     assert operator.cluster.all(BACKFILLS) == []
+
+
+async def test_a_backfill_stays_until_its_deployment_counts_how_its_runs_ended(operator: Operator) -> None:
+    """They would go with it, and be in no circuit and no budget."""
+    apply(operator, 1, ttlSecondsAfterFinished=0)
+    await operator.rests()
+    refused = Unreachable(0, "Unreachable", "connection reset")
+    operator.cluster.fail_next("patch", DEPLOYMENTS, refused, refused, refused)
+    await end(operator, "bf-p0", "Failed")
+    assert status(operator).phase == "Failed"
+    assert operator.status(DEPLOYMENTS, "daily").get("circuit") is None
+    for _ in range(4):
+        await operator.what_is_delayed()
+    assert operator.status(DEPLOYMENTS, "daily")["consecutiveFailures"] == 1
+    assert operator.cluster.all(BACKFILLS) == []

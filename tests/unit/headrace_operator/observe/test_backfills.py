@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from headrace_operator.observe.backfill import observe_backfill
 from headrace_operator.observe.history import Owner
 from headrace_operator.observe.intake import Intake
 from headrace_operator.settings import Settings
-from tests.builders import NAMESPACE, NOW
+from tests.builders import NAMESPACE, NOW, stamp
 from tests.unit.headrace_operator.observe.objects import (
     STATUS_DELAY_S,
     Wakes,
@@ -24,6 +25,18 @@ from tests.unit.headrace_operator.observe.objects import (
 )
 
 SPEC = {"deploymentRef": {"name": "daily"}, "partitions": {"list": [{"name": "p0"}, {"name": "p1"}]}}
+
+PAID = {"attempts": [{"number": 1, "pod": "p-1", "finishedAt": stamp(NOW), "cost": {"amount": "3", "currency": "USD"}}]}
+MIDNIGHT = NOW.replace(hour=0, minute=0, second=0)
+SPENT = {
+    "spent": {
+        "since": stamp(MIDNIGHT),
+        "until": stamp(MIDNIGHT + timedelta(days=1)),
+        "amount": "4",
+        "settled": "4",
+        "currency": "USD",
+    }
+}
 
 
 def backfill(version: int = 1, *, status: dict[str, Any] | None = None, generation: int = 1, **spec: Any) -> Any:
@@ -163,6 +176,33 @@ def test_a_snapshot_says_what_stands_in_the_way(heard: tuple[Intake, Wakes]) -> 
     assert seen.deployment_problem is not None
     assert seen.deployment_problem[0] == "DeploymentNotFound"
     assert not seen.is_complete
+
+
+@pytest.mark.parametrize(
+    ("counting", "counted"),
+    [
+        pytest.param({"circuit": {"countedUntil": stamp(NOW), "counted": ["bf-p0-uid"]}}, True, id="counted"),
+        pytest.param({"circuit": {"countedUntil": stamp(NOW)}}, False, id="its circuit lacks it"),
+        pytest.param(
+            {"circuit": {"countedUntil": stamp(NOW), "counted": ["bf-p0-uid"]}, **SPENT},
+            False,
+            id="its budget lacks it",
+        ),
+    ],
+)
+def test_runs_that_their_deployment_does_not_count_yet_would_be_lost_with_a_backfill(
+    heard: tuple[Intake, Wakes], counting: dict[str, Any], *, counted: bool
+) -> None:
+    """As those that the history store lacks."""
+    intake, wakes = heard
+    budget = {"budget": {"amount": 10, "period": "Day"}} if "spent" in counting else {}
+    intake.run_seen(partition_run(2, status={**finished("Failed"), **PAID}))
+    intake.backfills.seen(backfill(3, status={"outcomes": {"failed": "0"}, "finishedAt": stamp(NOW)}))
+    wakes.told()
+    intake.deployment_seen(deployment(2, generation=2, status=counting, **budget))
+    seen = observe_backfill(intake, intake.backfills.held[key("bf")], Settings(), NOW)
+    assert seen.holds_untold is not counted
+    assert "Backfill bf" in wakes.told()
 
 
 def test_a_backfill_that_is_gone_takes_its_runs_with_it(heard: tuple[Intake, Wakes]) -> None:

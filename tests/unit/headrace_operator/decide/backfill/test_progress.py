@@ -245,13 +245,13 @@ def test_the_rate_is_measured_between_marks_in_the_status_and_gives_the_end() ->
 
 
 def test_a_backfill_that_ended_goes_when_its_time_is_over() -> None:
-    """Not before the history store has its runs."""
+    """Not before the history store has its runs, and its Deployment's status counts them."""
     spec = {"ttlSecondsAfterFinished": 60}
     status = after(ended(0), total=1, spec=spec)
     over = seen(1, status, spec=spec, written_at=NOW)
     assert decide_backfill(over, later(59)).look_again_at == later(60)
     assert decide_backfill(over, later(60)).expire
-    assert not decide_backfill(replace(over, holds_unrecorded=True), later(60)).expire
+    assert not decide_backfill(replace(over, holds_untold=True), later(60)).expire
 
 
 def test_a_backfill_stays_until_it_is_known_which_runs_the_history_store_lacks() -> None:
