@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from headrace.kubeapi.client import JSON, JSON_PATCH, MERGE_PATCH
-from headrace.kubeapi.errors import ApiError, Conflict, Gone, Invalid, NotFound
+from headrace.kubeapi.errors import ApiError, Conflict, Gone, Invalid, NotFound, NotServed
 from tests.simulated.kinds import Kind, kinds
 from tests.simulated.patching import merged, patched
 from tests.simulated.selectors import Picks, field_selector, label_selector
@@ -79,7 +79,7 @@ class Api:
         )
 
     def target(self, path: str) -> Target:
-        """Raises: NotFound: no such collection is served."""
+        """Raises: NotServed: no such collection is."""
         parts = path.split("/")[1:]
         version, rest = (parts[1], parts[2:]) if parts[0] == "api" else ("/".join(parts[1:3]), parts[3:])
         namespace = ""
@@ -87,7 +87,7 @@ class Api:
             namespace, rest = rest[1], rest[2:]
         kind = self._kinds.get((version, rest[0]))
         if kind is None:
-            raise NotFound(404, "NotFound", "the server could not find the requested resource")
+            raise NotServed(404, "Unknown", "404 page not found")
         return Target(kind, namespace, rest[1] if len(rest) > 1 else "", rest[2] if len(rest) > 2 else "")
 
     def _answer(self, method: str, target: Target, params: Params, body: bytes | None, sender: _Sender) -> bytes:

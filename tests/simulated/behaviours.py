@@ -16,7 +16,7 @@ import pytest
 
 from headrace.api.keys import API_VERSION
 from headrace.kubeapi.client import JSON_PATCH, KubeClient
-from headrace.kubeapi.errors import AlreadyExists, Conflict, Invalid, NotFound
+from headrace.kubeapi.errors import AlreadyExists, Conflict, Invalid, NotFound, NotServed
 
 Behaviour = Callable[[KubeClient, str], Awaitable[None]]
 UNFINISHED = "status.phase!=Succeeded,status.phase!=Failed"
@@ -104,6 +104,17 @@ async def a_name_is_taken_once(client: KubeClient, namespace: str) -> None:
         await a_run(client, "no-such-namespace")
     with pytest.raises(NotFound):
         await client.get(runs(namespace, "absent"))
+
+
+async def what_is_not_served_is_not_said_to_be_gone(client: KubeClient, namespace: str) -> None:
+    """In a group that is not served, and in one that is: an object that is there may be asked for so while its definition is away."""
+    for api, plural in (("apis/headrace.dev/v9", "flowruns"), (f"apis/{API_VERSION}", "gizmos"), ("api/v1", "gizmos")):
+        path = f"/{api}/namespaces/{namespace}/{plural}/etl"
+        with pytest.raises(NotServed):
+            await client.get(path)
+        with pytest.raises(NotServed):
+            await client.delete(path)
+    await client.delete(runs(namespace, "absent"))
 
 
 async def defaults_are_filled_in(client: KubeClient, namespace: str) -> None:
@@ -290,6 +301,7 @@ async def leaving_the_selector_is_a_deletion(client: KubeClient, namespace: str)
 BEHAVIOURS: tuple[Behaviour, ...] = (
     creating_gives_an_identity,
     a_name_is_taken_once,
+    what_is_not_served_is_not_said_to_be_gone,
     defaults_are_filled_in,
     a_status_is_written_apart,
     what_changes_nothing_is_no_change,

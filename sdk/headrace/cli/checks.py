@@ -13,7 +13,7 @@ from headrace.cli.cluster import asked, listed, path_of
 from headrace.cli.leases import operator_leases, standings
 from headrace.cli.pools import condition
 from headrace.cli.printing import age, counted
-from headrace.kubeapi.errors import Forbidden, NotFound
+from headrace.kubeapi.errors import Forbidden, NotFound, NotServed
 
 if TYPE_CHECKING:
     from headrace.kubeapi.client import KubeClient
@@ -194,7 +194,7 @@ async def _served(client: KubeClient, plural: str) -> dict[str, Any] | None:
     """An empty definition of a kind that is served; None where it is not."""
     try:
         known = await client.get(f"/apis/{keys.API_VERSION}")
-    except NotFound:
+    except NotServed:
         return None
     return {} if any(each["name"] == plural for each in known.get("resources") or ()) else None
 

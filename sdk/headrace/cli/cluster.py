@@ -112,14 +112,21 @@ async def asked(wanted: str, request: Awaitable[T], *, missing: str = "") -> T:
         missing: What to do where the object is not there.
     Raises: ClusterRefusal: rights, an object that is missing, a rule that it breaks. ApiError: anything else.
     """
-    from headrace.kubeapi.errors import Forbidden, Invalid, NotFound, Unauthorized  # noqa: PLC0415 - as above
+    from headrace.kubeapi.errors import (  # noqa: PLC0415 - as above
+        Forbidden,
+        Invalid,
+        NotFound,
+        NotServed,
+        Unauthorized,
+    )
 
     try:
         return await request
     except NotFound as error:
-        is_served = "could not find the requested resource" not in error.message
+        raise ClusterRefusal(wanted, missing or error.message) from error
+    except NotServed as error:
         absent = "headrace's definitions are not installed; kubectl apply -f crds/ installs them"
-        raise ClusterRefusal(wanted, (missing or error.message) if is_served else absent) from error
+        raise ClusterRefusal(wanted, absent if f"/{keys.GROUP}/" in error.request else str(error)) from error
     except Forbidden as error:
         raise ClusterRefusal(wanted, f"{error.message}; ask an administrator for the right to") from error
     except Unauthorized as error:

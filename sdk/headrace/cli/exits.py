@@ -9,7 +9,15 @@ from __future__ import annotations
 from typing import Final
 
 from headrace.errors import HeadraceError, UsageError
-from headrace.kubeapi.errors import ConfigurationError, Forbidden, KubeError, NotFound, Unauthorized, Unreachable
+from headrace.kubeapi.errors import (
+    ConfigurationError,
+    Forbidden,
+    KubeError,
+    NotFound,
+    NotServed,
+    Unauthorized,
+    Unreachable,
+)
 
 OK: Final = 0
 FAILED: Final = 1
@@ -22,6 +30,7 @@ CANCELLED: Final = 130
 _BY_ERROR: Final[tuple[tuple[type[Exception], int], ...]] = (
     (UsageError, USAGE),
     (NotFound, NOT_FOUND),
+    (NotServed, NOT_FOUND),
     (Forbidden, NO_RIGHT),
     (Unauthorized, NO_RIGHT),
     (Unreachable, NO_CLUSTER),

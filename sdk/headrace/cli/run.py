@@ -135,8 +135,10 @@ async def _meant(api: Api, namespace: str, target: str) -> Reference:
         return named
     for resource in (keys.DEPLOYMENTS, keys.FLOWS):
         try:
-            await api.get(path_of(resource, namespace, target))
-        except NotFound as error:
+            await asked(f"run {target}", api.get(path_of(resource, namespace, target)))
+        except ClusterRefusal as error:
+            if not isinstance(error.__cause__, NotFound):
+                raise
             missing = error
             continue
         return Reference(resource, target)

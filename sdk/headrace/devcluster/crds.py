@@ -9,7 +9,7 @@ from typing import Any
 
 from headrace.api.crd import custom_resource_definitions
 from headrace.kubeapi.client import APPLY_PATCH, KubeClient
-from headrace.kubeapi.errors import AlreadyExists, NotFound, TooManyRequests
+from headrace.kubeapi.errors import AlreadyExists, NotServed, TooManyRequests
 
 COLLECTION = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 MANAGER = {"fieldManager": "headrace-dev", "force": "true"}
@@ -39,7 +39,7 @@ async def _wait_until_served(client: KubeClient, spec: Mapping[str, Any]) -> Non
     """Its condition Established is not enough: for a moment after that the API server answers 404, then 429."""
     path = f"/apis/{spec['group']}/{spec['versions'][0]['name']}/{spec['names']['plural']}"
     while True:
-        with suppress(NotFound, TooManyRequests):
+        with suppress(NotServed, TooManyRequests):
             await client.get(path, {"limit": "1"})
             return
         await asyncio.sleep(POLL_S)

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode
 import orjson
 
 from headrace.kubeapi.config import Connection
-from headrace.kubeapi.errors import ApiError, Gone, Unreachable, error_class
+from headrace.kubeapi.errors import ApiError, Gone, NotFound, Unreachable, error_class
 from headrace.kubeapi.nesting import loads
 from headrace.kubeapi.wire import Address, Wire, WireError
 
@@ -134,9 +134,8 @@ class KubeClient:
             options["gracePeriodSeconds"] = grace_s
         try:
             await self.request("DELETE", path, body=options, timeout_s=timeout_s)
-        except ApiError as error:
-            if error.status != 404:
-                raise
+        except NotFound:
+            return
 
     async def pages(
         self, path: str, params: Mapping[str, str] | None = None, *, page_size: int = PAGE_SIZE
@@ -293,19 +292,26 @@ def _answer(request: str, payload: bytes) -> dict[str, Any]:
 
 def failure(request: str, status: int, payload: bytes, headers: Mapping[str, str]) -> ApiError:
     """The error of an answer of 400 or more, from its `metav1.Status` where it carries one."""
-    try:
-        answer = orjson.loads(payload)
-    except orjson.JSONDecodeError:
-        answer = {}
-    reason = str(answer.get("reason") or "") if isinstance(answer, dict) else ""
-    message = str(answer.get("message") or "") if isinstance(answer, dict) else ""
-    return error_class(status, reason)(
+    answer = _object(payload)
+    reason, message = (str(answer.get(key) or "") for key in ("reason", "message"))
+    details = answer.get("details")
+    name = str(details.get("name") or "") if isinstance(details, dict) else ""
+    return error_class(status, reason, name=name)(
         status,
         reason or "Unknown",
         message or payload[:200].decode(errors="replace"),
         request=request,
         retry_after_s=_retry_after_s(headers),
     )
+
+
+def _object(payload: bytes) -> dict[str, Any]:
+    """A JSON object; empty where it is none."""
+    try:
+        answer = orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
 
 
 def _retry_after_s(headers: Mapping[str, str]) -> float | None:

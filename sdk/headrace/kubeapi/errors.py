@@ -5,7 +5,8 @@ Errors of the Kubernetes API.
     ├── ConfigurationError      no cluster to talk to: kubeconfig or ServiceAccount missing or broken
     └── ApiError                the API server refused or could not be reached
         ├── NotFound  AlreadyExists  Conflict  Gone  Invalid  Forbidden  Unauthorized     the caller must act
-        └── Unavailable  TooManyRequests  Unreachable                                     try again later
+        ├── Unavailable  TooManyRequests  Unreachable                                     try again later
+        └── NotServed                                                                     an Unavailable: nothing is there to ask
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ class ApiError(KubeError):
 
 
 class NotFound(ApiError):
-    """404: the object, its namespace or its kind is not there."""
+    """404, and the API server names what is not there: the object, or its namespace."""
 
 
 class AlreadyExists(ApiError):
@@ -93,6 +94,14 @@ class Unavailable(ApiError):
     retryable = True
 
 
+class NotServed(Unavailable):
+    """
+    404, and no object is named: the kind is not served (yet, or for a moment), or a proxy in between has answered.
+
+    Nobody said that an object is gone.
+    """
+
+
 class TooManyRequests(ApiError):
     """429: API Priority and Fairness, or an eviction that a budget forbids for now."""
 
@@ -109,7 +118,7 @@ _BY_STATUS: dict[int, type[ApiError]] = {
     400: Invalid,
     401: Unauthorized,
     403: Forbidden,
-    404: NotFound,
+    404: NotServed,
     409: Conflict,
     410: Gone,
     422: Invalid,
@@ -117,8 +126,15 @@ _BY_STATUS: dict[int, type[ApiError]] = {
 }
 
 
-def error_class(status: int, reason: str) -> type[ApiError]:
-    """The class of a failed answer, by its HTTP status and its `metav1.Status` reason."""
+def error_class(status: int, reason: str, *, name: str = "") -> type[ApiError]:
+    """
+    The class of a failed answer, by its HTTP status and its `metav1.Status`.
+
+    Args:
+        name: What the Status names in its details; "" for nothing, as where a webhook denies with 404, or no such kind is served.
+    """
+    if status == 404 and reason == "NotFound" and name:
+        return NotFound
     if reason == "AlreadyExists":
         return AlreadyExists
     if reason == "Expired":

@@ -16,7 +16,7 @@ from headrace.cli.deadletters import DeadLetter, Filters, age_from, dead_letters
 from headrace.cli.failures import as_json, as_table
 from headrace.cli.rerun import Outcome, Wish, plan, run_again, runs_meant, told
 from headrace.errors import UsageError
-from headrace.kubeapi.errors import ApiError, Forbidden, Invalid, NotFound, TooManyRequests, Unreachable
+from headrace.kubeapi.errors import ApiError, Forbidden, Invalid, NotServed, TooManyRequests, Unreachable
 from tests.unit.headrace.cli.memory_api import ROOT, MemoryApi, a_deployment, a_run
 from tests.unit.headrace.hostile_text import BAD, GOOD
 
@@ -391,9 +391,10 @@ def test_the_exit_status_is_that_of_what_went_wrong(problems: list[Any], status:
     [
         (Forbidden(403, "Forbidden", "flowruns is forbidden"), "flowruns is forbidden; ask an administrator"),
         (
-            NotFound(404, "NotFound", "the server could not find the requested resource"),
+            NotServed(404, "Unknown", "404 page not found", request="GET /apis/headrace.dev/v1alpha1/flowruns"),
             "headrace's definitions are not installed; kubectl apply",
         ),
+        (NotServed(404, "Unknown", "<html>", request="GET /version"), "GET /version: 404 Unknown: <html>"),
     ],
 )
 async def test_a_refusal_says_what_to_do(error: Any, told: str) -> None:

@@ -14,7 +14,7 @@ from headrace.cli.references import Reference, reference
 from headrace.cli.run import Order, is_local, launched
 from headrace.cli.steering import cancelled, held
 from headrace.errors import UsageError
-from headrace.kubeapi.errors import Conflict
+from headrace.kubeapi.errors import Conflict, NotServed
 from tests.unit.headrace.cli.memory_api import ROOT, MemoryApi, a_deployment, a_run
 from tests.unit.headrace.cli.test_start import NOW
 
@@ -131,6 +131,15 @@ async def test_a_flow_with_a_key_is_started_once() -> None:
 async def test_a_name_that_nothing_has_says_where_to_look() -> None:
     with pytest.raises(ClusterRefusal, match="neither a Deployment nor a Flow") as caught:
         await launched(MemoryApi(), "team-a", "nobody", order(), now=NOW)
+    assert status_of(caught.value) == NOT_FOUND
+
+
+async def test_a_cluster_without_headrace_says_so() -> None:
+    api = MemoryApi()
+    path = "/apis/headrace.dev/v1alpha1/namespaces/team-a/deployments/nightly"
+    api.refuse["GET"] = [NotServed(404, "Unknown", "404 page not found", request=f"GET {path}")]
+    with pytest.raises(ClusterRefusal, match="cannot run nightly: headrace's definitions are not installed") as caught:
+        await launched(api, "team-a", "nightly", order(), now=NOW)
     assert status_of(caught.value) == NOT_FOUND
 
 

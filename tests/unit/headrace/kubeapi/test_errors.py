@@ -17,6 +17,7 @@ from headrace.kubeapi.errors import (
     Gone,
     Invalid,
     NotFound,
+    NotServed,
     TooManyRequests,
     Unauthorized,
     Unavailable,
@@ -31,7 +32,8 @@ from headrace.kubeapi.errors import (
         (400, "BadRequest", Invalid),
         (401, "Unauthorized", Unauthorized),
         (403, "Forbidden", Forbidden),
-        (404, "NotFound", NotFound),
+        (404, "NotFound", NotServed),
+        (404, "", NotServed),
         (405, "MethodNotAllowed", ApiError),
         (409, "Conflict", Conflict),
         (409, "AlreadyExists", AlreadyExists),
@@ -90,6 +92,28 @@ def test_any_other_answer_is_told_by_its_beginning(payload: Any, told: str) -> N
     error = refused(502, payload)
     assert isinstance(error, Unavailable)
     assert (error.reason, error.message) == ("Unknown", told)
+
+
+NAMED = {"name": "etl-1", "group": "headrace.dev", "kind": "flowruns"}
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        pytest.param({"reason": "NotFound", "details": NAMED}, NotFound, id="the object"),
+        pytest.param({"reason": "NotFound", "details": {}}, NotServed, id="a kind of a group that is served"),
+        pytest.param({"reason": "NotFound"}, NotServed, id="the denial of a webhook"),
+        pytest.param({"reason": "NotFound", "details": "etl-1"}, NotServed, id="details that are none"),
+        pytest.param({"details": NAMED}, NotServed, id="no reason"),
+        pytest.param(b"404 page not found\n", NotServed, id="a group that is not served"),
+        pytest.param(b"<html>", NotServed, id="a proxy's page"),
+    ],
+)
+def test_only_an_object_that_is_named_is_not_there(payload: Any, expected: type[ApiError]) -> None:
+    """Anything else is asked for again later: a definition may be away for a moment, with all its objects still there."""
+    error = refused(404, payload)
+    assert type(error) is expected
+    assert error.retryable is (expected is NotServed)
 
 
 def test_a_long_message_is_cut() -> None:

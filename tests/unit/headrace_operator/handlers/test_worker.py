@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
+from headrace.kubeapi.client import failure
 from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, TooManyRequests, Unreachable
 from headrace_operator.apply.flow_run import RunApplier
 from headrace_operator.apply.queries import Queries
@@ -256,6 +257,19 @@ class TestFaults:
         await operator.pod_is("r1-1", running())
         assert operator.intake.cache.runs == {}
         assert operator.pods() == []
+
+    async def test_a_run_of_which_nobody_has_heard_is_not_forgotten(self, operator: Operator) -> None:
+        """FlowRuns are not served for a moment: the run is there, and its pod goes on."""
+        operator.apply(FLOW_RUNS, "r1", {"flowRef": {"name": "etl"}})
+        await operator.rests()
+        for verb in ("patch", "get"):
+            operator.cluster.fail_next(verb, FLOW_RUNS, failure(verb, 404, b"404 page not found\n", {}))
+        await operator.pod_is("r1-1", running())
+        assert ObjectKey(NAMESPACE, "r1") in operator.intake.cache.runs
+        assert operator.pods() == ["r1-1"]
+        operator.cluster.fails_no_more()
+        await operator.what_is_delayed()
+        assert operator.status()["phase"] == "Running"
 
     @pytest.mark.parametrize(
         ("error", "at_least_s"),
