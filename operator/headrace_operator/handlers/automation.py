@@ -72,9 +72,9 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
 
 async def _problem(context: Context, record: AutomationRecord, now: datetime) -> tuple[Reason, str] | None:
     """Why it cannot act as it should, None if it can. What can be done is done all the same."""
+    missing = await secrets_problem(context, record, now)
     if record.rules is None:
         return Reason.INVALID_SPEC, record.problem or ""
-    missing = await secrets_problem(context, record, now)
     problem = problem_of(context, record)
     if problem is None and missing is not None:
         return Reason.SECRET_NOT_READABLE, missing

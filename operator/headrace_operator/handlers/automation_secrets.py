@@ -34,8 +34,10 @@ async def secrets_problem(context: Context, record: AutomationRecord, now: datet
     look = waiting.secrets
     if look is None and _is_ready(record):  # whoever worked before this process has read them
         look = SecretsLook(record.generation, now, None)
-    if look is None or look.generation != record.generation or now >= _again_at(look):
-        look = await _look(context, record, keys, look, now)
+    if look is not None and look.generation != record.generation:
+        look = None
+    if look is None or now >= _again_at(look):
+        look = SecretsLook(record.generation, now, await _read(context, record, keys, look))
     waiting.secrets = look
     return look.problem
 
@@ -54,17 +56,16 @@ def _keys(spec: AutomationSpec) -> Iterator[SecretKey]:
             yield from filter(None, (hook.url_from, hook.secret_ref, hook.routing_key_from))
 
 
-async def _look(
-    context: Context, record: AutomationRecord, keys: list[SecretKey], before: SecretsLook | None, now: datetime
-) -> SecretsLook:
-    """Raises: ApiError."""
+async def _read(
+    context: Context, record: AutomationRecord, keys: list[SecretKey], before: SecretsLook | None
+) -> str | None:
+    """What is wrong with them. Raises: ApiError."""
     try:
-        problem = await _missing(context, record.key.namespace, keys)
+        return await _missing(context, record.key.namespace, keys)
     except ApiError:
-        if before is None or before.generation != record.generation:
+        if before is None:
             raise
-        problem = before.problem  # what was read last holds: nothing waits for this
-    return SecretsLook(record.generation, now, problem)
+        return before.problem  # what was read last holds: nothing waits for this
 
 
 async def _missing(context: Context, namespace: str, keys: list[SecretKey]) -> str | None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, Unavailable, Unreachable
+from headrace_operator.handlers.automation import reconcile
 from headrace_operator.kube.resources import AUTOMATIONS, DEPLOYMENTS, EVENTS, FLOW_RUNS, FLOWS, SECRETS
 from headrace_operator.observe.parse import run_from
 from tests.builders import NAMESPACE, NOW, stamp
@@ -298,6 +299,21 @@ async def test_secrets_that_cannot_be_looked_at_for_now_hold_nothing_back(operat
     assert len(operator.cluster.all(FLOW_RUNS)) == 1
     assert ready(operator)[0] == "True"
     operator.context.webhooks.close()
+
+
+async def test_secrets_of_a_spec_that_cannot_be_used_are_not_looked_at(operator: Operator) -> None:
+    """Nor is the Automation, however much time goes by."""
+    automate(operator, actions=[{"name": "page", "webhook": {"urlFrom": {"name": "s", "key": "k"}}}])
+    await operator.rests()
+    (record,) = operator.intake.automations.held.values()
+    assert await reconcile(operator.context, record.key) == 60
+    patch = {"spec": {"filter": "1 +"}, "metadata": {"generation": 2}}
+    await operator.cluster.patch(AUTOMATIONS, NAMESPACE, "auto", patch)
+    hear(operator)
+    await operator.rests()
+    operator.now += timedelta(hours=1)
+    assert await reconcile(operator.context, record.key) is None
+    assert operator.cluster.asked("get").count("s") == 1
 
 
 def ready(operator: Operator) -> tuple[str, str, str]:
