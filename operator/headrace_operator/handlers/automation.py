@@ -92,7 +92,7 @@ async def _claim(
     judgement = Judgement(status.firings)
     if record.rules is not None:
         current = [each for each in seen if status.since is None or each.at >= status.since]
-        judgement = judged(record.rules, status, current, uid=record.uid, now=now)
+        judgement = judged(record.rules, status, current, uid=record.uid, now=now, listed=waiting.listed)
         status = with_judgement(status, judgement)
     counts = waiting.counts + judgement.outcomes
     is_due = waiting.counted_since is not None and now - waiting.counted_since >= COUNTED_EVERY
@@ -104,6 +104,7 @@ async def _claim(
     for each in seen:
         if each.id not in deferred and waiting.occurrences.get(each.id) is each:
             del waiting.occurrences[each.id]
+            waiting.listed.discard(each.id)
     _count(waiting, counts, now, status)
     context.metrics.automations.judged(record.key, judgement.outcomes)
     for firing in judgement.fresh:

@@ -93,6 +93,7 @@ class Waiting:
 
     Args:
         occurrences: By id: those that are not judged yet.
+        listed: Ids of those among them that a list told of: whoever worked before this process may have judged them.
         overdue: When each run will be late or long, by name: since which uid, and when.
         order: The same, soonest first; entries that `overdue` does not bear out are passed over.
         counts: What became of occurrences and is not in the status yet.
@@ -103,6 +104,7 @@ class Waiting:
     """
 
     occurrences: dict[str, Occurrence] = field(default_factory=dict)
+    listed: set[str] = field(default_factory=set)
     overdue: dict[ObjectKey, tuple[str, datetime]] = field(default_factory=dict)
     order: list[tuple[datetime, ObjectKey]] = field(default_factory=list)
     counts: Counter[Outcome] = field(default_factory=Counter)
@@ -154,6 +156,11 @@ class Automations:
         """A FlowRun is there, or has changed, or has ended."""
         for record in self._in_namespace.get(run.key.namespace, {}).values():
             self._match(record, run)
+
+    def run_listed(self, run: Run) -> None:
+        """A FlowRun had ended before the start."""
+        for record in self._in_namespace.get(run.key.namespace, {}).values():
+            self._match(record, run, is_listed=True)
 
     def run_gone(self, key: ObjectKey) -> None:
         """A FlowRun was deleted, or has ended: it will not be late any more."""
@@ -234,15 +241,16 @@ class Automations:
         waiting.overdue.clear()
         waiting.order.clear()
         waiting.occurrences.clear()
+        waiting.listed.clear()
         waiting.told.clear()
         self._watch_for(record)
         if record.rules is None or record.rules.spec.trigger.webhook is not None:
             return
         for run in self._cache.runs.values():
             if run.key.namespace == record.key.namespace:
-                self._match(record, run)
+                self._match(record, run, is_listed=True)
         for circuit in self._circuits(record.key.namespace):
-            self._add(record, circuit_occurrence(record.rules.spec.trigger, circuit))
+            self._add(record, circuit_occurrence(record.rules.spec.trigger, circuit), is_listed=True)
 
     def _watch_for(self, record: AutomationRecord) -> None:
         trigger = record.rules.spec.trigger if record.rules is not None else None
@@ -259,12 +267,13 @@ class Automations:
             if circuit is not None:
                 yield circuit
 
-    def _match(self, record: AutomationRecord, run: Run) -> None:
+    def _match(self, record: AutomationRecord, run: Run, *, is_listed: bool = False) -> None:
         if record.rules is None:
             return
         trigger = record.rules.spec.trigger
         if trigger.run is not None:
-            self._add(record, run_occurrence(trigger, record.key.name, run, flow=self._flow_of(run)))
+            occurrence = run_occurrence(trigger, record.key.name, run, flow=self._flow_of(run))
+            self._add(record, occurrence, is_listed=is_listed)
         elif trigger.late_run is not None or trigger.long_run is not None:
             self._expect(record, run, overdue_at(trigger, record.key.name, run, flow=self._flow_of(run)))
 
@@ -294,14 +303,18 @@ class Automations:
         if waiting.order[0][1] == run.key:  # it is the next one: the timer is set anew
             self._waker.add(WorkKey(Kind.AUTOMATION, record.key))
 
-    def _add(self, record: AutomationRecord, occurrence: Occurrence | None) -> None:
+    def _add(self, record: AutomationRecord, occurrence: Occurrence | None, *, is_listed: bool = False) -> None:
         if occurrence is None or (record.status.since is not None and occurrence.at < record.status.since):
             return
         waiting = self.waiting(record.uid)
         if len(waiting.occurrences) >= MAX_WAITING and occurrence.id not in waiting.occurrences:
-            waiting.counts[Outcome.THROTTLED] += 1
+            waiting.counts[Outcome.THROTTLED] += not is_listed
             return
         waiting.occurrences[occurrence.id] = occurrence
+        if is_listed:
+            waiting.listed.add(occurrence.id)
+        else:
+            waiting.listed.discard(occurrence.id)
         self._waker.add(WorkKey(Kind.AUTOMATION, record.key))
 
     def _forget(self, key: ObjectKey, uid: str) -> None:

@@ -244,7 +244,7 @@ class Intake:
         """A run that had finished before the start; `obj` is the whole of it, for its record if that is not made yet."""
         self.claims.put(run)
         self.backfills.run_seen(run)
-        self.automations.run_seen(run)
+        self.automations.run_listed(run)
         self.history.put(run, obj, is_recorded=is_recorded)
 
     def runs_recorded(self, runs: Iterable[FinishedRun]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -50,6 +50,7 @@ class Outcome(StrEnum):
     DEFERRED = "deferred"
 
 
+ACTED_ON: Final = (Outcome.FIRED, Outcome.FAILED)
 MATCHED: Final = (Outcome.FIRED, Outcome.FAILED, Outcome.DEDUPLICATED, Outcome.SUPPRESSED, Outcome.THROTTLED)
 
 
@@ -72,13 +73,20 @@ class Judgement:
 
 
 def judged(
-    rules: Rules, status: AutomationStatus, occurrences: Iterable[Occurrence], *, uid: str, now: datetime
+    rules: Rules,
+    status: AutomationStatus,
+    occurrences: Iterable[Occurrence],
+    *,
+    uid: str,
+    now: datetime,
+    listed: Container[str] = (),
 ) -> Judgement:
     """
     What becomes of the occurrences, the oldest first; each that fires counts for the next ones.
 
     Args:
         uid: The Automation's: one that is made anew under its name has other firings.
+        listed: Ids of those that a list told of. Each was counted already, unless it is acted on now.
     """
     docket = _Docket(uid, rules, now)
     for before in status.firings:
@@ -87,7 +95,7 @@ def judged(
     outcomes: Counter[Outcome] = Counter()
     for occurrence in sorted(occurrences, key=lambda each: (each.at, each.id)):
         outcome, firing = docket.judge(occurrence)
-        outcomes[outcome] += 1
+        outcomes[outcome] += outcome in ACTED_ON or occurrence.id not in listed
         if firing is not None:
             fresh.append(firing)
         if outcome is Outcome.DEFERRED:

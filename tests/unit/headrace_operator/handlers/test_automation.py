@@ -127,6 +127,32 @@ async def test_another_operator_finds_what_was_not_claimed_and_repeats_nothing(o
     assert len(operator.cluster.all(FLOW_RUNS)) == 2
 
 
+@pytest.mark.parametrize(
+    ("spec", "count"), [({"groupBy": ["event.run.flow"]}, "deduplicated"), ({"rateLimit": {"count": 1}}, "throttled")]
+)
+async def test_what_another_operator_has_counted_is_not_counted_again(operator: Operator, spec, count) -> None:
+    """Finished runs that are kept are listed at each start."""
+    automate(operator, **spec)
+    await operator.rests()
+    failed = [a_run(f"bad-{number}", after_s=number + 1) for number in range(5)]
+    for run in failed:
+        operator.intake.run_seen(run)
+    await operator.rests()
+    operator.now += timedelta(seconds=60)
+    await operator.what_is_delayed()
+    counts = stored(operator)["status"]["counts"]
+    assert (counts["fired"], counts[count]) == (1, 4)
+    for _ in range(3):
+        heir = with_cluster(operator.cluster)
+        hear(heir)
+        for run in failed:
+            heir.intake.finished_run_listed(run_from(run))
+        await heir.rests()
+        heir.now += timedelta(seconds=60)
+        await heir.what_is_delayed()
+    assert stored(operator)["status"]["counts"] == counts
+
+
 def with_cluster(cluster: FakeCluster) -> Operator:
     """Another process over the same API."""
     made = Operator()
