@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+import orjson
+
 from headrace_dashboard.pages.html import Html, join, tag
 
 PREFIX: Final = "field."
@@ -170,9 +172,9 @@ def _from_json(text: str) -> Any:
     """
     try:
         value = json.loads(text, parse_int=_integer, parse_float=_number, parse_constant=_constant)
-    except RecursionError:
-        raise OverflowError("it is nested too deeply") from None
-    json.dumps(value, ensure_ascii=False).encode()  # half a character, as in "\\ud800", has no place in UTF-8
+        orjson.dumps(value)  # as it will be sent
+    except (RecursionError, orjson.JSONEncodeError):
+        raise OverflowError("it is nested too deeply, or has half a character") from None
     return value
 
 
