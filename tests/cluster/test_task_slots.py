@@ -145,10 +145,13 @@ def denial(api: PodApi, path: str, patch: Any) -> str:
 
 
 def test_the_chart_has_the_policies_of_the_local_cluster():
-    """The same rules, in the namespace of the release; its condition is on lines of its own."""
-    chart = Path(__file__).parents[2] / "charts" / "headrace" / "templates" / "slots.yaml"
-    text = "".join(line for line in chart.read_text().splitlines(keepends=True) if not line.startswith("{{-"))
+    """The same rules, in the namespace of the release and for whom its values say; its conditions are on lines of their own."""
+    chart = Path(__file__).parents[2] / "charts" / "headrace"
+    lines = (chart / "templates" / "slots.yaml").read_text().splitlines(keepends=True)
+    text = "".join(line for line in lines if not line.startswith("{{-"))
+    subjects = yaml.safe_load((chart / "values.yaml").read_text())["slots"]["subjects"]
     shown = text.replace("{{ .Release.Namespace }}", "somewhere")
+    shown = shown.replace("{{- toYaml .Values.slots.subjects | nindent 2 }}", json.dumps(subjects))
     assert list(yaml.safe_load_all(shown)) == slot_policies("somewhere")
 
 

@@ -248,6 +248,19 @@ def test_policies_of_chosen_namespaces_hold_there_and_nowhere_else(helm):
     assert names(helm.template(able, *chosen, "--set=policies.enabled=false"), kinds[0]) == []
 
 
+def test_slots_are_for_the_pods_that_the_values_name(helm):
+    """And no right is given where others give them; the policy stays."""
+    group = {"apiGroup": "rbac.authorization.k8s.io", "kind": "Group", "name": "system:serviceaccounts:team-a"}
+    bindings = {"RoleBinding": "headrace-slots", "ClusterRoleBinding": f"headrace-slots.{NAMESPACE}"}
+    for subjects in ([group], []):
+        manifests = helm.template(f"--set-json=slots.subjects={json.dumps(subjects)}")
+        for kind, name in bindings.items():
+            assert only(manifests, kind, name)["subjects"] == subjects
+    without = helm.template("--set=rbac.create=false")
+    left = {each["kind"] for each in without if each["metadata"]["name"].startswith("headrace-slots")}
+    assert left == {"ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"}
+
+
 def test_operators_of_one_release_do_not_take_each_others_pods(helm):
     """Their selectors differ."""
     manifests = helm.template("--set=operator.namespaces={team-a,team-b}")
