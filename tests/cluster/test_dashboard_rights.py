@@ -323,11 +323,16 @@ async def test_sent_twice_a_form_starts_one_run(teams: Teams, client: KubeClient
     assert sorted(run["spec"]["parameters"]["day"] for run in started if "deploymentRef" in run["spec"]) == ["1", "2"]
 
 
-async def test_a_secret_parameter_is_not_shown(teams: Teams) -> None:
-    """What the Flow's schema marks as writeOnly; the others are."""
-    page = await teams.dashboard.as_(teams.token_a).sees(f"/runs/{teams.a}/wombat-run", "wombat-day")
+async def test_a_secret_parameter_is_not_shown(teams: Teams, client: KubeClient) -> None:
+    """What the Flow's schema marks as writeOnly; the others are, as long as the Flow is there."""
+    person, path = teams.dashboard.as_(teams.token_a), f"/runs/{teams.a}/wombat-run"
+    page = await person.sees(path, "wombat-day")
     assert "wombat-password" not in page
     assert "••••••" in page
+    await client.delete(f"/apis/{API_VERSION}/namespaces/{teams.a}/flows/wombat-flow")
+    page = await person.sees(path, "Its Flow is not there any more")
+    assert "wombat-password" not in page
+    assert "wombat-day" not in page
 
 
 async def test_a_right_that_was_taken_away_is_gone(teams: Teams, client: KubeClient) -> None:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 MASK: Final = "••••••"
 REFERENCE: Final = "secretRef"
 DEEPEST: Final = 40
+SECRET: Final[Mapping[str, Any]] = {"writeOnly": True}
+ALL_SECRET: Final[Mapping[str, Any]] = {"additionalProperties": SECRET}
+"""The schema of parameters that nobody knows the schema of."""
 
 
 def concealed(values: Mapping[str, Any], schema: Mapping[str, Any]) -> dict[str, Any]:
     """The parameters, with a mask in place of each secret; the name of a Secret is none."""
-    return {name: _concealed(value, _property(schema, name), schema, 0) for name, value in values.items()}
+    forms = list(_alternatives(schema, schema, set()))
+    return {name: _within(value, _properties(forms, name), schema, 0) for name, value in values.items()}
 
 
 def _concealed(value: Any, form: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> Any:
-    forms = list(_alternatives(form, root, 0))
+    forms = list(_alternatives(form, root, set()))
     if any(each.get("writeOnly") is True or each.get("format") == "password" for each in forms):
         return value if _is_reference(value) else MASK
     if depth > DEEPEST:
         return MASK
     if isinstance(value, Mapping):
-        return {name: _within(each, [_property(f, name) for f in forms], root, depth) for name, each in value.items()}
+        return {name: _within(each, _properties(forms, name), root, depth) for name, each in value.items()}
     if isinstance(value, list):
-        return [_within(each, [_items(f) for f in forms], root, depth) for each in value]
+        return [_within(each, [_item(f, place) for f in forms], root, depth) for place, each in enumerate(value)]
     return value
 
 
@@ -33,27 +37,49 @@ def _within(value: Any, forms: list[Mapping[str, Any]], root: Mapping[str, Any],
     return _concealed(value, {"anyOf": forms}, root, depth + 1)
 
 
-def _alternatives(form: Mapping[str, Any], root: Mapping[str, Any], depth: int) -> Iterator[Mapping[str, Any]]:
-    """The form, and those that it may take or refers to."""
+def _alternatives(
+    form: Mapping[str, Any], root: Mapping[str, Any], seen: set[str], depth: int = 0
+) -> Iterator[Mapping[str, Any]]:
+    """The form, and those that it may take or refers to, each reference once."""
     if depth > DEEPEST:
+        yield SECRET
         return
     yield form
-    name = str(form.get("$ref") or "").removeprefix("#/$defs/").removeprefix("#/definitions/")
-    named = (root.get("$defs") or root.get("definitions") or {}).get(name)
-    parts = [named, *(part for key in ("anyOf", "oneOf", "allOf") for part in form.get(key) or ())]
+    parts = [part for key in ("anyOf", "oneOf", "allOf") for part in form.get(key) or ()]
+    parts += [form.get(key) for key in ("if", "then", "else")]
+    reference = form.get("$ref")
+    if reference is not None and reference not in seen:
+        seen.add(reference)
+        parts.append(_referred(str(reference), root))
     for part in parts:
         if isinstance(part, Mapping):
-            yield from _alternatives(part, root, depth + 1)
+            yield from _alternatives(part, root, seen, depth + 1)
 
 
-def _property(form: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    others = form.get("additionalProperties")
-    found = (form.get("properties") or {}).get(name, others)
-    return found if isinstance(found, Mapping) else {}
+def _referred(reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a reference within the schema leads to; whatever leads elsewhere may be secret."""
+    start, *parts = reference.split("/")
+    found: Any = root if start == "#" else None
+    for part in parts:
+        found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else SECRET
 
 
-def _items(form: Mapping[str, Any]) -> Mapping[str, Any]:
-    found = form.get("items")
+def _properties(forms: Iterable[Mapping[str, Any]], name: str) -> list[Mapping[str, Any]]:
+    """Forms of what stands under a name. No pattern is tried out, as people write them: what any of them says may be meant."""
+    found: list[Any] = []
+    for form in forms:
+        named = form.get("properties") or {}
+        found.append(named[name] if name in named else form.get("additionalProperties"))
+        found += (form.get("patternProperties") or {}).values()
+    return [each for each in found if isinstance(each, Mapping)]
+
+
+def _item(form: Mapping[str, Any], place: int) -> Mapping[str, Any]:
+    """The form of a list's item, which may be one for its place."""
+    others = form.get("items")
+    first = form.get("prefixItems") or (others if isinstance(others, list) else [])
+    found = first[place] if place < len(first) else form.get("additionalItems", others)
     return found if isinstance(found, Mapping) else {}
 
 

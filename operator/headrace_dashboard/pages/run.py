@@ -11,7 +11,7 @@ from typing import Any, Final
 from headrace.api import keys
 from headrace.api.audit import account_of
 from headrace.api.conditions import FINISHED, Phase, Reason
-from headrace_dashboard.pages.concealing import concealed
+from headrace_dashboard.pages.concealing import ALL_SECRET, concealed
 from headrace_dashboard.pages.html import Html, join, outside, tag
 from headrace_dashboard.pages.layout import (
     Frame,
@@ -32,6 +32,9 @@ from headrace_dashboard.pages.times import NONE, ago, duration, lasted
 
 ATTEMPTS: Final = ("Attempt", "Pod", "Node", "Pool", "Ended as", "Exit code", "Took", "Cost", "Log")
 EVENTS: Final = ("When", "Type", "Reason", "Message", "Times")
+UNKNOWN: Final = tag(
+    "p", "Its Flow is not there any more, and nobody else says which of them are secret: none is shown.", class_="hint"
+)
 GIB: Final = 2**30
 MIB: Final = 2**20
 KIND_OF_REASON: Final[Mapping[str, str]] = {"Succeeded": "succeeded", "Cancelled": "cancelled", "Paused": "paused"}
@@ -52,12 +55,12 @@ class RunView:
     """
     A run with all that its page shows.
 
-    Attributes: `run` is the FlowRun as the API gives it, `schema` that of its Flow's parameters, empty where it is not known, `events` the
+    Attributes: `run` is the FlowRun as the API gives it, `schema` that of its Flow's parameters, None where it is not known, `events` the
     Events about it, the last one first. `goes` are runs that are another go of this one, `children` tasks and runs that it started.
     """
 
     run: Mapping[str, Any]
-    schema: Mapping[str, Any]
+    schema: Mapping[str, Any] | None
     events: Sequence[Mapping[str, Any]]
     goes: Sequence[str]
     children: Sequence[tuple[str, str]]
@@ -289,12 +292,15 @@ def _log(view: RunView, allowed: Allowed) -> Html:
 
 
 def parameters(view: RunView) -> Html:
-    """Those that it got, but for what is secret."""
+    """Those that it got, but for what is secret; which that is its Flow says, and nobody else."""
     given = view.status.get("parameters")
     values = view.spec.get("parameters") if given is None else given
     if not values:
         return tag("p", "None.", class_="empty")
-    return facts((name, _json(value)) for name, value in concealed(values, view.schema).items())
+    shown = concealed(values, ALL_SECRET if view.schema is None else view.schema)
+    return join(
+        (UNKNOWN if view.schema is None else None, facts((name, _json(value)) for name, value in shown.items()))
+    )
 
 
 def result(view: RunView) -> Html:

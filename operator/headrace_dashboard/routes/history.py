@@ -16,7 +16,7 @@ from headrace_dashboard.pages.history import Listed, as_run, cursor, history_pag
 from headrace_dashboard.pages.run import RunView
 from headrace_dashboard.pages.selecting import GROUPS, LONGER_SPANS, Query, query_from, without_nul
 from headrace_dashboard.recorded import HistoryAway, Recorded
-from headrace_dashboard.routes.run import READ_RUN, schema_of
+from headrace_dashboard.routes.run import READ_RUN, flow_of, schema_of
 from headrace_dashboard.site import NAME, NAMESPACE, Route, Visit, html, see_other
 
 MOST_NAMESAKES: Final = 20
@@ -56,7 +56,8 @@ async def run(visit: Visit) -> web.StreamResponse:
     if not await visit.may("get", "pods", group="", subresource="log"):
         found = {**found, "log_tail": None}
     told = as_run(found)
-    view = RunView(told, schema_of(visit.site, told), events=(), goes=(), children=(), attempt=0, is_recorded=True)
+    schema = schema_of(visit.site, visit.namespace, found.get("flow") or flow_of(visit.site, told))
+    view = RunView(told, schema, events=(), goes=(), children=(), attempt=0, is_recorded=True)
     beside = [each for each in names if each["uid"] != found["uid"]]
     return html(recorded_page(visit.frame(), found, view, beside=beside, now=visit.site.now()))
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from headrace.api.keys import FLOWRUNS
+from headrace.api.keys import FLOW_LABEL, FLOWRUNS
 from headrace.history.searching import namesakes
 from headrace_dashboard.pages.run import Allowed, RunView, run_page
 from headrace_dashboard.recorded import HistoryAway
@@ -56,7 +56,7 @@ def _view(visit: Visit, run: Mapping[str, Any], events: Sequence[Mapping[str, An
     ]
     return RunView(
         run,
-        schema=schema_of(visit.site, run),
+        schema=schema_of(visit.site, visit.namespace, flow_of(visit.site, run)),
         events=events,
         goes=[each.name for each in beside if each.rerun_of == visit.name],
         children=[(each.name, each.phase) for each in beside if each.started_by == visit.name][:MAX_CHILDREN],
@@ -65,17 +65,21 @@ def _view(visit: Visit, run: Mapping[str, Any], events: Sequence[Mapping[str, An
     )
 
 
-def schema_of(site: Site, run: Mapping[str, Any]) -> Mapping[str, Any]:
-    """That of the parameters of the run's Flow; empty where it is not known."""
-    spec, namespace = run["spec"], run["metadata"]["namespace"]
-    ref = spec.get("flowRef")
-    if ref is None:
-        deployment = site.library.deployments.get(namespace, spec["deploymentRef"]["name"])
-        ref = deployment.spec["flowRef"] if deployment else {}
-    flow = site.library.flows.get(namespace, ref.get("name", ""))
-    parameters = flow.spec.get("parameters") if flow else None
-    found: Mapping[str, Any] = (parameters or {}).get("schema") or {}
-    return found
+def flow_of(site: Site, run: Mapping[str, Any]) -> str:
+    """The name of the run's Flow; empty where nobody knows it."""
+    spec, metadata = run["spec"], run["metadata"]
+    # The Deployment comes last: it may be of another Flow by now.
+    named = (spec.get("flowRef") or {}).get("name") or (metadata.get("labels") or {}).get(FLOW_LABEL)
+    if named or "deploymentRef" not in spec:
+        return str(named or "")
+    deployment = site.library.deployments.get(metadata["namespace"], spec["deploymentRef"]["name"])
+    return str(deployment.spec["flowRef"]["name"]) if deployment else ""
+
+
+def schema_of(site: Site, namespace: str, flow: str) -> Mapping[str, Any] | None:
+    """That of a Flow's parameters, empty for none; None: there is no such Flow."""
+    known = site.library.flows.get(namespace, flow)
+    return (known.spec.get("parameters") or {}).get("schema") or {} if known else None
 
 
 async def events_about(site: Site, run: Mapping[str, Any]) -> list[dict[str, Any]]:
