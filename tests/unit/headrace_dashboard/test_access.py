@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp.test_utils import make_mocked_request
 
 from headrace.api.keys import FLOWRUNS, WORKPOOLS
@@ -17,6 +19,7 @@ from headrace_dashboard.access.rights import Right, Rights
 from headrace_dashboard.access.visitors import AsItself, ByHeader, ByToken, Person, Visitor
 from headrace_dashboard.settings import Settings, SettingsError, load_settings
 
+RULES = Path(__file__).parents[3] / "charts/headrace/files/dashboard-rules.yaml"
 SECRET = "a-secret-of-the-proxy"
 TOLD = {"X-Headrace-Proxy-Secret": SECRET, "X-Forwarded-User": "ann", "X-Forwarded-Groups": "a, b"}
 ANN = Visitor(Person("ann", groups=("a",)), csrf="x")
@@ -40,6 +43,13 @@ class Api:
         asked = (attributes["verb"], attributes["resource"], attributes["namespace"])
         self.asked.append(asked)
         return {"status": {"allowed": asked in self.allowed}}
+
+
+def test_the_dashboard_has_no_right_that_it_does_not_ask_visitors_for() -> None:
+    """With the verb run, or all verbs, it would start for anybody what PerFlow lets few start."""
+    rules = yaml.safe_load(RULES.read_text())
+    verbs = {verb for part in rules.values() for rule in part for verb in rule["verbs"]}
+    assert verbs == {"get", "list", "watch", "create", "update", "patch"}
 
 
 class Clock:
