@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from aiohttp import web
 
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import Connection
-from headrace.kubeapi.errors import NotServed
+from headrace.kubeapi.errors import NotServed, Unreachable
 
 PATH = "/apis/headrace.dev/v1alpha1/namespaces/team-a/flowruns"
 NOT_THERE = {
     "kind": "Status",
     "reason": "NotFound",
     "details": {"name": "etl-1", "group": "headrace.dev", "kind": "flowruns"},
+}
+A_LIST = {
+    "kind": "FlowRunList",
+    "apiVersion": "headrace.dev/v1alpha1",
+    "metadata": {"resourceVersion": "7"},
+    "items": [{"metadata": {"name": "etl-1"}}],
 }
 
 
@@ -61,3 +68,35 @@ async def test_a_deletion_of_which_nobody_has_heard_is_none(server: Server, clie
     server.answer = web.Response(body=body, status=404)
     with pytest.raises(NotServed):
         await client.delete(f"{PATH}/etl-1", uid="u")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param({"error": "upstream"}, id="a proxy's words"),
+        pytest.param({"items": []}, id="of whatever"),
+        pytest.param({**A_LIST, "kind": "FlowRun"}, id="an object"),
+        pytest.param({**A_LIST, "kind": None}, id="no kind"),
+        pytest.param({**A_LIST, "apiVersion": ""}, id="no version of the kind"),
+        pytest.param({**A_LIST, "metadata": {}}, id="read at no version"),
+        pytest.param({**A_LIST, "metadata": {"resourceVersion": "new"}}, id="a version that is none"),
+        pytest.param({**A_LIST, "metadata": None}, id="no metadata"),
+        pytest.param({**A_LIST, "items": {}}, id="items that are none"),
+        pytest.param({key: value for key, value in A_LIST.items() if key != "items"}, id="no items"),
+    ],
+)
+async def test_what_is_no_list_is_not_taken_for_an_empty_one(
+    server: Server, client: KubeClient, answer: dict[str, Any]
+) -> None:
+    """Whoever reads a whole collection takes what is not in it for gone."""
+    server.answer = web.json_response(answer)
+    with pytest.raises(Unreachable, match=f"LIST {PATH}.* no list but"):
+        await client.list(PATH)
+
+
+@pytest.mark.parametrize(("items", "count"), [(A_LIST["items"], 1), ([], 0), (None, 0)])
+async def test_a_list_may_be_empty(server: Server, client: KubeClient, items: Any, count: int) -> None:
+    """Where it says so."""
+    server.answer = web.json_response({**A_LIST, "items": items})
+    assert len(await client.list(PATH)) == count

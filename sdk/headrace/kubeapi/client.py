@@ -140,12 +140,19 @@ class KubeClient:
     async def pages(
         self, path: str, params: Mapping[str, str] | None = None, *, page_size: int = PAGE_SIZE
     ) -> AsyncIterator[dict[str, Any]]:
-        """The list at `path`, a page at a time; each page as the API returns it. Raises: Gone, ApiError."""
+        """
+        The list at `path`, a page at a time; each page as the API returns it.
+
+        Raises: Gone. Unreachable: an answer is no list, whoever it is from; it would be taken for an empty one. ApiError.
+        """
         query = {**(params or {}), "limit": str(page_size)}
         while True:
             page = await self.get(path, query)
+            if not _is_list(page):
+                text = f"the answer is no list but {str(page)[:200]!r}"
+                raise Unreachable(0, "Unreachable", text, request=f"LIST {path}")
             yield page
-            token = page.get("metadata", {}).get("continue")
+            token = page["metadata"].get("continue")
             if not token:
                 return
             query["continue"] = token
@@ -288,6 +295,16 @@ def _answer(request: str, payload: bytes) -> dict[str, Any]:
         text = f"the answer is no JSON object but {payload[:200].decode(errors='replace')!r}"
         raise Unreachable(0, "Unreachable", text, request=request)
     return answer
+
+
+def _is_list(page: Mapping[str, Any]) -> bool:
+    """Whether it is a list of Kubernetes: of some kind, read at some version; it may be empty."""
+    try:
+        int(page["metadata"]["resourceVersion"])
+        is_of_a_kind = page["kind"].endswith("List") and bool(page["apiVersion"])
+        return is_of_a_kind and isinstance(page["items"], list | None)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return False
 
 
 def failure(request: str, status: int, payload: bytes, headers: Mapping[str, str]) -> ApiError:

@@ -144,7 +144,7 @@ class Stream:
         uids: set[str] = set()
         version = ""
         async for page in self._client.pages(self._path, self._params):
-            version, kind, group_version = self._head(page)
+            version, kind, group_version = _head(page)
             for item in page.get("items") or ():
                 # Items of a list carry no kind of their own; those of a watch do.
                 item.setdefault("kind", kind)
@@ -153,15 +153,6 @@ class Stream:
                 self._sink.seen(item)
         self._sink.synced(uids, int(version))
         return version
-
-    def _head(self, page: dict[str, Any]) -> tuple[str, str, str]:
-        """Version of the list, kind and API version of its items."""
-        try:
-            version: str = page["metadata"]["resourceVersion"]
-            return str(int(version)), page["kind"].removesuffix("List"), page["apiVersion"]
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            text = f"the answer is no list but {str(page)[:200]!r}"
-            raise Unreachable(0, "Unreachable", text, request=f"LIST {self._path}") from error
 
     async def _watch(self, version: str) -> None:
         params = {
@@ -214,3 +205,8 @@ class Stream:
             self._sink.gone(obj)
         elif kind in {"ADDED", "MODIFIED"}:
             self._sink.seen(obj)
+
+
+def _head(page: dict[str, Any]) -> tuple[str, str, str]:
+    """Version of the list, kind and API version of its items."""
+    return str(page["metadata"]["resourceVersion"]), page["kind"].removesuffix("List"), page["apiVersion"]
