@@ -515,6 +515,10 @@ async def test_a_strict_namespace_leaves_placement_and_tokens_to_the_platform(sc
             template(securityContext={"runAsUser": 0}),
             container(securityContext={"allowPrivilegeEscalation": True}),
         ],
+        "must have drop: [ALL]": [
+            container(securityContext={"capabilities": {"drop": []}}),
+            container(securityContext={"capabilities": {"add": ["NET_BIND_SERVICE"]}}),
+        ],
         "tokens of ServiceAccounts": [
             template(automountServiceAccountToken=True),
             template(volumes=[{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "t"}}]}}]),
@@ -529,6 +533,9 @@ async def test_a_strict_namespace_leaves_placement_and_tokens_to_the_platform(sc
             error = await scene.person.refused("POST", scene.path("flows"), an_object("Flow", "new", spec))
             assert says in error.message
     await scene.person.client.create(scene.path("flows"), an_object("Flow", "plain", FLOW))
+    capabilities = {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}
+    bound = container(securityContext={"capabilities": capabilities, "allowPrivilegeEscalation": False})
+    await scene.person.client.create(scene.path("flows"), an_object("Flow", "bound", bound))
 
 
 async def test_who_starts_what_follows_rbac_where_a_namespace_asks_for_it(scene: Scene, client: KubeClient) -> None:
