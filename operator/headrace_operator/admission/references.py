@@ -9,7 +9,7 @@ its parameters cannot be changed any more, and it would fail.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -74,7 +74,7 @@ async def _of_deployment(review: Review, reader: Reader) -> Verdict:
     partial = _parameter_problem(name, flow, (spec.get("parameters"),), is_partial=True)
     if partial is not None:
         return Verdict(warnings=(f"spec.parameters: {partial}", *warnings))
-    return Verdict(warnings=(*_schedule_warnings(spec, name, flow), *warnings))
+    return Verdict(warnings=(*[each async for each in _schedule_warnings(spec, name, flow)], *warnings))
 
 
 async def _of_backfill(review: Review, reader: Reader) -> Verdict:
@@ -90,8 +90,9 @@ async def _of_flow(review: Review, reader: Reader) -> Verdict:
     return Verdict(warnings=(*(() if problem is None else (f"spec.parameters.defaults: {problem}",)), *warnings))
 
 
-def _schedule_warnings(spec: Spec, name: str, flow: Spec) -> Iterable[str]:
+async def _schedule_warnings(spec: Spec, name: str, flow: Spec) -> AsyncIterator[str]:
     for schedule in (spec.get("schedules") or ())[:MOST_WARNINGS]:
+        await asyncio.sleep(0)  # each may take half a second; others go on meanwhile, and the look-up ends in time
         problem = _parameter_problem(name, flow, (spec.get("parameters"), schedule.get("parameters")))
         if problem is not None:
             yield f'runs of schedule "{schedule.get("name")}" will fail: {problem}'

@@ -283,8 +283,8 @@ def foreign_task(seen: Snapshot, now: datetime) -> Decision | None:
 
 
 def wrong_parameters(seen: Snapshot, now: datetime) -> Decision | None:
-    """Parameters that break the Flow's schema end the run before it has a pod."""
-    if isinstance(seen.flow, Unresolved) or seen.run.status.attempts:
+    """Parameters that break the Flow's schema end the run before it has a pod; once they are pinned, they are known to be right."""
+    if isinstance(seen.flow, Unresolved) or seen.run.status.attempts or seen.run.status.flow_revision is not None:
         return None
     problem = parameter_problem(effective_parameters(seen.run, seen.flow, seen.deployment), seen.flow)
     if problem is None:

@@ -8,10 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 import jsonschema
-from jsonschema.protocols import Validator
 from referencing.exceptions import Unresolvable
 
-from headrace_operator.decide.schema_checks import Unbounded, checker_of, errors_of
+from headrace_operator.decide.schema_checks import Checker, Unbounded, checker_of, errors_of, schema_error
 from headrace_operator.decide.snapshot import DeploymentView, ResolvedFlow, Run
 
 MAX_BYTES = 96 * 1024
@@ -56,7 +55,7 @@ def parameter_problem(parameters: Mapping[str, Any], flow: ResolvedFlow) -> str 
     schema = flow.spec.parameters.schema_ if flow.spec.parameters else None
     if not schema:
         return None
-    checked = _checked(json.dumps(schema, sort_keys=True))
+    checked = _applicable(schema)
     found = checked if isinstance(checked, str) else _complaints(checked, parameters)
     if isinstance(found, str):
         return f"Flow {flow.name}: {found}"
@@ -76,13 +75,21 @@ def _depth(parameters: Mapping[str, Any]) -> int:
 
 def schema_problem(schema: Mapping[str, Any]) -> str | None:
     """Why this is no JSON Schema, in a sentence that names the place; None if it is one."""
-    checked = _checked(json.dumps(schema, sort_keys=True))
+    checked = _applicable(schema)
     return checked if isinstance(checked, str) else None
 
 
+def _applicable(schema: Mapping[str, Any]) -> Checker | str:
+    """What validates by this schema, or why nothing can."""
+    try:
+        return _checked(json.dumps(schema, sort_keys=True))
+    except RecursionError:
+        return "spec.parameters.schema: nests too deep; move its parts to $defs, and refer to them by $ref"
+
+
 @lru_cache(maxsize=256)
-def _checked(schema: str) -> Validator | str:
-    """What validates by this schema, or why nothing can. Checking one takes milliseconds: it is done once."""
+def _checked(schema: str) -> Checker | str:
+    """Checking one takes milliseconds: it is done once."""
     parsed = json.loads(schema)
     named = parsed.get("$schema", "")
     if not isinstance(named, str):
@@ -91,17 +98,16 @@ def _checked(schema: str) -> Validator | str:
         )
     cls = jsonschema.validators.validator_for(parsed, default=jsonschema.Draft202012Validator)
     try:
-        cls.check_schema(parsed)
-    except jsonschema.SchemaError as error:
-        place = ".".join(["spec.parameters.schema", *(str(part) for part in error.absolute_path)])
-        return f"{place}: {error.message}; it must be a JSON Schema"
-    try:
-        return checker_of(cls, parsed)
-    except Unbounded as error:
-        return f"spec.parameters.schema: {error}"
+        error = schema_error(cls, parsed)
+        if error is None:
+            return checker_of(cls, parsed)
+    except Unbounded as unbounded:
+        return f"spec.parameters.schema: {unbounded}"
+    place = ".".join(["spec.parameters.schema", *(str(part) for part in error.absolute_path)])
+    return f"{place}: {error.message}; it must be a JSON Schema"
 
 
-def _complaints(checker: Validator, parameters: Mapping[str, Any]) -> list[jsonschema.ValidationError] | str:
+def _complaints(checker: Checker, parameters: Mapping[str, Any]) -> list[jsonschema.ValidationError] | str:
     """What is wrong with the parameters, by place; or what is wrong with a schema that shows only when it is used."""
     try:
         return errors_of(checker, parameters)
@@ -110,6 +116,8 @@ def _complaints(checker: Validator, parameters: Mapping[str, Any]) -> list[jsons
         return f'spec.parameters.schema refers to "{where}", which is not in it; inline it under $defs'
     except RecursionError:
         return "spec.parameters.schema refers to itself without end; mend the Flow"
+    except Unbounded as error:
+        return f"spec.parameters.schema: {error}"
     except _STUMBLES as error:
         return f"spec.parameters.schema cannot be applied ({error}); mend the Flow"
 

@@ -27,7 +27,7 @@ from headrace_operator.decide.actions import Decision, RecordEvent
 from headrace_operator.decide.conditions import shortened
 from headrace_operator.decide.report import PauseReport
 from headrace_operator.decide.run_status import not_admitted
-from headrace_operator.decide.schema_checks import checker_of, errors_of
+from headrace_operator.decide.schema_checks import checker_of, errors_of, schema_error
 from headrace_operator.decide.snapshot import GivenAnswer, PastPauseView, PauseView, Run, RunStatus, Snapshot
 
 INPUT_LIMIT: Final = 1024
@@ -199,7 +199,8 @@ def _answer_to(run: Run, pause: PauseView) -> GivenAnswer | None:
 
 def _complaint(schema: Mapping[str, Any], given: Mapping[str, Any]) -> str | None:
     try:
-        jsonschema.Draft202012Validator.check_schema(schema)
+        if problem := schema_error(jsonschema.Draft202012Validator, schema):
+            raise jsonschema.SchemaError.create_from(problem)
         # What is skipped here, the model of the flow checks.
         errors = errors_of(checker_of(jsonschema.Draft202012Validator, schema, skips_patterns=True), given)
     except _STUMBLES as error:

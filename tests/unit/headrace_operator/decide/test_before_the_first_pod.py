@@ -89,6 +89,12 @@ def test_wrong_parameters_end_the_run_without_a_pod() -> None:
     )
 
 
+def test_parameters_are_checked_once() -> None:
+    """They are pinned with the revision, and thousands of runs that wait are looked at again and again."""
+    waits = an_accepted_status(phase=Phase.PENDING, attempts=())
+    assert decide(a_snapshot(a_run(status=waits), flow=STRICT), NOW).reason == "Launched"
+
+
 @pytest.mark.parametrize(
     "before",
     [

@@ -107,6 +107,19 @@ def test_a_schema_with_a_broken_reference_is_told(schema: dict[str, Any], told: 
     assert told in (problem(schema, a=1) or "")
 
 
+def test_a_schema_that_asks_for_too_much_work_is_told() -> None:
+    """By the run whose parameters show it; by the Flow where the schema itself does."""
+    assert problem({"properties": {"a": {"items": {"allOf": [{}] * 500}}}}, a=[1] * 18_000) == (
+        "Flow etl: spec.parameters.schema: it takes too much work to apply; "
+        "write a simpler one, or pass the URL of a large input instead of the input"
+    )
+    deep: dict[str, Any] = {}
+    for _ in range(300):
+        deep = {"items": deep}
+    for schema, told in [({"allOf": [{}] * 100_000}, "too much work"), (deep, "nests too deep")]:
+        assert told in (flow_problem(a_flow(parameters={"schema": schema}).spec, None) or "")
+
+
 def test_a_reference_to_a_url_is_never_fetched(monkeypatch: pytest.MonkeyPatch) -> None:
     """The operator connects to nobody whom a Flow names."""
     fetched: list[object] = []
