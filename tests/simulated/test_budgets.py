@@ -205,7 +205,34 @@ async def _retries_wait() -> None:
         assert ended < 12
 
 
-async def _a_scene(*, flow: str = "plain", **budget: Any) -> tuple[Cluster, Bills]:
+@pytest.mark.timeout(120)
+def test_runs_that_a_finalizer_keeps_are_counted_once() -> None:
+    """Though they were deleted, and each new operator finds them again."""
+    timeless.run(_kept_by_finalizers())
+
+
+async def _kept_by_finalizers() -> None:
+    cluster, bills = await _a_scene(amount="5", period="Month", history={"succeeded": 0, "failed": 0})
+    for number in range(2):
+        await _start(cluster, f"dear-{number}", finalizers=["example.com/audit"])
+    for _ in range(4):
+        async with at_work(an_operator(cluster)):
+            await bills.have_ended(2)
+            await asyncio.sleep(SETTLING_S)
+            for pod in cluster.store.all(PLURALS["Pod"]).values():  # has their runs looked at once more
+                labels = {"metadata": {"labels": {"seen": str(pod.version)}}}
+                await cluster.client().patch(path("Pod", TEAM, pod.obj["metadata"]["name"]), labels)
+            await _start(cluster, f"more-{bills.ended}")
+            await bills.have_ended(bills.ended + 1)
+            await asyncio.sleep(SETTLING_S)
+        spent = _status(cluster)["spent"]
+        assert (Decimal(spent["settled"]), spent["runs"]) == (bills.total, bills.ended)
+    assert len(cluster.store.all(PLURALS["FlowRun"])) == 2
+
+
+async def _a_scene(
+    *, flow: str = "plain", history: dict[str, int] | None = None, **budget: Any
+) -> tuple[Cluster, Bills]:
     """A Deployment whose runs take two seconds, or two to six where the first attempt fails."""
     script = _shaky if flow == "shaky" else _steady
     cluster = a_cluster(script, node_names=NODE_NAMES, begins_in_s=lambda: 0.1)
@@ -213,7 +240,8 @@ async def _a_scene(*, flow: str = "plain", **budget: Any) -> tuple[Cluster, Bill
     cluster.store.observers.append(bills.note)
     await prepare(cluster)
     budget = {"action": "Stop", **budget}
-    await _make(cluster, flowRef={"name": flow}, retries=RETRIES, budget=budget)
+    kept = {} if history is None else {"history": history}
+    await _make(cluster, flowRef={"name": flow}, retries=RETRIES, budget=budget, **kept)
     return cluster, bills
 
 
@@ -237,8 +265,8 @@ def _shaky(pod: Mapping[str, Any]) -> Ends:
     return Ends(message=report(), after_s=after_s)
 
 
-async def _start(cluster: Cluster, name: str) -> None:
-    body = {"metadata": {"name": name}, "spec": {"deploymentRef": {"name": "dear"}}}
+async def _start(cluster: Cluster, name: str, **metadata: Any) -> None:
+    body = {"metadata": {"name": name, **metadata}, "spec": {"deploymentRef": {"name": "dear"}}}
     await cluster.client().create(path("FlowRun", TEAM), body)
 
 

@@ -162,6 +162,11 @@ class Cache:
         """The pods that carry the run's name, by attempt; one of a deleted run of the same name may be among them."""
         return tuple(sorted(self._pods_of.get(run, {}).values(), key=lambda pod: pod.attempt))
 
+    def holds(self, run: Run) -> bool:
+        """Whether this very run is known as one that has not ended, or has and lets go of its pods."""
+        held = self.runs.get(run.key)
+        return held is not None and held.uid == run.uid
+
     def holds_pods(self, run: ObjectKey) -> bool:
         """Whether a pod of the run waits for its outcome to be written."""
         return any(pod.held for pod in self.pods_of(run))

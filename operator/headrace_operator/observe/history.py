@@ -11,6 +11,7 @@ from headrace_operator.decide.cost import expenses_of
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.snapshot import ObjectKey, Run
 from headrace_operator.observe.departures import Departures
+from headrace_operator.observe.gone import Gone
 from headrace_operator.observe.purses import Purses
 from headrace_operator.observe.usage import Usages
 from headrace_operator.observe.workkeys import Kind, WorkKey
@@ -92,14 +93,23 @@ class History:
         self._by_owner: dict[Owner, dict[ObjectKey, FinishedRun]] = {}
         self._uids: dict[ObjectKey, str] = {}
         self._last: dict[Owner, FinishedRun] = {}
+        self._gone = Gone()
 
-    def put(self, run: Run, obj: Mapping[str, Any] | None = None, *, is_recorded: bool = False) -> Owner | None:
+    def put(
+        self,
+        run: Run,
+        obj: Mapping[str, Any] | None = None,
+        *,
+        is_recorded: bool = False,
+        was_under_way: bool = False,
+    ) -> Owner | None:
         """
         Remember a finished run; its owner, None if it is not finished.
 
         Args:
             obj: The whole of it, for its record.
             is_recorded: The history store has its record already.
+            was_under_way: It was known before, and had not finished.
         """
         if not run.finished or run.status.phase is None:
             return None
@@ -119,21 +129,30 @@ class History:
         is_new = not self.has_finished(run.key, run.uid)
         if is_new and not is_recorded:
             self.unrecorded.finished(record, obj)
-        if is_new:
-            self.purses.finished(record, is_news=self.is_complete)
-        self.usages.put(run)
         owner, deployment = owner_of_run(record), Owner(run.key.namespace, run.deployment_ref)
+        if is_new and not self._was_let_go(run, was_under_way=was_under_way):
+            self.purses.finished(record, is_news=self.is_complete)
+            if record.phase in COUNTING:
+                self._ends.setdefault(deployment, {})[run.uid] = record
+        self.usages.put(run)
         self._by_owner.setdefault(owner, {})[run.key] = record
         self._uids[run.key] = run.uid
-        if record.phase in COUNTING:
-            self._ends.setdefault(deployment, {})[run.uid] = record
         last = self._last.get(deployment)
         if last is None or last.finished_at <= record.finished_at:
             self._last[deployment] = record
         return owner
 
+    def _was_let_go(self, run: Run, *, was_under_way: bool) -> bool:
+        """
+        Whether it was deleted after its end, and somebody's finalizer keeps it: the counts name it no more.
+
+        One that is like that at the start was counted before it was deleted, or a person deleted it.
+        """
+        return run.uid in self._gone or (run.deleting and not was_under_way and not self.is_complete)
+
     def drop(self, run: FinishedRun) -> None:
         """Forget it: it was deleted."""
+        self._gone.add(run.uid)
         self.unrecorded.deleted(run)
         self.purses.retired(run)
         self._forget_ends(Owner(run.key.namespace, run.deployment), [run.uid])

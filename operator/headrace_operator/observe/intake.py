@@ -181,7 +181,7 @@ class Intake:
             self.history.purses.deleted(run.key, left.uid, left.deployment)
             self.backfills.run_deleted(run.key, left.uid)
         self.claims.put(run)
-        owner = self.history.put(run, obj)
+        owner = self.history.put(run, obj, was_under_way=left is not None or self.cache.holds(run))
         if owner is not None:
             self._wake_owner(owner, run)
         if left is not None and left.deployment is not None:
@@ -245,7 +245,8 @@ class Intake:
         self.claims.put(run)
         self.backfills.run_seen(run)
         self.automations.run_listed(run)
-        self.history.put(run, obj, is_recorded=is_recorded)
+        was_under_way = self.cache.holds(run) or self.history.departures.uid(run.key) == run.uid
+        self.history.put(run, obj, is_recorded=is_recorded, was_under_way=was_under_way)
 
     def runs_recorded(self, runs: Iterable[FinishedRun]) -> None:
         """The history store has their records: they may be deleted."""

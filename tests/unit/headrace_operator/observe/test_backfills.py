@@ -11,6 +11,7 @@ from headrace.api.conditions import Phase
 from headrace_operator.observe.backfill import observe_backfill
 from headrace_operator.observe.history import Owner
 from headrace_operator.observe.intake import Intake
+from headrace_operator.observe.parse import run_from
 from headrace_operator.settings import Settings
 from tests.builders import NAMESPACE, NOW, stamp
 from tests.unit.headrace_operator.observe.objects import (
@@ -137,6 +138,15 @@ def test_what_the_status_tells_is_held_no_more(heard: tuple[Intake, Wakes]) -> N
     intake.backfills.seen(backfill(3, status={"outcomes": {"succeeded": "0"}}))
     intake.run_seen(partition_run(2, status=finished()))
     assert untold(intake) == []
+
+
+def test_an_end_is_told_though_its_run_was_deleted(heard: tuple[Intake, Wakes]) -> None:
+    """At the start, somebody's finalizer keeping it: it is in no count of the Deployment, and its partition is over."""
+    intake, _ = heard
+    left = partition_run(2, status=finished())
+    left["metadata"]["deletionTimestamp"] = stamp(NOW)
+    intake.finished_run_listed(run_from(left), left)
+    assert untold(intake) == [("bf-p0", Phase.SUCCEEDED)]
 
 
 def test_runs_of_a_backfill_are_in_no_history_of_their_deployment(heard: tuple[Intake, Wakes]) -> None:

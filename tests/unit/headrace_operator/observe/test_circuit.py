@@ -91,6 +91,18 @@ class TestHold:
         assert (runs_allowed(record, history), world.allowed()) == (0, 0)
         assert "Deployment daily" in world.wakes.told()
 
+    def test_a_failure_that_was_deleted_and_stays_is_not_counted_again(self, world: World) -> None:
+        """Somebody's finalizer keeps it; its operator let it go, so that the status names it no more."""
+        world.intake, world.wakes = an_intake()
+        world.intake.deployment_seen(deployment(status=circuit("Closed"), **BREAKER))
+        left = run(name="r0", status=finished("Failed"))
+        left["metadata"].update(deletionTimestamp=stamp(NOW), finalizers=["example.com/audit"])
+        world.intake.finished_run_listed(run_from(left))
+        world.intake.history_listed()
+        assert world.allowed() is None
+        world.intake.run_seen(left)
+        assert world.allowed() is None
+
     def test_one_without_a_breaker_waits_for_no_history(self) -> None:
         """A start among 100,000 finished runs holds nothing up."""
         intake, _ = an_intake()

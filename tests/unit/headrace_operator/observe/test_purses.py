@@ -139,6 +139,52 @@ def test_a_new_operator_counts_what_the_status_does_not_name() -> None:
     assert (purse.total, purse.uncounted) == (7, {"b-uid"})
 
 
+def is_deleted(obj: Any) -> Any:
+    """Somebody's finalizer keeps it."""
+    obj["metadata"].update(deletionTimestamp=stamp(NOW), finalizers=["example.com/audit"])
+    return obj
+
+
+def test_a_run_that_stays_though_it_was_deleted_is_not_counted_again() -> None:
+    """Its operator let it go, so that the status names it no more; the next one lists it."""
+    intake, _ = an_intake()
+    intake.deployment_seen(deployment(status=spent("4"), **BUDGET))
+    ended = is_deleted(run(name="a", status=costing("4")))
+    intake.finished_run_listed(run_from(ended), ended)
+    intake.history_listed()
+    assert budget_allows(intake.cache.deployments[DAILY], intake.history) == 3
+    assert intake.history.has_finished(key("a"), "a-uid")
+
+
+def test_nor_is_it_by_the_operator_that_deleted_it(world: World) -> None:
+    """One of its pods may have it look at the run once more."""
+    world.intake.run_seen(run(2, name="r1", status=costing("3")))
+    world.written(2)
+    (kept,) = world.intake.history.of(world.intake.history.owners()[0])
+    world.intake.run_retired(kept)
+    world.intake.run_seen(is_deleted(run(3, name="r1", status=costing("3"))))
+    assert (world.purse.total, world.purse.uncounted) == (7, frozenset())
+
+
+@pytest.mark.parametrize("is_answered", [True, False], ids=["its answer comes first", "its answer comes last"])
+def test_a_deleted_run_that_ends_as_a_new_operator_begins_is_counted(*, is_answered: bool) -> None:
+    """It was under way: nobody else can have counted it."""
+    intake, _ = an_intake()
+    intake.deployment_seen(deployment(status=spent("4"), **BUDGET))
+    intake.run_seen(is_deleted(run(name="a", status=costing("1", over=False))))
+    ended = is_deleted(run(2, name="a", status=costing("1", "2")))
+    if is_answered:
+        intake.run_written(ended, is_settled=True)
+    else:
+        intake.run_gone(key("a"), "a-uid")
+    intake.finished_run_listed(run_from(ended), ended)
+    intake.run_seen(ended)
+    intake.history_listed()
+    purse = intake.history.purses.of(DAILY)
+    assert purse is not None
+    assert (purse.total, purse.uncounted) == (7, {"a-uid"})
+
+
 def test_an_instant_stands_for_those_that_are_not_named() -> None:
     """But for a run that ended since the operator began: nobody can have counted it."""
     later = (NOW + timedelta(seconds=1)).isoformat()
