@@ -259,14 +259,15 @@ def duplicate(seen: Snapshot, now: datetime) -> Decision | None:
 
 
 def unresolved(seen: Snapshot, now: datetime) -> Decision | None:
-    """The Flow, Deployment or revision that it names is not there (yet)."""
-    if not isinstance(seen.flow, Unresolved):
+    """The Flow, Deployment or revision that it names is not there (yet), or gives this Deployment no pods."""
+    lacks = seen.flow if isinstance(seen.flow, Unresolved) else seen.withheld
+    if lacks is None:
         return None
-    status = not_accepted(seen, seen.flow.reason, seen.flow.message, now)
+    status = not_accepted(seen, lacks.reason, lacks.message, now)
     if status == seen.run.status:
-        return Decision(reason=seen.flow.reason)
-    event = RecordEvent(seen.flow.reason, seen.flow.message, warning=True)
-    return Decision(reason=seen.flow.reason, actions=(event,), status=status)
+        return Decision(reason=lacks.reason)
+    event = RecordEvent(lacks.reason, lacks.message, warning=True)
+    return Decision(reason=lacks.reason, actions=(event,), status=status)
 
 
 def foreign_task(seen: Snapshot, now: datetime) -> Decision | None:

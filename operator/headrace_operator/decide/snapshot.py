@@ -342,6 +342,7 @@ class Snapshot:
         learnt: What earlier runs of its Flow used.
         parent_is_over: The run that called it, and whose end ends it, has ended, is gone, or was told to end.
         is_foreign: It is a task that asks for other code than the run that is said to have called it.
+        withheld: Why no further pod may be made of its Flow's revision as its Deployment changes it. A pod that is there goes on.
         slots_namespace: Where the Leases of ConcurrencyLimits are. Empty: pods are not told.
         patience: How long a wait that is nothing unusual is not told.
     """
@@ -363,5 +364,6 @@ class Snapshot:
     learnt: LearntSize | None = None
     parent_is_over: bool = False
     is_foreign: bool = False
+    withheld: Unresolved | None = None
     slots_namespace: str = ""
     patience: Patience = field(default_factory=Patience)

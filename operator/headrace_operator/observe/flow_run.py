@@ -14,6 +14,7 @@ from headrace.api.conditions import Reason
 from headrace.api.flow import LearntSize
 from headrace.api.flowrun import ParentRef
 from headrace.kubeapi.errors import NotFound
+from headrace_operator.decide.entitlements import override_problem
 from headrace_operator.decide.patience import patience
 from headrace_operator.decide.snapshot import DeploymentView, ObjectKey, Pod, ResolvedFlow, Run, Snapshot, Unresolved
 from headrace_operator.kube.cluster import Reader
@@ -86,6 +87,7 @@ class RunObserver:
         seen = Snapshot(
             run=current,
             flow=flow,
+            withheld=self._withheld(current, flow),
             deployment=self._deployment_view(current),
             pods=self._cache.pods_of(key),
             admitted=self._cache.is_admitted(current),
@@ -241,12 +243,21 @@ class RunObserver:
             return Unresolved(Reason.INVALID_SPEC, f"Deployment {record.key.name}: {record.problem}")
         return ObjectKey(namespace, record.spec.flow_ref.name), record.spec.flow_ref.revision
 
+    def _withheld(self, run: Run, flow: ResolvedFlow | Unresolved) -> Unresolved | None:
+        """A revision keeps what its Flow had the right to use; who changes its pods was asked for what the Flow names now."""
+        deployment = self._cache.deployments.get(ObjectKey(run.key.namespace, run.deployment_ref or ""))
+        if isinstance(flow, Unresolved) or deployment is None or deployment.spec is None:
+            return None
+        present = self._cache.flows.get(ObjectKey(run.key.namespace, flow.name))
+        problem = override_problem(deployment.key, deployment.spec, flow, present.spec if present else None)
+        return None if problem is None else Unresolved(Reason.INVALID_SPEC, problem)
+
     def _revision_of_pods(self, run: Run) -> str | None:
         """The operator may have died between a pod's creation and the first status: the pod tells what was pinned."""
         return next((pod.revision for pod in self._cache.pods_of(run.key) if pod.run_uid == run.uid), None)
 
     def _is_foreign(self, run: Run, flow: ResolvedFlow | Unresolved) -> bool:
-        """Whether a task asks for another revision than its parent runs, and so for what another Flow may do."""
+        """Whether a task asks for other code than its parent runs, and so for what another Flow may do."""
         if run.task is None or isinstance(flow, Unresolved):
             return False
         parent = next(self._cache.parents_of(run), None)  # one that is held no more is over, and its tasks with it

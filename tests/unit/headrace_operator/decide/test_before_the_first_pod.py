@@ -11,7 +11,7 @@ from headrace.api.conditions import Phase, Reason
 from headrace_operator.decide.actions import Decision, LaunchPod, RecordEvent
 from headrace_operator.decide.lifecycle import decide
 from headrace_operator.decide.patience import Patience, patience
-from headrace_operator.decide.snapshot import Blocked, Place, RunStatus, Turn
+from headrace_operator.decide.snapshot import Blocked, Place, RunStatus, Turn, Unresolved
 from tests.builders import (
     ACCEPTED,
     NOW,
@@ -64,6 +64,20 @@ def test_a_flow_that_is_gone_before_a_retry_is_told_as_a_retry_that_waits() -> N
     decision = decide(a_snapshot(a_run(status=retrying()), flow=MISSING), LATER)
     assert decision.status is not None
     assert (decision.status.phase, decision.status.reason) == (Phase.RETRYING, "FlowNotFound")
+
+
+def test_pods_that_are_withheld_are_told_and_not_made() -> None:
+    """A pod that is there goes on, and how it ends is taken down."""
+    withheld = Unresolved(Reason.INVALID_SPEC, "leave out the changes")
+    waits = decide(a_snapshot(withheld=withheld), NOW)
+    assert waits.status is not None
+    assert (waits.status.phase, waits.status.message) == (Phase.PENDING, "leave out the changes")
+    assert waits.actions == (RecordEvent("InvalidSpec", "leave out the changes", warning=True),)
+    runs = decide(a_snapshot(a_run(), pods=(a_pod(running()),), withheld=withheld), NOW).status
+    assert runs == a_running_status()
+    again = decide(a_snapshot(a_run(status=retrying()), withheld=withheld), LATER)
+    assert again.status is not None
+    assert (again.status.phase, again.status.reason) == (Phase.RETRYING, "InvalidSpec")
 
 
 def test_wrong_parameters_end_the_run_without_a_pod() -> None:

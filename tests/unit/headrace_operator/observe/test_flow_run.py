@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -308,6 +308,59 @@ class TestUnresolved:
         told = await world.resolved()
         assert isinstance(told, Unresolved)
         assert told.reason is Reason.REVISION_NOT_FOUND
+
+
+class TestWithheld:
+    """A revision keeps the rights of its Flow; a Deployment may not change pods that have more than the Flow has now."""
+
+    OWN_CODE: ClassVar = {"podTemplate": {"spec": {"containers": [{"name": "flow", "command": ["sh"]}]}}}
+    TOLD = Unresolved(
+        Reason.INVALID_SPEC,
+        "Deployment daily changes pods (spec.env, spec.podTemplate) of revision rich, which names Secret postgres, ServiceAccount etl; "
+        "Flow etl does not any more: run its present revision, or leave out the changes",
+    )
+
+    @pytest.fixture
+    def world(self, world: World) -> World:
+        world.has_revision("rich", serviceAccountName="etl", secrets=["postgres"])
+        return world
+
+    @pytest.mark.parametrize("status", [{}, {"flowRevision": "rich"}], ids=["that is pinned", "that is in flight"])
+    async def test_changes_of_a_revision_that_had_more_are(self, world: World, status: dict[str, Any]) -> None:
+        """Else its ServiceAccount would run anybody's code."""
+        pins = {"flowRef": {"name": "etl", **({} if status else {"revision": "rich"})}}
+        world.has_heard_of(run=run(status=status), deployment=deployment(2, generation=2, **pins, **self.OWN_CODE))
+        assert (await world.snapshot()).withheld == self.TOLD
+
+    async def test_changes_of_a_revision_without_a_flow_are(self, world: World) -> None:
+        """It was deleted, and its revisions left behind."""
+        pins = {"flowRef": {"name": "etl", "revision": "rich"}, "env": [{"name": "PYTHONSTARTUP", "value": "/x"}]}
+        world.has_heard_of(run=run(), deployment=deployment(2, generation=2, **pins))
+        world.intake.flow_gone(key("etl"), "etl-uid")
+        assert (await world.snapshot()).withheld == self.TOLD
+
+    @pytest.mark.parametrize(
+        ("pinned", "changes", "now"),
+        [
+            pytest.param("rich", {}, {}, id="nothing is changed"),
+            pytest.param("rich", {"timeoutSeconds": 9}, {}, id="only how long it may take is changed"),
+            pytest.param("old", OWN_CODE, {}, id="the revision names nothing"),
+            pytest.param("rich", OWN_CODE, {"serviceAccountName": "etl", "secrets": ["postgres", "b"]}, id="as now"),
+        ],
+    )
+    async def test_what_gains_nothing_is_not(
+        self, world: World, pinned: str, changes: dict[str, Any], now: dict[str, Any]
+    ) -> None:
+        """Rolling back is ordinary."""
+        pins = {"flowRef": {"name": "etl", "revision": pinned}}
+        world.has_heard_of(
+            run=run(),
+            deployment=deployment(2, generation=2, **pins, **changes),
+            flow=flow(2, generation=2, spec={"entrypoint": "etl:main", **now}, status=READY),
+        )
+        seen = await world.snapshot()
+        assert isinstance(seen.flow, ResolvedFlow)
+        assert (seen.flow.revision, seen.withheld) == (pinned, None)
 
 
 class TestRevisions:
