@@ -14,6 +14,7 @@ import pytest
 from headrace.api.backfill import BackfillStatus
 from headrace.backfills.outcomes import Outcomes, decoded
 from headrace.kubeapi.client import KubeClient
+from tests.cluster.support.policies import refusing_runs
 from tests.cluster.support.puppet import Ends, Pod, Runs, report
 from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import FINISHED, World, a_world
@@ -188,6 +189,21 @@ async def test_a_closed_window_and_a_missing_deployment_are_told(world: World) -
     await world.create("Deployment", "absent", flowRef={"name": "etl"})
     await backfill_is(world, "Succeeded")
     assert {name.rpartition("-")[0] for name in world.puppet.started} == {"bf-p0", "bf-p1"}
+
+
+async def test_partitions_wait_while_a_policy_refuses_runs(world: World) -> None:
+    """None of them fails for it: they run when the policy is gone."""
+    world.puppet.script = lambda _pod: Ends(message=report())
+
+    async def told() -> bool:
+        return "RunsNotCreated" in dict(await world.events("bf"))
+
+    async with refusing_runs(world.client, world.namespace):
+        await a_backfill(world, 3)
+        await eventually(told, what="the Event about it")
+        assert (await backfill_is(world, "Running")).failed == 0
+    status = await backfill_is(world, *ENDED)
+    assert (status.phase, status.succeeded, status.failed) == ("Succeeded", 3, 0)
 
 
 async def test_a_run_that_somebody_deletes_counts_as_cancelled(world: World) -> None:

@@ -31,8 +31,10 @@ async def create_pod(cluster: Cluster, manifest: dict[str, Any]) -> dict[str, An
         if _owners(existing) & _owners(manifest):
             return existing
         raise PodNameTakenError(metadata["namespace"], metadata["name"], existing) from None
-    except (Forbidden, Invalid) as error:
-        raise PodRefusedError(error.message, final=isinstance(error, Invalid)) from error
+    except Forbidden as error:
+        raise PodRefusedError(error.message, final=False) from error
+    except Invalid as error:
+        raise PodRefusedError(error.message, final=error.is_final) from error
 
 
 async def delete_pod(cluster: Cluster, namespace: str, action: DeletePod) -> None:

@@ -113,7 +113,7 @@ async def _change_runs(context: Context, record: BackfillRecord, runs: Runs, dec
             group.create_task(one(partial(_create, context, record, runs, planned)))
     if not problems:
         return
-    if isinstance(problems[0], Forbidden):
+    if isinstance(problems[0], Forbidden | Invalid):
         told = f"runs cannot be created: {problems[0].message}"
         await _record(context, record, RecordEvent("RunsNotCreated", told, warning=True))
     raise problems[0]
@@ -155,6 +155,8 @@ async def _create(context: Context, record: BackfillRecord, runs: Runs, planned:
     except AlreadyExists:
         await _meet(context, record, runs, ref, key=key)
     except Invalid as error:
+        if not error.is_final:
+            raise
         await _refused(context, record, runs, ref, key=key, error=error)
     else:
         context.intake.run_seen(stored)

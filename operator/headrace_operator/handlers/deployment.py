@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.api.conditions import ConditionType
 from headrace.api.keys import API_VERSION
-from headrace.kubeapi.errors import AlreadyExists, Invalid, NotFound
+from headrace.kubeapi.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from headrace_operator.apply.events import record_event
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.deployment import DeploymentDecision, DeploymentSnapshot, decide_deployment
@@ -31,8 +31,9 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     decision = decide_deployment(seen, now)
     if decision.create and not await _is_current(context, seen):
         return 0.0
-    for run in decision.create:
-        await _create(context, seen, run)
+    refusals = [await _create(context, seen, run) for run in decision.create]
+    for refusal in filter(None, refusals):
+        raise refusal  # the status is not written: the times stay due
     # An Event that is written twice is one Event; one that comes after the status is lost if we die in between.
     await _record(context, seen, decision.events)
     await _write_status(context, seen, decision)
@@ -64,9 +65,10 @@ async def _is_current(context: Context, seen: DeploymentSnapshot) -> bool:
     return is_same
 
 
-async def _create(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -> None:
+async def _create(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -> ApiError | None:
+    """What refuses the run for now, None if nothing does. Raises: ApiError."""
     if seen.spec is None:
-        return
+        return None
     manifest = scheduled_run(
         DeploymentView(seen.key, seen.uid, seen.spec),
         name=run.name,
@@ -78,9 +80,22 @@ async def _create(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -
         context.intake.run_seen(await context.cluster.create(FLOW_RUNS, seen.key.namespace, manifest))
     except AlreadyExists:
         await _check_owner(context, seen, run)
-    except Invalid as error:
+    except (Forbidden, Invalid) as error:
+        return await _refused(context, seen, run, error)
+    return None
+
+
+async def _refused(
+    context: Context, seen: DeploymentSnapshot, run: PlannedRun, error: Forbidden | Invalid
+) -> ApiError | None:
+    """Tells it. Returns the error where the run may be taken later: a quota is raised, a policy forbids it no more."""
+    if isinstance(error, Invalid) and error.is_final:
         message = f"run {run.name} is refused by the API server: {error.message}"
         await _record(context, seen, (RecordEvent("RunRefused", message, warning=True),))
+        return None
+    message = f"run {run.name} cannot be created for now: {error.message}"
+    await _record(context, seen, (RecordEvent("RunsNotCreated", message, warning=True),))
+    return error
 
 
 async def _check_owner(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -> None:

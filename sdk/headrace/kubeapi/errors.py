@@ -11,9 +11,14 @@ Errors of the Kubernetes API.
 
 from __future__ import annotations
 
+import re
+
 MESSAGE_LIMIT = 1024
 STARTING = "storage is (re)initializing"
 """How the API server refuses requests for a kind whose definition has just been applied, with 429 and `Retry-After: 1`."""
+
+DENIED = re.compile(r'admission webhook "|\S+ "[^"]*" is forbidden: ')
+"""How a refusal by a webhook or an admission policy begins, which may have any status: 400 and 422 where they name none."""
 
 
 class KubeError(Exception):
@@ -77,7 +82,12 @@ class Gone(ApiError):
 
 
 class Invalid(ApiError):
-    """400 or 422: the object breaks its schema or a rule."""
+    """400 or 422: the object breaks its schema or a rule, or a webhook or an admission policy refuses it."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the same request would be refused for ever; what a webhook or a policy refuses now, it may let pass later."""
+        return self.reason in {"Invalid", "BadRequest"} and DENIED.match(self.message) is None
 
 
 class Forbidden(ApiError):

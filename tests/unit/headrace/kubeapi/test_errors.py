@@ -60,6 +60,30 @@ def test_what_may_be_tried_again_says_so(kind: type[ApiError]) -> None:
     assert not Conflict.retryable
 
 
+WEBHOOK = 'admission webhook "quiet.acme.io" denied the request'
+POLICY = "ValidatingAdmissionPolicy 'quiet' with binding 'quiet' denied request: not at night"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_final"),
+    [
+        (Invalid(422, "Invalid", 'FlowRun.headrace.dev "a" is invalid: spec: Invalid value: set exactly one'), True),
+        (Invalid(422, "Invalid", f'FlowRun.headrace.dev "a" is invalid: spec.x: Invalid value: "{WEBHOOK}"'), True),
+        (Invalid(400, "BadRequest", 'Pod in version "v1" cannot be handled as a Pod: json: cannot unmarshal'), True),
+        (Invalid(422, "Invalid", f'flowruns.headrace.dev "a" is forbidden: {POLICY}'), False),
+        (Invalid(422, "Invalid", f'pods "a" is forbidden: {POLICY}'), False),
+        (Invalid(422, "Invalid", f"{WEBHOOK}: not at night"), False),
+        (Invalid(422, "Unknown", f"{WEBHOOK}: not at night"), False),
+        (Invalid(400, "BadRequest", f"{WEBHOOK}: not at night"), False),
+        (Invalid(400, "Unknown", f"{WEBHOOK} without explanation"), False),
+        (Invalid(400, "Unknown", "<html>bad request</html>"), False),
+    ],
+)
+def test_what_a_policy_refuses_may_be_taken_later(error: Invalid, is_final: bool) -> None:
+    """A webhook that names no status has 400, a policy that names no reason 422; the words are those of a real API server."""
+    assert error.is_final is is_final
+
+
 def refused(status: int, payload: Any, **headers: str) -> ApiError:
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return failure(

@@ -69,6 +69,7 @@ class TestCreate:
             pytest.param(Forbidden(403, "Forbidden", "exceeded quota"), False, id="quota or policy: it may change"),
             pytest.param(Invalid(422, "Invalid", "spec.x"), True, id="invalid: the same for ever"),
             pytest.param(Invalid(400, "BadRequest", "no pod"), True, id="no pod at all"),
+            pytest.param(Invalid(400, "Unknown", 'admission webhook "x" denied the request'), False, id="a webhook"),
         ],
     )
     async def test_a_refusal_is_told_with_the_api_servers_words(

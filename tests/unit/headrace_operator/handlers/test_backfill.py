@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from headrace.api.backfill import BackfillStatus
-from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, Unreachable
+from headrace.kubeapi.errors import ApiError, Conflict, Forbidden, Invalid, Unreachable
 from headrace_operator.decide.backfill.progress import BackfillDecision, PlannedRun
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.errors import LeadershipLostError
@@ -150,12 +150,21 @@ async def test_a_run_that_the_api_server_refuses_for_ever_is_a_failed_partition(
     assert events(operator) == ["PartitionsFailed", "RunRefused", "Started"]
 
 
-async def test_a_quota_that_is_used_up_is_told_and_tried_again(operator: Operator) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(Forbidden(403, "Forbidden", "exceeded quota: flowruns"), id="a quota that is used up"),
+        pytest.param(Invalid(400, "Unknown", 'admission webhook "x" denied the request: not at night'), id="a webhook"),
+        pytest.param(Invalid(422, "Invalid", 'flowruns "bf-p0" is forbidden: Policy denied request'), id="a policy"),
+    ],
+)
+async def test_what_is_forbidden_for_now_is_told_and_tried_again(operator: Operator, error: ApiError) -> None:
     """Nothing is lost meanwhile."""
-    operator.cluster.fail_next("create", FLOW_RUNS, Forbidden(403, "Forbidden", "exceeded quota: flowruns"))
+    operator.cluster.fail_next("create", FLOW_RUNS, error)
     apply(operator, 1)
     await operator.rests()
-    assert "RunsNotCreated" in events(operator)
+    assert events(operator) == ["RunsNotCreated", "Started"]
+    assert status(operator).failed == 0
     await operator.what_is_delayed()
     assert runs(operator) == ["bf-p0"]
 

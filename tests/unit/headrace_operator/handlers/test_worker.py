@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry
 from structlog.testing import capture_logs
 
 from headrace.kubeapi.client import failure
-from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, TooManyRequests, Unreachable
+from headrace.kubeapi.errors import ApiError, Conflict, Forbidden, Invalid, TooManyRequests, Unreachable
 from headrace_operator.apply.flow_run import RunApplier
 from headrace_operator.apply.queries import Queries
 from headrace_operator.apply.webhooks import Webhooks
@@ -329,6 +329,47 @@ class TestSchedules:
         operator.intake.wake_everything()
         await operator.rests()
         assert self.runs(operator) == ["daily-hourly-20260304120000"]
+        assert operator.status(DEPLOYMENTS, "daily")["schedules"][0]["lastScheduledTime"] == "2026-03-04T12:00:00Z"
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            pytest.param(Forbidden(403, "Forbidden", "exceeded quota"), id="a quota"),
+            pytest.param(
+                Invalid(400, "Unknown", 'admission webhook "x" denied the request: not at night'), id="a webhook"
+            ),
+            pytest.param(Invalid(422, "Invalid", 'flowruns "x" is forbidden: Policy denied request'), id="a policy"),
+        ],
+    )
+    async def test_a_time_whose_run_is_forbidden_for_now_stays_due(self, operator: Operator, error: ApiError) -> None:
+        """An Event tells it."""
+        operator.cluster.fail_next("create", FLOW_RUNS, error)
+        operator.apply(DEPLOYMENTS, "daily", self.spec(), creationTimestamp="2026-03-04T11:30:00Z")
+        await operator.rests()
+        assert self.runs(operator) == []
+        assert [event["reason"] for event in operator.cluster.all(EVENTS)] == ["RunsNotCreated"]
+        await operator.what_is_delayed()
+        assert self.runs(operator) == ["daily-hourly-20260304120000"]
+        assert operator.status(DEPLOYMENTS, "daily")["schedules"][0]["lastScheduledTime"] == "2026-03-04T12:00:00Z"
+
+    async def test_a_run_that_is_forbidden_keeps_no_other_schedule_back(self, operator: Operator) -> None:
+        """Both times are noted when both have their run."""
+        spec = self.spec(schedules=[*self.HOURLY, {"name": "noon", "cron": "0 12 * * *"}])
+        operator.cluster.fail_next("create", FLOW_RUNS, Forbidden(403, "Forbidden", "not this one"))
+        operator.apply(DEPLOYMENTS, "daily", spec, creationTimestamp="2026-03-04T11:30:00Z")
+        await operator.rests()
+        assert "daily-noon-20260304120000" in self.runs(operator)
+        await operator.what_is_delayed()
+        noted = operator.status(DEPLOYMENTS, "daily")["schedules"]
+        assert [each["lastScheduledTime"] for each in noted] == ["2026-03-04T12:00:00Z"] * 2
+
+    async def test_a_time_whose_run_would_be_refused_for_ever_is_over(self, operator: Operator) -> None:
+        """An Event has the answer."""
+        operator.cluster.fail_next("create", FLOW_RUNS, Invalid(422, "Invalid", "spec.parameters: too long"))
+        operator.apply(DEPLOYMENTS, "daily", self.spec(), creationTimestamp="2026-03-04T11:30:00Z")
+        await operator.rests()
+        assert self.runs(operator) == []
+        assert [event["reason"] for event in operator.cluster.all(EVENTS)] == ["RunRefused"]
         assert operator.status(DEPLOYMENTS, "daily")["schedules"][0]["lastScheduledTime"] == "2026-03-04T12:00:00Z"
 
     async def test_dying_before_a_miss_is_noted_loses_no_event_about_it(self, operator: Operator) -> None:
