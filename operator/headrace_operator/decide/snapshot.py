@@ -213,6 +213,7 @@ class Pod:
     raw: Mapping[str, Any]
     pool: str | None = None
     requests: Amounts = ()
+    flow: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

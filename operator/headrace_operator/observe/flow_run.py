@@ -7,6 +7,7 @@ taken from the cache at once, so that the snapshot is of one instant.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -254,14 +255,29 @@ class RunObserver:
 
     def _revision_of_pods(self, run: Run) -> str | None:
         """The operator may have died between a pod's creation and the first status: the pod tells what was pinned."""
-        return next((pod.revision for pod in self._cache.pods_of(run.key) if pod.run_uid == run.uid), None)
+        return next((pod.revision for pod in self._own_pods(run)), None)
+
+    def _own_pods(self, run: Run) -> Iterator[Pod]:
+        return (pod for pod in self._cache.pods_of(run.key) if pod.run_uid == run.uid)
 
     def _is_foreign(self, run: Run, flow: ResolvedFlow | Unresolved) -> bool:
-        """Whether a task asks for other code than its parent runs, and so for what another Flow may do."""
+        """
+        Whether a task asks for other code than its parent runs, and so for what another Flow may do. Revisions are short hashes: another
+        Flow can be given one of the same.
+        """
         if run.task is None or isinstance(flow, Unresolved):
             return False
         parent = next(self._cache.parents_of(run), None)  # one that is held no more is over, and its tasks with it
-        return parent is not None and flow.revision != (parent.status.flow_revision or self._revision_of_pods(parent))
+        if parent is None:
+            return False
+        revision = parent.status.flow_revision or self._revision_of_pods(parent)
+        return (flow.name, flow.revision) != (self._flow_name(parent), revision)
+
+    def _flow_name(self, run: Run) -> str | None:
+        """The Flow that a run is of, None if nothing tells. Its pods do though its Deployment has gone, or names another."""
+        told = next((pod.flow for pod in self._own_pods(run) if pod.flow), None)
+        named = self._flow_of(run)
+        return told or (None if isinstance(named, Unresolved) else named[0].name)
 
     def _learnt(self, run: Run) -> LearntSize | None:
         flow = sized_flow(run, self._cache)

@@ -204,6 +204,7 @@ def pod_from(obj: Mapping[str, Any], before: Pod | None = None) -> Pod | None:
         run_uid=owner.get("uid"),
         attempt=int(attempt),
         revision=labels.get(keys.REVISION_LABEL),
+        flow=labels.get(keys.FLOW_LABEL),
         parameters=before.parameters if before and before.uid == metadata["uid"] else _parameters(spec),
         node=spec.get("nodeName"),
         deleting=metadata.get("deletionTimestamp") is not None,
