@@ -92,6 +92,8 @@ async def _created(cluster: Cluster, manifest: Mapping[str, Any]) -> str | None:
     try:
         await cluster.create(FLOW_RUNS, namespace, manifest)
     except Invalid as error:
+        if not error.is_final:
+            raise
         return f"FlowRun {name} is refused by the API server: {error.message}"
     except AlreadyExists:
         return await _taken(cluster, namespace, name, metadata["labels"][keys.AUTOMATION_LABEL])

@@ -46,7 +46,7 @@ COUNTED_EVERY: Final = timedelta(seconds=30)
 """Counts that nothing else takes along are written after this long."""
 BLIND: Final = (Reason.QUERY_FAILED, Reason.EVENTS_NOT_READABLE)
 PATIENCE: Final = timedelta(hours=1)
-"""An action that the API server forbids is tried for this long: a quota may be used up for a while."""
+"""An action that the API server forbids is tried for this long: a quota may be used up, or a policy forbid it, for a while."""
 
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:
@@ -233,12 +233,11 @@ async def _done(context: Context, record: AutomationRecord, firing: Firing, acti
     """What went wrong for good, None for nothing. Raises: ApiError: it may go well later."""
     try:
         return await _one(context, record, firing, action)
-    except Forbidden as error:
-        if context.clock() - firing.at < PATIENCE:
+    except (Forbidden, Invalid) as error:
+        is_final = isinstance(error, Invalid) and error.is_final
+        if not is_final and context.clock() - firing.at < PATIENCE:
             raise
-        return f"the API server forbids it: {error.message}"
-    except Invalid as error:
-        return f"the API server refuses it: {error.message}"
+        return f"the API server {'refuses' if isinstance(error, Invalid) else 'forbids'} it: {error.message}"
 
 
 async def _one(context: Context, record: AutomationRecord, firing: Firing, action: PlannedAction) -> str | None:

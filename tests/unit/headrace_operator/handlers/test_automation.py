@@ -356,12 +356,20 @@ def secret_uid(operator: Operator) -> str:
 STOP = {"name": "stop", "deployment": {"name": "load", "set": "Suspend"}}
 
 
-async def test_an_action_that_is_forbidden_for_now_keeps_no_other_back(operator: Operator) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        Forbidden(403, "Forbidden", "exceeded quota"),
+        Invalid(422, "Invalid", "flowruns \"x\" is forbidden: ValidatingAdmissionPolicy 'x' denied request"),
+    ],
+    ids=["a quota", "a policy"],
+)
+async def test_an_action_that_is_forbidden_for_now_keeps_no_other_back(operator: Operator, error) -> None:
     """A quota may be used up for an hour, and to suspend a Deployment is urgent; it is not done again with the other one."""
     operator.apply(DEPLOYMENTS, "load", {"flowRef": {"name": "etl"}})
     automate(operator, actions=[START, STOP])
     await operator.rests()
-    operator.cluster.fail_next("create", FLOW_RUNS, *[Forbidden(403, "Forbidden", "exceeded quota")] * 9)
+    operator.cluster.fail_next("create", FLOW_RUNS, *[error] * 9)
     operator.intake.run_seen(a_run("bad"))
     await operator.rests()
     assert operator.cluster.all(FLOW_RUNS) == []
