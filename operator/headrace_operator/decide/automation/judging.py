@@ -33,6 +33,10 @@ from headrace_operator.decide.conditions import shortened
 
 REMEMBERED_S: Final = 600
 """A firing is kept for this long at least: a request that is sent twice is known by it."""
+LATE: Final = timedelta(hours=1)
+"""An occurrence may wait for firings to end, which are given up after as long, before it is judged."""
+KEPT_FIRINGS: Final = MAX_FIRINGS // 2
+"""Ended ones that no time has settled are forgotten only beyond so many."""
 ID_LENGTH: Final = 10
 
 
@@ -91,10 +95,12 @@ def judged(
     docket = _Docket(uid, rules, now)
     for before in status.firings:
         docket.add(before)
+    docket.settle()
     fresh, deferred = [], []
     outcomes: Counter[Outcome] = Counter()
     for occurrence in sorted(occurrences, key=lambda each: (each.at, each.id)):
-        outcome, firing = docket.judge(occurrence)
+        was_judged = occurrence.id in listed and docket.has_settled(occurrence)
+        outcome, firing = (Outcome.KNOWN, None) if was_judged else docket.judge(occurrence)
         outcomes[outcome] += outcome in ACTED_ON or occurrence.id not in listed
         if firing is not None:
             fresh.append(firing)
@@ -118,6 +124,7 @@ class _Docket:
         times: When they happened, in order.
         groups: When those of a group did.
         under_way: How many are open.
+        settled_before: What happened earlier was judged once, by firings that may be forgotten by now; None: none is forgotten.
     """
 
     uid: str
@@ -128,6 +135,20 @@ class _Docket:
     times: list[datetime] = field(default_factory=list)
     groups: defaultdict[str, list[datetime]] = field(default_factory=lambda: defaultdict(list))
     under_way: int = 0
+    settled_before: datetime | None = None
+
+    def settle(self) -> None:
+        """
+        Firings were forgotten, perhaps: what they kept from firing must not fire when a list tells of it once more.
+
+        Somebody was here when the newest firing happened, and judged what was older.
+        """
+        if len(self.firings) >= KEPT_FIRINGS:
+            self.settled_before = self.times[-1] - self._memory - LATE
+
+    def has_settled(self, occurrence: Occurrence) -> bool:
+        """Whether it was judged once, if it is found again."""
+        return self.settled_before is not None and occurrence.at < self.settled_before
 
     def add(self, firing: Firing) -> None:
         """One more that counts for what is judged next."""
@@ -154,16 +175,20 @@ class _Docket:
 
     def kept(self) -> tuple[Firing, ...]:
         """Those that may still settle something, and as many of the newest ended ones as there is room for."""
-        spec = self.rules.spec
-        memory = timedelta(seconds=max(spec.deduplicate_seconds, spec.rate_limit.per_seconds, REMEMBERED_S))
-        surplus = len(self.firings) - MAX_FIRINGS // 2
+        surplus = len(self.firings) - KEPT_FIRINGS
         kept = []
         for firing in self.firings:
-            if surplus > 0 and firing.state is not FiringState.OPEN and self.now - firing.at >= memory:
+            if surplus > 0 and firing.state is not FiringState.OPEN and self.now - firing.at >= self._memory:
                 surplus -= 1
             else:
                 kept.append(firing)
         return tuple(kept)
+
+    @property
+    def _memory(self) -> timedelta:
+        """For how long a firing may keep others from firing."""
+        spec = self.rules.spec
+        return timedelta(seconds=max(spec.deduplicate_seconds, spec.rate_limit.per_seconds, REMEMBERED_S))
 
     def _told_before(self, occurrence: Occurrence, group: str) -> Outcome | None:
         if firing_id(self.uid, group, occurrence.id) in self.known:

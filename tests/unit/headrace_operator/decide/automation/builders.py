@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -25,10 +25,14 @@ def happened(name: str, after_s: float = 0, service: str = "shop", **event: Any)
 
 
 def judge(
-    spec: AutomationSpec, *occurrences: Occurrence, status: AutomationStatus | None = None, after_s: float = 0
+    spec: AutomationSpec,
+    *occurrences: Occurrence,
+    status: AutomationStatus | None = None,
+    after_s: float = 0,
+    listed: Container[str] = (),
 ) -> Judgement:
     now = T0 + timedelta(seconds=after_s)
-    return judged(rules_of(spec), status or AutomationStatus(), occurrences, uid="u", now=now)
+    return judged(rules_of(spec), status or AutomationStatus(), occurrences, uid="u", now=now, listed=listed)
 
 
 def done(judgement: Judgement) -> AutomationStatus:

@@ -107,6 +107,26 @@ def test_the_event_of_a_firing_that_is_forgotten_is_past():
     assert status.since > first.at
 
 
+@pytest.mark.parametrize(
+    ("firings", "is_listed", "fires"),
+    [
+        pytest.param(MAX_FIRINGS // 2, True, False, id="listed once more"),
+        pytest.param(MAX_FIRINGS // 2, False, True, id="news of long ago, as of a node that was cut off"),
+        pytest.param(1, True, True, id="no firing was forgotten"),
+    ],
+)
+def test_what_a_forgotten_firing_kept_from_firing_does_not_fire_at_the_next_start(firings, is_listed, fires):
+    """Finished runs stay for days, and are listed at each start."""
+    spec = a_spec(**BY_SERVICE, deduplicateSeconds=60, rateLimit={"count": MAX_FIRINGS, "perSeconds": 1})
+    status, day_s = AutomationStatus(), 86_400
+    for number in range(firings):
+        after_s = day_s + 60 * number
+        status = done(judge(spec, happened(f"e{number}", after_s), status=status, after_s=after_s))
+    listed = {"old"} if is_listed else set()
+    old = happened("old", 30)
+    assert bool(judge(spec, old, status=status, after_s=2 * day_s, listed=listed).fresh) is fires
+
+
 def test_a_value_that_is_missing_fails_the_firing():
     """Nothing is done rather than half of it."""
     actions = [{"name": "look", "start": {"deployment": "d", "parameters": {"x": "{{ event.nothing }}"}}}]
