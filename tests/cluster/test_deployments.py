@@ -139,7 +139,7 @@ async def test_an_interval_fires_on_each_of_its_times_once(world: World) -> None
     assert [later - earlier for earlier, later in pairwise(times)] == [timedelta(seconds=2)] * (len(times) - 1)
     assert runs[0]["metadata"]["name"] == f"daily-often-{times[0]:%Y%m%d%H%M%S}"
     assert runs[0]["metadata"]["ownerReferences"][0]["kind"] == "Deployment"
-    status = await world.status("Deployment", "daily")
+    status = await status_is(world, "the next time is told", lambda s: "nextSchedules" in s)
     assert status["nextSchedules"][0]["name"] == "often"
     assert condition(status, "Scheduling") == ("True", "Scheduled")
     assert (await world.finished(runs[0]["metadata"]["name"]))["parameters"] == {"a": 1}
