@@ -254,7 +254,7 @@ class Api(asyncio.Protocol):
             return (409, _failure(409, "AlreadyExists")) if made is None else (201, made)
         found = store.objects[plural].get(key)
         if found is None:
-            return 404, _failure(404, "NotFound")
+            return 404, {**_failure(404, "NotFound"), "details": {"name": key[1]}}
         if method == "GET":
             return 200, found
         if method == "DELETE":
