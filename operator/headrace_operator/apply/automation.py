@@ -12,9 +12,9 @@ from typing import Any
 
 from headrace.api import keys
 from headrace.api.automation import DeploymentDeed
-from headrace.kubeapi.errors import AlreadyExists, Conflict, Invalid, NotFound
+from headrace.kubeapi.errors import AlreadyExists, Invalid, NotFound
 from headrace_operator.decide.snapshot import ObjectKey
-from headrace_operator.kube.cluster import Cluster, is_there
+from headrace_operator.kube.cluster import Cluster
 from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS
 from headrace_operator.manifests.automation_run import repeated_run, started_run
 
@@ -32,19 +32,6 @@ async def start_run(
     """
     manifest = started_run(automation, name, start, flow=flow)
     return await _created(cluster, manifest)
-
-
-async def cancel_run(cluster: Cluster, namespace: str, change: Mapping[str, Any]) -> str | None:
-    """Cancels a run. Returns and raises as start_run."""
-    name, uid = change["name"], change["uid"]
-    try:
-        await cluster.patch(FLOW_RUNS, namespace, name, {"metadata": {"uid": uid}, "spec": {"cancel": True}})
-    except NotFound:
-        return None
-    except Conflict:
-        if await is_there(cluster, FLOW_RUNS, namespace, name, uid=uid):
-            raise
-    return None
 
 
 async def repeat_run(cluster: Cluster, automation: ObjectKey, change: Mapping[str, Any], *, name: str) -> str | None:

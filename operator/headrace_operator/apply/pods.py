@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from headrace.api import keys
-from headrace.kubeapi.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
+from headrace.kubeapi.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from headrace_operator.decide.actions import DeletePod, ReleasePod
 from headrace_operator.errors import PodNameTakenError, PodRefusedError
-from headrace_operator.kube.cluster import Cluster, is_there
+from headrace_operator.kube.cluster import Cluster, delete_this
 from headrace_operator.kube.resources import PODS
 
 FINALIZER_TRIES = 3
@@ -43,11 +43,7 @@ async def delete_pod(cluster: Cluster, namespace: str, action: DeletePod) -> Non
 
     So is one that has changed, where the action names a version: what it has become is decided upon anew.
     """
-    try:
-        await cluster.delete(PODS, namespace, action.name, uid=action.uid, version=action.version)
-    except Conflict:
-        if await is_there(cluster, PODS, namespace, action.name, uid=action.uid, version=action.version):
-            raise
+    await delete_this(cluster, PODS, namespace, action.name, uid=action.uid, version=action.version)
 
 
 async def release_pod(cluster: Cluster, namespace: str, action: ReleasePod) -> dict[str, Any] | None:

@@ -18,7 +18,8 @@ from headrace.api.automation import AutomationStatus, Firing, PlannedAction, Run
 from headrace.api.conditions import ConditionType, Reason
 from headrace.api.keys import API_VERSION
 from headrace.kubeapi.errors import ApiError, Forbidden, Invalid
-from headrace_operator.apply.automation import cancel_run, change_deployment, repeat_run, start_run
+from headrace_operator.apply.automation import change_deployment, repeat_run, start_run
+from headrace_operator.apply.cancelling import cancel_run
 from headrace_operator.apply.events import record_event, write_event
 from headrace_operator.apply.webhooks import Delivery
 from headrace_operator.decide.actions import RecordEvent
@@ -247,7 +248,8 @@ async def _one(context: Context, record: AutomationRecord, firing: Firing, actio
             flow = found.spec.flow_ref.name if found and found.spec else None
             return await start_run(context.cluster, record.key, start, name=run_names(firing)[action.name], flow=flow)
         case {"run": change} if change["deed"] == RunDeed.CANCEL:
-            return await cancel_run(context.cluster, record.key.namespace, change)
+            await cancel_run(context.cluster, ObjectKey(record.key.namespace, change["name"]), change["uid"])
+            return None
         case {"run": change} if change["deed"] == RunDeed.RETRY:
             return await repeat_run(context.cluster, record.key, change, name=run_names(firing)[action.name])
         case {"deployment": change}:

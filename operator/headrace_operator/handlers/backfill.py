@@ -17,7 +17,8 @@ import structlog
 from headrace.api.backfill import BackfillSpec
 from headrace.api.conditions import Phase, Reason
 from headrace.api.keys import API_VERSION
-from headrace.kubeapi.errors import AlreadyExists, ApiError, Conflict, Forbidden, Invalid, NotFound
+from headrace.kubeapi.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
+from headrace_operator.apply.cancelling import cancel_run
 from headrace_operator.apply.events import record_event
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.backfill.noted import RUNS_OF_ROUND, EndedRun
@@ -27,7 +28,7 @@ from headrace_operator.decide.backfill.situation import ActiveRun
 from headrace_operator.decide.snapshot import ObjectKey, PartitionRef
 from headrace_operator.errors import LeadershipLostError
 from headrace_operator.handlers.context import Context, seconds_until
-from headrace_operator.kube.cluster import is_there
+from headrace_operator.kube.cluster import delete_this
 from headrace_operator.kube.resources import BACKFILLS, FLOW_RUNS
 from headrace_operator.manifests.event import Subject
 from headrace_operator.manifests.partition_run import partition_run
@@ -122,22 +123,13 @@ async def _change_runs(context: Context, record: BackfillRecord, runs: Runs, dec
 async def _remove(context: Context, run: ActiveRun) -> None:
     """A run whose partition is over: its creation was thought to be lost, and came late."""
     log.warning("late_run_removed", run=run.key.name)
-    try:
-        await context.cluster.delete(FLOW_RUNS, *run.key, uid=run.uid)
-    except Conflict:
-        if await is_there(context.cluster, FLOW_RUNS, *run.key, uid=run.uid):
-            raise
+    await delete_this(context.cluster, FLOW_RUNS, *run.key, uid=run.uid)
 
 
 async def _cancel(context: Context, run: ActiveRun) -> None:
-    patch = {"metadata": {"uid": run.uid}, "spec": {"cancel": True}}
-    try:
-        context.intake.run_seen(await context.cluster.patch(FLOW_RUNS, *run.key, patch))
-    except NotFound:  # deleted meanwhile
-        return
-    except Conflict:
-        if await is_there(context.cluster, FLOW_RUNS, *run.key, uid=run.uid):
-            raise
+    cancelled = await cancel_run(context.cluster, run.key, run.uid)
+    if cancelled is not None:
+        context.intake.run_seen(cancelled)
 
 
 async def _create(context: Context, record: BackfillRecord, runs: Runs, planned: PlannedRun) -> None:

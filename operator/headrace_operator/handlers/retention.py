@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from headrace.kubeapi.errors import Conflict
 from headrace_operator.decide.backfill.retirement import retire_partition_runs
 from headrace_operator.decide.retention import Keep, Retirement, retire
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Context, seconds_until
-from headrace_operator.kube.cluster import is_there
+from headrace_operator.kube.cluster import delete_this
 from headrace_operator.kube.resources import FLOW_RUNS
 from headrace_operator.observe.deployment import uncounted_runs
 from headrace_operator.observe.history import Owner
@@ -49,13 +48,8 @@ async def reconcile_backfill(context: Context, key: ObjectKey) -> float | None:
 
 async def _delete(context: Context, retirement: Retirement, now: datetime) -> float | None:
     for run in retirement.delete:
-        try:
-            await context.cluster.delete(FLOW_RUNS, *run.key, uid=run.uid)
-        except (
-            Conflict
-        ):  # taken for gone, a run that is there would be in no count, and counted again by who leads next
-            if await is_there(context.cluster, FLOW_RUNS, *run.key, uid=run.uid):
-                raise
+        # Taken for gone, a run that is there would be in no count, and counted again by who leads next.
+        await delete_this(context.cluster, FLOW_RUNS, *run.key, uid=run.uid)
         context.intake.run_retired(run)
     return seconds_until(retirement.look_again_at, now)
 

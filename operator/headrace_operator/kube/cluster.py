@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from headrace.kubeapi.client import JSON_PATCH, MERGE_PATCH, KubeClient
-from headrace.kubeapi.errors import NotFound
+from headrace.kubeapi.errors import Conflict, NotFound
 from headrace_operator.kube.resources import Resource
 
 
@@ -64,6 +64,21 @@ async def is_there(
     except NotFound:
         return False
     return metadata["uid"] == uid and version in {None, int(metadata["resourceVersion"])}
+
+
+async def delete_this(
+    cluster: Cluster, resource: Resource, namespace: str, name: str, *, uid: str, version: int | None = None
+) -> None:
+    """
+    Asks for the deletion of this very object, in this version if one is given; that it is not there is success.
+
+    Raises: Conflict: it is there, ask again. ApiError.
+    """
+    try:
+        await cluster.delete(resource, namespace, name, uid=uid, version=version)
+    except Conflict:
+        if await is_there(cluster, resource, namespace, name, uid=uid, version=version):
+            raise
 
 
 class ApiCluster:
