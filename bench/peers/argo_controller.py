@@ -20,7 +20,7 @@ from headrace.devcluster.crds import COLLECTION as DEFINITIONS
 from headrace.devcluster.plane import Plane
 from headrace.devcluster.processes import Processes
 from headrace.kubeapi.client import KubeClient
-from headrace.kubeapi.errors import NotFound, TooManyRequests
+from headrace.kubeapi.errors import NotServed, TooManyRequests
 from tests.cluster.support.waiting import eventually
 
 API = "/apis/argoproj.io/v1alpha1"
@@ -117,7 +117,7 @@ async def _define(client: KubeClient, definition: dict[str, Any]) -> None:
     async def served() -> bool | None:
         try:
             await client.get(f"{API}/{definition['spec']['names']['plural']}", {"limit": "1"})
-        except (NotFound, TooManyRequests):  # not yet known, or not yet read
+        except (NotServed, TooManyRequests):  # not yet known, or not yet read
             return None
         return True
 
