@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import ssl
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from headrace.kubeapi.errors import ConfigurationError
 
+ASKED_EVERY_S: Final = 1.0
+"""Tokens are replaced minutes before they end."""
 IN_CLUSTER_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -18,8 +22,8 @@ class Connection:
     """
     One API server and the right to talk to it.
 
-    `authorization` returns the current value of the Authorization header, or None; it is asked before every
-    request, as ServiceAccount tokens and exec credentials expire. It raises OSError where that value cannot be had now.
+    `authorization` returns the value of the Authorization header, of which none is older than a second, or None; it is asked before
+    every request, as ServiceAccount tokens and exec credentials expire. It raises OSError where that value cannot be had now.
     """
 
     server: str
@@ -66,8 +70,23 @@ def load_connection(kubeconfig: str | None = None, context: str | None = None) -
         ssl=_ssl_context(configuration.ssl_ca_cert, configuration.cert_file, configuration.key_file)
         if configuration.verify_ssl
         else _unverified(configuration.cert_file, configuration.key_file),
-        authorization=authorization,
+        authorization=_asked_seldom(authorization),
     )
+
+
+def _asked_seldom(authorization: Callable[[], str | None]) -> Callable[[], str | None]:
+    """The same, asked once in `ASKED_EVERY_S`: to read a kubeconfig's credentials anew takes longer than to build a request."""
+    value: str | None = None
+    asked_at_s: float | None = None
+
+    def current() -> str | None:
+        nonlocal value, asked_at_s
+        now_s = time.monotonic()
+        if asked_at_s is None or now_s - asked_at_s >= ASKED_EVERY_S:
+            value, asked_at_s = authorization(), now_s
+        return value
+
+    return current
 
 
 def _namespace_of(kubeconfig: str | None, context: str | None) -> str:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from kubernetes import config
@@ -48,3 +50,24 @@ async def test_a_token_that_cannot_be_read_at_the_moment_is_a_fault_that_passes(
             await client.get("/version")
         with pytest.raises(Unreachable, match="no token to sign in with"):
             await client.text("/version")
+
+
+def test_credentials_are_asked_for_once_a_second(connection: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not with each request; and a token that was replaced is used a second later."""
+    times_s = iter((0.0, 0.5, 0.99, 1.0, 1.5))
+    asked = 0
+
+    def auth_settings(_: Configuration) -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        return {"BearerToken": {"value": f"Bearer {asked}"}}
+
+    monkeypatch.setattr(Configuration, "auth_settings", auth_settings)
+    monkeypatch.setattr(time, "monotonic", lambda: next(times_s))
+    assert [connection.authorization() for _ in range(5)] == [
+        "Bearer 1",
+        "Bearer 1",
+        "Bearer 1",
+        "Bearer 2",
+        "Bearer 2",
+    ]
