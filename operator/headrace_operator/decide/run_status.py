@@ -91,8 +91,9 @@ def _as_launched(status: RunStatus, seen: Snapshot, pod: Pod) -> RunStatus:
 
 
 def _with_attempt(attempts: tuple[Attempt, ...], pod: Pod) -> tuple[Attempt, ...]:
-    started = _started(pod)
-    current = Attempt(pod.attempt, pod.key.name, node=pod.node, pool=pod.pool, started_at=started)
+    """A start that was told stays as it was told: a node that tells another one later is worth no write."""
+    told = next((a.started_at for a in attempts if a.number == pod.attempt and a.pod == pod.key.name), None)
+    current = Attempt(pod.attempt, pod.key.name, node=pod.node, pool=pod.pool, started_at=told or _started(pod))
     return (*(a for a in attempts if a.number != pod.attempt), current)
 
 

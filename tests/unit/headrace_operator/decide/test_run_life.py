@@ -204,3 +204,17 @@ def test_a_plain_run_costs_two_statuses() -> None:
     world.settle()
     assert world.phases == [Phase.RUNNING, Phase.SUCCEEDED]
     assert world.launched == [1]
+
+
+def test_a_start_that_is_told_anew_is_no_news() -> None:
+    """A node that reports its pod twice may say another time."""
+    world = World(a_flow())
+    world.settle()
+    world.happen("status", running())
+    world.settle()
+    later = running()
+    later["containerStatuses"][0]["state"]["running"]["startedAt"] = stamp(NOW + timedelta(seconds=2))
+    world.happen("status", later)
+    world.settle()
+    assert world.phases == [Phase.RUNNING]
+    assert world.run.status.attempts[0].started_at == NOW
