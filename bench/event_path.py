@@ -40,7 +40,7 @@ WARM_UP = 100
 CPU_BUDGET_MS = 2.5
 REQUESTS_BUDGET = 4.2
 LIMIT_BUDGET = 1.3
-"""How many times as much a run may cost that goes through a limit."""
+"""How many times as much a run of a Deployment may cost that goes through a limit."""
 SAMPLE_S = 0.001
 NAMESPACE = "team-a"
 
@@ -294,13 +294,13 @@ async def _costs(settings: Settings, *, places: bool, only: str | None) -> dict[
 
 
 def _judged(costs: Mapping[str, Cost]) -> int:
-    plain, limited = costs.get("flow"), costs.get("limit")
+    plain, unlimited, limited = costs.get("flow"), costs.get("deployment"), costs.get("limit")
     figures = []
     if plain is not None:
         figures.append(Figure("operator CPU per run", plain.cpu_ms, "ms", CPU_BUDGET_MS))
         figures.append(Figure("requests per run", sum(plain.requests.values()), "", REQUESTS_BUDGET))
-    if plain is not None and limited is not None:
-        figures.append(Figure("CPU through a limit, times", limited.cpu_ms / plain.cpu_ms, "", LIMIT_BUDGET))
+    if unlimited is not None and limited is not None:
+        figures.append(Figure("CPU through a limit, times", limited.cpu_ms / unlimited.cpu_ms, "", LIMIT_BUDGET))
     return tell(*figures)
 
 
