@@ -88,9 +88,7 @@ class Engine:
                 start_deadline_s=settings.start_deadline_s,
                 slots_namespace=settings.operator_namespace,
             ),
-            applier=RunApplier(
-                cluster, self.intake, gate, gate.slots, default_image=settings.default_image, clock=clock
-            ),
+            applier=RunApplier(cluster, self.intake, gate, default_image=settings.default_image, clock=clock),
             metrics=metrics,
             webhooks=Webhooks(cluster, clock, settings.webhook_targets, self.intake.automations.wake),
             queries=Queries(

@@ -12,7 +12,7 @@ from tests.simulated.faults import Faults
 from tests.simulated.suite import Mutation, Trial, tried
 from tests.simulated.trials import TRIALS
 
-RUNS = 60
+RUNS = 100
 
 
 class Unfenced(Leadership):

@@ -12,6 +12,7 @@ from headrace_operator.apply.events import record_event
 from headrace_operator.apply.pods import create_pod, delete_pod, release_pod
 from headrace_operator.apply.slots import SlotStore, release_slots, take_slots
 from headrace_operator.decide.actions import Action, Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
+from headrace_operator.decide.leases import Slot
 from headrace_operator.decide.placement import Pool
 from headrace_operator.decide.quantities import Amounts
 from headrace_operator.decide.queueing.slots import run_holder
@@ -36,8 +37,21 @@ class Answers(Protocol):
     def slots_changed(self, limit: str) -> None: ...
 
 
-class Pools(Protocol):
-    """Knows the WorkPools."""
+class HandOver(Protocol):
+    """Knows who waits for slots."""
+
+    def offer(self, slot: Slot) -> bool:
+        """Offer the slot of a run that is over to the next one in line. Returns False if it is to be given back."""
+
+
+class Gate(Protocol):
+    """Knows the WorkPools and the limits' slots."""
+
+    @property
+    def slots(self) -> SlotStore: ...
+
+    @property
+    def hand_over(self) -> HandOver: ...
 
     def pool(self, name: str | None) -> Pool | None: ...
 
@@ -47,7 +61,6 @@ class RunApplier:
     Carries decisions out; the answers of the API are handed back.
 
     Args:
-        slots: What is known of the slots' Leases.
         clock: The time of day.
     """
 
@@ -55,16 +68,15 @@ class RunApplier:
         self,
         cluster: Cluster,
         answers: Answers,
-        pools: Pools,
-        slots: SlotStore,
+        gate: Gate,
         *,
         default_image: str,
         clock: Callable[[], datetime],
     ) -> None:
         self._cluster = cluster
         self._answers = answers
-        self._pools = pools
-        self._slots = slots
+        self._gate = gate
+        self._slots = gate.slots
         self._default_image = default_image
         self._clock = clock
 
@@ -77,7 +89,9 @@ class RunApplier:
             await self._act(seen, action, now)
         if decision.status is not None:
             await self._write_status(seen, decision)
-            if _is_over(decision.status):
+            if _has_finished(decision.status):
+                await self._release(seen, self._gate.hand_over.offer)
+            elif is_back_in_line(decision.status):
                 await self.give_back(seen)
         for action in decision.afterwards:
             await self._act(seen, action, now)
@@ -88,18 +102,21 @@ class RunApplier:
 
     async def give_back(self, seen: Snapshot) -> None:
         """Free every slot that the run holds. Raises: ApiError."""
-        holder = run_holder(seen.run.key, seen.run.uid)
-        limits = {slot.limit for slot in self._slots.held_by(holder)}
-        if limits:
-            try:
-                await release_slots(self._cluster, self._slots, holder)
-            finally:
-                self._tell_slots(limits)
+        await self._release(seen, _to_nobody)
 
     async def clear_orphans(self, key: ObjectKey, actions: tuple[Action, ...]) -> None:
         """Let go of pods whose run is over. Raises: ApiError."""
         for action in actions:
             await self._act_on_pod(key.namespace, action)
+
+    async def _release(self, seen: Snapshot, offer: Callable[[Slot], bool]) -> None:
+        holder = run_holder(seen.run.key, seen.run.uid)
+        limits = {slot.limit for slot in self._slots.held_by(holder)}
+        if limits:
+            try:
+                await release_slots(self._cluster, self._slots, holder, offer=offer)
+            finally:
+                self._tell_slots(limits)
 
     async def _write_status(self, seen: Snapshot, decision: Decision) -> None:
         run = seen.run
@@ -149,7 +166,7 @@ class RunApplier:
             flow,
             action.attempt,
             default_image=self._default_image,
-            pool=self._pools.pool(action.turn.pool),
+            pool=self._gate.pool(action.turn.pool),
             resources=resources,
         )
 
@@ -171,9 +188,12 @@ class RunApplier:
             self._answers.slots_changed(limit)
 
 
-def _is_over(status: RunStatus) -> bool:
-    """Whether the run holds nothing any more once this is written."""
-    return (status.phase is not None and status.phase.finished) or is_back_in_line(status)
+def _to_nobody(_slot: Slot) -> bool:
+    return False
+
+
+def _has_finished(status: RunStatus) -> bool:
+    return status.phase is not None and status.phase.finished
 
 
 def _is_settled(seen: Snapshot, status: RunStatus) -> bool:
@@ -182,4 +202,4 @@ def _is_settled(seen: Snapshot, status: RunStatus) -> bool:
 
     So it is while its one pod runs, and when it is over and the one pod is let go, which comes after the status.
     """
-    return len(seen.pods) <= 1 and status.phase is not None and (status.phase.finished or status.phase is Phase.RUNNING)
+    return len(seen.pods) <= 1 and (_has_finished(status) or status.phase is Phase.RUNNING)

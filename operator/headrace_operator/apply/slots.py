@@ -5,6 +5,9 @@ Slots and starts of ConcurrencyLimits: taken for a run before its pod exists, gi
       │ none is free, a race was lost, the rate lets nobody through
       └──> what was taken is given back ──> False
 
+    release ──> the run is over, and others wait ──> offered: the next one takes it by one write
+      └──> given back
+
 Each write is compare and swap, and each answer goes into the store. An answer that is lost does no harm. A slot that was
 taken carries its holder's name: the next take goes on with it, and the limit's own reconcile frees it after the run. A
 slot that was perhaps given back is taken anew before it counts, by a write that such a giving back does not survive.
@@ -91,11 +94,20 @@ async def take_slots(
     return False
 
 
-async def release_slots(cluster: Cluster, store: SlotStore, holder: str) -> int:
-    """Give back every slot of the holder; how many there were. Raises: ApiError: the rest is still held."""
+async def release_slots(
+    cluster: Cluster, store: SlotStore, holder: str, *, offer: Callable[[Slot], bool] = lambda _slot: False
+) -> int:
+    """
+    Give back every slot of the holder; how many there were.
+
+    Args:
+        offer: Offers a slot to the next holder, where there is one; then it is not given back.
+    Raises: ApiError: the rest is still held.
+    """
     held = store.held_by(holder)
     for slot in held:
-        await _give_back(cluster, store, slot)
+        if not offer(slot):
+            await _give_back(cluster, store, slot)
     return len(held)
 
 

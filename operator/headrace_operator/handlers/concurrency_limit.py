@@ -21,6 +21,7 @@ POD_ENDS_S = 5.0
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:
     """Bring one ConcurrencyLimit one step on. Returns seconds until time alone changes something, None for never."""
+    offers_end_after_s = context.gate.hand_over.end_offers(key.name)
     over = {holder for holder in context.slots.holders(key.name) if await _is_over(context, holder)}
     seen = _observe(context, key, frozenset(over))
     if context.share.keeps_cluster:
@@ -36,7 +37,8 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
         await _perform(context, seen, decision)
         return None
     await _write_status(context, key, decision)
-    return _earlier(decision.look_again_after_s, POD_ENDS_S if _has_left_pods(context, seen) else None)
+    pod_ends_s = POD_ENDS_S if _has_left_pods(context, seen) else None
+    return _earlier(decision.look_again_after_s, pod_ends_s, offers_end_after_s)
 
 
 def _for_own_holders(decision: LimitDecision, over: set[str]) -> LimitDecision:

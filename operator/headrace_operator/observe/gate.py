@@ -9,7 +9,7 @@ What the board is told follows from the API alone, so that a new leader's board 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from decimal import Decimal
 from typing import TypeVar
@@ -42,6 +42,7 @@ from headrace_operator.decide.snapshot import (
 from headrace_operator.observe.budget import budget_waits
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.deployment import awaits_history, runs_allowed
+from headrace_operator.observe.hand_over import HandOver
 from headrace_operator.observe.history import History
 from headrace_operator.observe.records import LimitRecord, PoolRecord
 from headrace_operator.observe.rooms import Rooms
@@ -67,11 +68,15 @@ class Gate:
 
     Args:
         status_delay_s: By how much the statuses of limits and pools follow their counts, to gather changes.
+        monotonic: Seconds that never go back.
     """
 
-    def __init__(self, cache: Cache, history: History, waker: Waker, *, status_delay_s: float) -> None:
+    def __init__(
+        self, cache: Cache, history: History, waker: Waker, *, status_delay_s: float, monotonic: Callable[[], float]
+    ) -> None:
         self.board = Board()
         self.slots = cache.slots
+        self.hand_over = HandOver(self.board, self.slots, is_alone=cache.share.is_alone, monotonic=monotonic)
         self._slot_news = self.slots.listen(cache.share.serves)
         self._keeps_cluster = cache.share.keeps_cluster
         self._cache = cache
@@ -270,6 +275,8 @@ class Gate:
     def limit_changed(self, name: str, record: LimitRecord | None) -> None:
         """A ConcurrencyLimit came, changed, or went (None)."""
         view = _limit_view(record) if record else None
+        if record is None:
+            self.hand_over.forget(name)
         if record is None or record.spec is None or view is None:
             self.board.drop_limit(name)
         else:

@@ -81,7 +81,7 @@ class Intake:
     ) -> None:
         self.cache = cache
         self.history = history
-        self.gate = Gate(cache, history, waker, status_delay_s=status_delay_s)
+        self.gate = Gate(cache, history, waker, status_delay_s=status_delay_s, monotonic=monotonic)
         self.slots_changed = self.gate.slots_changed
         self._monotonic = monotonic
         self.claims = Claims()

@@ -6,6 +6,10 @@ The Leases of ConcurrencyLimits as the API last told of them.
 
 What is asked for with each run costs the same whether its limit has ten slots or a thousand. All engines of a process share one store.
 
+A slot whose run is over may be offered: it counts as free here, though its Lease still names that run, and the next one takes it by the
+write that would take a free one. This process alone knows of an offer. One that nobody takes ends, and the slot is taken back as that of any
+run that is over.
+
 As in the cache, newer wins and gone is gone. Time is counted only from what the stream told: a holder whose renewals do
 not arrive here, as the stream is broken, must not be taken for silent by our own answers.
 """
@@ -15,7 +19,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from headrace import slots
@@ -31,6 +35,20 @@ from headrace_operator.observe.slot_news import SlotNews
 Record = Slot | RateLease
 PodName = tuple[str, str, str]
 """Namespace, name and uid."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """
+    A slot that is for the next run.
+
+    Args:
+        slot: As its Lease says.
+        at_s: The monotonic second since which it is.
+    """
+
+    slot: Slot
+    at_s: float
 
 
 class Slots:
@@ -57,6 +75,7 @@ class Slots:
         self._engines: list[SlotNews] = []
         self._picked: set[ObjectKey] = set()
         self._doubted: set[ObjectKey] = set()
+        self._offers: dict[str, dict[ObjectKey, Offer]] = {}
         self._noting: dict[str, asyncio.Lock] = {}
         self._gone = Gone()
 
@@ -180,6 +199,34 @@ class Slots:
         """Whether nothing newer was told of it since it was doubted."""
         return slot.key in self._doubted
 
+    def offer(self, slot: Slot, at_s: float) -> bool:
+        """
+        The slot's run is over: whoever picks it next may have it. Returns whether that is so; it is not where there is news of the slot, or
+        may be some that has not come yet.
+
+        Args:
+            at_s: The present monotonic second.
+        """
+        if self.held.get(slot.key) != slot or self.is_doubted(slot):
+            return False
+        free = replace(slot, holder="")
+        self._replace(slot, free)
+        self._offers.setdefault(slot.limit, {})[slot.key] = Offer(slot, at_s)
+        self._told(slot, free)
+        return True
+
+    def offered(self, limit: str) -> int:
+        """How many slots of the limit are offered."""
+        return len(self._offers.get(limit, ()))
+
+    def end_offers(self, limit: str, *, before_s: float) -> None:
+        """Slots that were offered by then, and that nobody is about to take, are again those of the runs that their Leases name."""
+        for offer in tuple(self._offers.get(limit, {}).values()):
+            if offer.at_s <= before_s and offer.slot.key not in self._picked:
+                free = self.held[offer.slot.key]
+                self._replace(free, offer.slot)
+                self._told(free, offer.slot)
+
     def noting(self, limit: str) -> asyncio.Lock:
         """Hold it while a start is noted: of two at once, one would have to do it again."""
         return self._noting.setdefault(limit, asyncio.Lock())
@@ -211,6 +258,8 @@ class Slots:
             self._file(old, replace(old, unchanged_since_s=at_s))
 
     def _replace(self, old: Record | None, new: Record | None) -> None:
+        if old is not None:
+            self._end_offer(old)
         self._file(old, new)
         if isinstance(old, Slot) and isinstance(new, Slot) and (old.holder, old.closed) == (new.holder, new.closed):
             return
@@ -218,6 +267,11 @@ class Slots:
             self._uncount(old)
         if isinstance(new, Slot):
             self._count(new)
+
+    def _end_offer(self, record: Record) -> None:
+        offers = self._offers.get(record.limit, {})
+        if offers.pop(record.key, None) is not None and not offers:
+            del self._offers[record.limit]
 
     def _file(self, old: Record | None, new: Record | None) -> None:
         if old is not None:

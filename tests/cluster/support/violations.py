@@ -117,7 +117,7 @@ def two_pods_at_once(requests: Iterable[Request]) -> list[str]:
 
 def too_many_slots(requests: Sequence[Request], *, grace_s: float) -> list[str]:
     """
-    Slots that were taken beyond a limit's size, or taken from their holder.
+    Slots that were taken beyond a limit's size, or taken from their holder, unless that is a run whose pods have ended.
 
     A slot that is deleted is given back; whether that was too early, `pods_without_slots` tells.
 
@@ -126,17 +126,20 @@ def too_many_slots(requests: Sequence[Request], *, grace_s: float) -> list[str]:
     """
     found, changes = [], []
     last: dict[str, SlotState] = {}
+    ended: dict[str, float] = defaultdict(float)
+    for pod in pods_of(requests):
+        ended[str(pod.run)] = max(ended[str(pod.run)], pod.ended)
     for request in requests:
         if not isinstance(request.state, SlotState):
             continue
         before, after = last.get(request.state.uid), request.state
         limit, held = (before.limit, before.holder) if before else (after.limit, "")
         what = f"{request.name} of {limit} at {request.order:.1f}"
-        if held and after.holder not in {"", held}:
+        if held and after.holder not in {"", held} and ended.get(held, FOR_EVER) > request.order:
             found.append(f"slot {what} was taken from {held} by {after.holder}")
         if held != after.holder:
-            by = bool(after.holder) - bool(held)
-            changes.append(Change(request.order, request.ended_s, limit, by, after.holder or held))
+            sides = ((-1, held), (1, after.holder))
+            changes += [Change(request.order, request.ended_s, limit, by, who) for by, who in sides if who]
         last[request.state.uid] = after
     return found + _exceeded("limit", changes, _caps(requests, "concurrencylimits"), grace_s)
 

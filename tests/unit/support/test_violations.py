@@ -196,14 +196,40 @@ def test_a_slot_is_held_by_one_after_the_other(log: Log) -> None:
     assert violations.too_many_slots(log.requests(), grace_s=0) == []
 
 
+def test_a_slot_may_be_handed_on_by_a_run_whose_pods_have_ended(log: Log) -> None:
+    log.limit("db", 1)
+    log.slot(0, run("a"))
+    log.pod("a-1")
+    log.pod("a-1", "Succeeded")
+    log.slot(0, run("b"))
+    assert violations.too_many_slots(log.requests(), grace_s=0) == []
+
+
 @pytest.mark.parametrize(
     ("story", "sentence"),
     [
         (lambda log: (log.slot(0, run("a")), log.slot(0, run("b"))), "was taken from"),
+        (lambda log: (log.slot(0, run("a")), log.pod("a-1"), log.slot(0, run("b"))), "was taken from"),
         (lambda log: (log.slot(0, run("a")), log.slot(1, run("b"))), "is number 2 of 1"),
         (lambda log: (log.limit("db", 0), log.slot(0, run("a"))), "is number 1 of 0"),
+        (
+            lambda log: (
+                log.slot(0, run("a")),
+                log.pod("a-1"),
+                log.pod("a-1", "Succeeded"),
+                log.limit("db", 0),
+                log.slot(0, run("b")),
+            ),
+            "is number 1 of 0",
+        ),
     ],
-    ids=["taken from its holder", "more slots than the limit has", "after the limit was closed"],
+    ids=[
+        "taken from its holder",
+        "taken from a run whose pod lives",
+        "more slots than the limit has",
+        "after the limit was closed",
+        "handed on after the limit was closed",
+    ],
 )
 def test_a_slot_that_is_not_to_be_had_is_found(log: Log, story: Callable[[Log], object], sentence: str) -> None:
     log.limit("db", 1)

@@ -265,7 +265,7 @@ class Board:
 
     def waiting_for_limit(self, name: str) -> int:
         """How many waiting runs ask for slots or a start of this limit."""
-        return sum(len(line) for line in self._lines if line.asks_limit(name))
+        return self._lines.asking(name)
 
     def namespaces_at_limit(self, name: str) -> set[str]:
         """Whose runs wait and ask for slots or a start of this limit."""

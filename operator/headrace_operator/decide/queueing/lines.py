@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from heapq import heapify, heappop, heappush
+from typing import TypeVar
 
 from headrace_operator.decide.queueing.resources import Requirements, Resource, requirements
 from headrace_operator.decide.queueing.terms import Demand, Slots
 from headrace_operator.decide.snapshot import Blocked, ObjectKey
 
 Turn = tuple[datetime, ObjectKey]
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Line:
         self.common = common
         self.needs: Requirements = requirements(common.like, _lacking(common))
         self.shared = requirements(common.like, common.like.limits).shared
+        self.limits = {*common.like.rates, *(limit for limit, _ in common.like.limits)}
         self.blocked: Blocked | None = None
         self.aside: Resource | None = None  # what it was put aside for
         self._members: dict[ObjectKey, Demand] = {}
@@ -64,8 +67,7 @@ class Line:
 
     def asks_limit(self, name: str) -> bool:
         """Whether slots or a start of this limit are asked for."""
-        like = self.common.like
-        return name in like.rates or any(limit == name for limit, _ in like.limits)
+        return name in self.limits
 
     def head(self) -> Demand:
         """The first in line; there must be one."""
@@ -95,6 +97,7 @@ class Lines:
         self._aside: dict[Resource, list[Line]] = {}
         self._awake: dict[Common, Line] = {}
         self._waiting_holders: Counter[ObjectKey] = Counter()
+        self._asking: Counter[str] = Counter()
 
     def __contains__(self, run: ObjectKey) -> bool:
         return run in self._line_of
@@ -116,6 +119,10 @@ class Lines:
         """The runs that keep something while they wait, or wait for a task that does."""
         return self._waiting_holders.keys()
 
+    def asking(self, limit: str) -> int:
+        """How many runs ask for slots or a start of this limit."""
+        return self._asking[limit]
+
     def awake(self) -> list[Line]:
         """The lines that a pass must look at."""
         return list(self._awake.values())
@@ -131,6 +138,7 @@ class Lines:
         line.add(demand)
         self._line_of[demand.run] = (line, demand)
         self._waiting_holders.update(_holders(line, demand))
+        self._asking.update(line.limits)
         return True
 
     def remove(self, run: ObjectKey) -> bool:
@@ -139,10 +147,8 @@ class Lines:
         if line is None or demand is None:
             return False
         line.remove(run)
-        for holder in _holders(line, demand):
-            self._waiting_holders[holder] -= 1
-            if not self._waiting_holders[holder]:
-                del self._waiting_holders[holder]
+        _take_off(self._waiting_holders, _holders(line, demand))
+        _take_off(self._asking, line.limits)
         if not line:
             self._close(line)
         return True
@@ -169,6 +175,13 @@ class Lines:
         self._awake.pop(line.common, None)
         if line.aside is not None:
             self._aside[line.aside].remove(line)
+
+
+def _take_off(counts: Counter[K], keys: Iterable[K]) -> None:
+    for key in keys:
+        counts[key] -= 1
+        if not counts[key]:
+            del counts[key]
 
 
 _ANY_AGE = datetime(1970, 1, 1, tzinfo=UTC)

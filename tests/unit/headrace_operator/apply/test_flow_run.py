@@ -8,18 +8,22 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from headrace.api.conditions import Phase
+from headrace.api.conditions import ConditionType, Phase, Reason
 from headrace.kubeapi.errors import Conflict, Forbidden, Unavailable
+from headrace.slots import holder_of
 from headrace_operator.apply.flow_run import RunApplier
 from headrace_operator.decide.actions import Action, Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
+from headrace_operator.decide.conditions import condition
+from headrace_operator.decide.leases import Slot
 from headrace_operator.decide.snapshot import RunStatus, Snapshot
 from headrace_operator.errors import PodRefusedError
-from headrace_operator.kube.resources import EVENTS, FLOW_RUNS, PODS
+from headrace_operator.kube.resources import EVENTS, FLOW_RUNS, LEASES, PODS
 from headrace_operator.manifests.run_status import render_status
 from headrace_operator.observe.parse import run_from, status_from
 from headrace_operator.observe.slots import Slots
 from tests.builders import NAMESPACE, NOW, a_pod_object, a_running_status, a_snapshot, ended, running
 from tests.fake_cluster import FakeCluster
+from tests.unit.headrace_operator.leases import lease, run
 
 RELEASE = ReleasePod("etl-1-1", "pod-uid-1")
 EVENT = RecordEvent("Evicted", "gone", warning=True)
@@ -43,8 +47,24 @@ class Heard:
         self.limits.append(limit)
 
 
-class NoPools:
-    """A cluster without WorkPools."""
+class Taker:
+    """Takes every slot that it is offered, if it is there."""
+
+    def __init__(self) -> None:
+        self.is_there = False
+        self.offered: list[str] = []
+
+    def offer(self, slot: Slot) -> bool:
+        self.offered.append(slot.name)
+        return self.is_there
+
+
+class Gate:
+    """Of a cluster without WorkPools."""
+
+    def __init__(self) -> None:
+        self.slots = Slots()
+        self.hand_over = Taker()
 
     def pool(self, name: str | None) -> None:
         assert name is None
@@ -54,8 +74,9 @@ class World:
     def __init__(self) -> None:
         self.cluster = FakeCluster()
         self.heard = Heard()
+        self.gate = Gate()
         self.applier = RunApplier(
-            self.cluster, self.heard, NoPools(), Slots(), default_image="headrace/runtime:test", clock=lambda: NOW
+            self.cluster, self.heard, self.gate, default_image="headrace/runtime:test", clock=lambda: NOW
         )
         self.stored = self.cluster.put(
             FLOW_RUNS,
@@ -173,6 +194,41 @@ async def test_orphans_are_ended_and_let_go(world: World) -> None:
     actions = (DeletePod("etl-1-1", "pod-uid-1"), RELEASE)
     await world.applier.clear_orphans(world.seen.run.key, actions)
     assert world.cluster.all(PODS) == []
+
+
+class TestSlots:
+    """The run holds one."""
+
+    @pytest.fixture
+    def world(self) -> World:
+        world = World()
+        held = lease(holder=run("etl-1", "run-uid", namespace=NAMESPACE), leaseTransitions=1)
+        world.gate.slots.seen(world.cluster.put(LEASES, held))
+        return world
+
+    def holder(self, world: World) -> str:
+        (held,) = world.cluster.all(LEASES)
+        return holder_of(held)
+
+    async def test_its_end_frees_it(self, world: World) -> None:
+        """After the status: until then the run is not over by anybody's word."""
+        await world.perform(status=a_running_status(phase=Phase.SUCCEEDED))
+        assert [kind for _, kind, _ in world.cluster.requests] == ["flowruns", "leases"]
+        assert (self.holder(world), world.heard.limits) == ("", ["db"])
+
+    async def test_its_end_leaves_it_to_the_next_in_line(self, world: World) -> None:
+        """Who is told of it, and writes to the Lease."""
+        world.gate.hand_over.is_there = True
+        await world.perform(status=a_running_status(phase=Phase.SUCCEEDED))
+        assert [kind for _, kind, _ in world.cluster.requests] == ["flowruns"]
+        assert (world.gate.hand_over.offered, world.heard.limits) == (["db.slot-0"], ["db"])
+
+    async def test_a_run_that_goes_back_in_line_frees_it(self, world: World) -> None:
+        """It is not over, and asks for one again."""
+        world.gate.hand_over.is_there = True
+        lost = condition(ConditionType.ADMITTED, holds=False, reason=Reason.OUTRANKED, message="", now=NOW)
+        await world.perform(status=a_running_status(conditions=(lost,)))
+        assert (self.holder(world), world.gate.hand_over.offered) == ("", [])
 
 
 class TestEvents:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,7 +26,7 @@ from headrace_operator.decide.concurrency_limit import (
     TakeBack,
     decide_limit,
 )
-from headrace_operator.decide.leases import milliseconds
+from headrace_operator.decide.leases import Slot, milliseconds
 from headrace_operator.kube.resources import LEASES
 from headrace_operator.manifests.slot import giving_back
 from tests.builders import NOW
@@ -569,3 +570,55 @@ class Limits(RuleBasedStateMachine):
 
 TestLimits = Limits.TestCase
 TestLimits.settings = settings(max_examples=60, stateful_step_count=30)
+
+
+class TestHandOver:
+    """The run that held the slot is over, and another one waits."""
+
+    async def offered(self, shop: Shop) -> None:
+        """By the first holder's release."""
+        assert await take(shop, {"db": 1})
+        shop.cluster.requests.clear()
+        assert await release_slots(shop.cluster, shop.store, ME, offer=lambda slot: shop.store.offer(slot, 0.0)) == 1
+
+    async def test_one_write_in_place_of_two(self) -> None:
+        shop = Shop({"db": 1})
+        await self.offered(shop)
+
+        assert await take(shop, {"db": 1}, holder=OTHER)
+        assert shop.holders("db") == [OTHER]
+        assert shop.cluster.asked("patch") == ["db.slot-0"]
+        assert (shop.store.holders("db"), shop.store.offered("db")) == ({OTHER: 1}, 0)
+
+    async def test_a_lease_that_was_freed_meanwhile_is_taken_all_the_same(self) -> None:
+        """The next leader found that its run is over, or a person did: the first write is refused, and the Lease is read."""
+        shop = Shop({"db": 1})
+        await self.offered(shop)
+        (held,) = (record for record in shop.store.held.values() if isinstance(record, Slot))
+        await shop.cluster.patch(LEASES, SYSTEM, held.name, giving_back(replace(held, holder=ME)))
+
+        assert await take(shop, {"db": 1}, holder=OTHER)
+        assert shop.holders("db") == [OTHER]
+
+    async def test_a_task_that_was_quicker_keeps_it(self) -> None:
+        shop = Shop({"db": 1})
+        await self.offered(shop)
+        (held,) = (record for record in shop.store.held.values() if isinstance(record, Slot))
+        await shop.cluster.patch(LEASES, SYSTEM, held.name, giving_back(replace(held, holder=ME)))
+        await taken_by_a_task(shop, "db", 0)
+
+        assert not await take(shop, {"db": 1}, holder=OTHER)
+        assert shop.holders("db") == [pod()]
+
+    @pytest.mark.parametrize("fault", ["before", "after", "unheard"])
+    async def test_whoever_dies_in_the_hand_over_leaves_one_holder(self, fault: str) -> None:
+        """The Lease names one run all the time; a new leader goes on from what it says."""
+        shop = Shop({"db": 1})
+        await self.offered(shop)
+
+        with pytest.raises((Died, Unreachable)):
+            await take(shop, {"db": 1}, holder=OTHER, cluster=Faulty(shop.cluster, 0, fault))
+        assert shop.holders("db") == [ME if fault == "before" else OTHER]
+        shop.restarted()
+        assert shop.store.holders("db") == {shop.holders("db")[0]: 1}
+        assert shop.store.offered("db") == 0

@@ -21,6 +21,7 @@ from headrace_operator.handlers.context import Context
 from headrace_operator.kube.resources import CONCURRENCY_LIMITS, FLOW_RUNS, LEASES, PODS, Resource
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.flow_run import RunObserver
+from headrace_operator.observe.hand_over import OFFER_LASTS_S
 from headrace_operator.observe.history import History
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.revisions import Revisions
@@ -55,7 +56,6 @@ class Operator:
                 self.cluster,
                 self.intake,
                 self.intake.gate,
-                self.intake.gate.slots,
                 default_image="headrace/runtime:test",
                 clock=lambda: NOW,
             ),
@@ -188,6 +188,18 @@ class TestRunsThatAreOver:
         await operator.takes(run())
         operator.cluster.requests.clear()
         return operator
+
+    async def test_a_slot_that_is_offered_and_not_taken_is_taken_back(self, operator: Operator) -> None:
+        """Looked at until then, with no request; whoever it was offered to may be short of something else."""
+        operator.a_run(**FINISHED)
+        operator.heard()
+        operator.context.slots.offer(*operator.context.slots.held_by(run()), operator.now_s)
+        assert await operator.look() == OFFER_LASTS_S
+        assert operator.leases() == {"db.slot-0": run(), "db.slot-1": ""}
+
+        operator.now_s += OFFER_LASTS_S
+        await operator.look()
+        assert operator.leases() == {"db.slot-0": "", "db.slot-1": ""}
 
     @pytest.mark.parametrize(
         ("exists", "uid", "status", "freed"),

@@ -67,7 +67,6 @@ class Operator:
                 self.cluster,
                 self.intake,
                 self.intake.gate,
-                self.intake.gate.slots,
                 default_image="headrace/runtime:test",
                 clock=self.clock,
             ),

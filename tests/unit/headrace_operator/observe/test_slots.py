@@ -270,3 +270,81 @@ def test_a_rate_tells_its_starts(store: Slots) -> None:
     assert store.of("api") == ()
     assert store.gone(found.key, "r") == "api"
     assert store.rate_of("api") is None
+
+
+class TestOffers:
+    """The Lease says that a run holds the slot, and the run is over."""
+
+    @pytest.fixture
+    def store(self) -> Slots:
+        store = Slots()
+        store.seen(lease(index=0, holder=run(), version=1))
+        (held,) = store.held_by(run())
+        assert store.offer(held, 5.0)
+        return store
+
+    def test_it_is_free_for_whoever_picks_it(self, store: Slots) -> None:
+        """With the version and the number of takings that its Lease has."""
+        assert (store.held_by(run()), store.holders("db"), store.offered("db")) == ((), {}, 1)
+        picked = store.pick("db")
+        assert picked is not None
+        assert (picked.key, picked.version, picked.holder) == (KEY, 1, "")
+
+    def test_all_engines_have_news_of_it(self) -> None:
+        """That its run holds none is what lets the next one in."""
+        store = Slots()
+        news = store.listen(lambda _: True)
+        store.seen(lease(index=0, holder=run(), version=1))
+        news.take("db")
+        store.offer(*store.held_by(run()), 5.0)
+        assert store.numbers("db", news.take("db")) == {run(): 0}
+
+    def test_the_next_holder_ends_it(self, store: Slots) -> None:
+        """As the answer to its taking tells."""
+        store.seen(lease(index=0, holder=run("etl-2"), version=2))
+
+        assert (store.holders("db"), store.offered("db")) == ({run("etl-2"): 1}, 0)
+        store.end_offers("db", before_s=9.0)
+        assert store.holders("db") == {run("etl-2"): 1}
+
+    def test_an_echo_does_not_end_it(self, store: Slots) -> None:
+        """What is known already is told again by the stream."""
+        store.seen(lease(index=0, holder=run(), version=1), 6.0)
+        assert store.offered("db") == 1
+
+    def test_anything_else_that_is_written_to_the_lease_ends_it(self, store: Slots) -> None:
+        """It is not taken blindly: the version would be refused."""
+        store.seen(lease(index=0, holder=run(), version=2, closed=True))
+        assert (store.holders("db"), store.offered("db"), store.pick("db")) == ({run(): 1}, 0, None)
+
+    def test_a_deleted_lease_ends_it(self, store: Slots) -> None:
+        store.gone(KEY, "db-0")
+        assert (store.offered("db"), store.pick("db")) == (0, None)
+
+    @pytest.mark.parametrize(("before_s", "offered"), [(4.9, 1), (5.0, 0)])
+    def test_it_lasts_for_a_time(self, store: Slots, before_s: float, offered: int) -> None:
+        """Then the Lease counts as it says, so that the slot is taken back."""
+        store.end_offers("db", before_s=before_s)
+        assert (store.offered("db"), len(store.held_by(run()))) == (offered, 1 - offered)
+
+    def test_it_does_not_end_while_somebody_takes_it(self, store: Slots) -> None:
+        picked = store.pick("db")
+        assert picked is not None
+        store.end_offers("db", before_s=9.0)
+        assert store.offered("db") == 1
+
+        store.put_down(picked)
+        store.end_offers("db", before_s=9.0)
+        assert (store.offered("db"), store.holders("db")) == (0, {run(): 1})
+
+    def test_what_may_be_given_back_already_is_not_offered(self) -> None:
+        """An answer is out; and a record of which there is news is old."""
+        store = Slots()
+        store.seen(lease(index=0, holder=run(), version=1))
+        (held,) = store.held_by(run())
+        store.doubt(held)
+        assert not store.offer(held, 5.0)
+
+        store.seen(lease(index=0, holder=run(), version=2, renewTime=STAMP))
+        assert not store.offer(held, 5.0)
+        assert store.holders("db") == {run(): 1}
