@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from headrace.kubeapi.errors import Unavailable
+from headrace_operator.decide.snapshot import ObjectKey
+from headrace_operator.handlers import retention
+from headrace_operator.handlers.retention import DELETED_AT_ONCE
 from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS
+from headrace_operator.observe.history import Owner
 from headrace_operator.observe.parse import run_from
 from tests.builders import NAMESPACE, NOW, stamp
 from tests.fake_cluster import names
@@ -73,3 +79,45 @@ async def test_runs_of_a_deployment_that_cannot_be_read_stay(operator: Operator)
     operator.intake.history_listed()
     await later(operator, operator.context.settings.orphan_ttl_s + HOUR_S)
     assert runs(operator) == ["by-hand"]
+
+
+class TestManyAtOnce:
+    """More runs are due than are deleted at a time."""
+
+    COUNT = 2 * DELETED_AT_ONCE + 1
+
+    @pytest.fixture
+    def full(self, operator: Operator) -> Operator:
+        for number in range(self.COUNT):
+            finished_run(operator, f"plain-{number:02}", flowRef={"name": "etl"})
+        operator.intake.history_listed()
+        operator.now += timedelta(seconds=operator.context.settings.orphan_ttl_s)
+        return operator
+
+    async def test_some_are_under_way_together(self, full: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Not one by one, and not all of them: whoever launches runs waits for the same API server."""
+        under_way, most, delete = 0, 0, full.cluster.delete
+
+        async def slow(*arguments: Any, **options: Any) -> None:
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            for _ in range(10):
+                await asyncio.sleep(0)
+            await delete(*arguments, **options)
+            under_way -= 1
+
+        monkeypatch.setattr(full.cluster, "delete", slow)
+        await later(full, 0)
+        assert (most, runs(full)) == (DELETED_AT_ONCE, [])
+
+    async def test_one_that_fails_keeps_none_beside_it(self, full: Operator) -> None:
+        """It is tried again with what is left."""
+        full.cluster.fail_next("delete", FLOW_RUNS, Unavailable(503, "ServiceUnavailable", "etcd"))
+        with pytest.raises(Unavailable):
+            await retention.reconcile(full.context, ObjectKey(NAMESPACE, ""))
+        assert len(runs(full)) == self.COUNT - DELETED_AT_ONCE + 1
+        assert len(full.intake.history.of(Owner(NAMESPACE, None))) == len(runs(full))
+
+        await later(full, 0)
+        assert runs(full) == []
