@@ -27,6 +27,8 @@ AZURITE_PACKAGE: Final = "azurite@3.35.0"
 
 POSTGRESQL_PACKAGE: Final = "postgresql"
 MARIADB_PACKAGE: Final = "mariadb-server-core"
+MARIADB_TOOLS_PACKAGE: Final = "mariadb-client-core"
+"""Has `my_print_defaults`, which `mariadb-install-db` calls; in other versions the server's package has it."""
 PATIENCE_S: Final = 900
 """A network that stands still must not hold up the set-up for ever."""
 NO_CLUSTER: Final = "create_main_cluster = false\n"
@@ -67,6 +69,7 @@ def install() -> int:
         for package, is_there in (
             (POSTGRESQL_PACKAGE, postgres_program("initdb")),
             (MARIADB_PACKAGE, mariadb_program("mariadbd")),
+            (MARIADB_TOOLS_PACKAGE, mariadb_program("my_print_defaults")),
         )
         if not is_there
     ]

@@ -105,7 +105,7 @@ def a_postgresql() -> Iterator[PostgreSQL]:
 def mariadb() -> Iterator[Served]:
     """As PostgreSQL, with the packets of a careful administrator."""
     make, server = installed.mariadb_program("mariadb-install-db"), installed.mariadb_program("mariadbd")
-    if not make or not server:
+    if not make or not server or not installed.mariadb_program("my_print_defaults"):
         raise Missing("no MariaDB; make setup installs it on Debian as root, else install its server")
     with _folder() as folder:
         start = folder / "start.sql"
