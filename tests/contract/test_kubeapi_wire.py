@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 
-from headrace.kubeapi.wire import Address, Wire, WireError
+from headrace.kubeapi.wire import Address, Answer, Wire, WireError, _Reader
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 CHUNKED = b"HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nA;x=y\r\n0123456789\r\n0\r\n\r\n"
@@ -105,6 +106,30 @@ async def test_an_answer_is_read_whole_however_it_is_cut(answer: bytes, expected
         async with a_wire(server) as wire:
             assert [await ask(wire) for _ in range(3)] == [expected] * 3
             assert server.connections == 1
+
+
+@pytest.mark.parametrize(
+    "answer", [OK, CHUNKED, once(OK), once(b"no HTTP\r\n\r\n")], ids=["kept", "chunks", "closed", "broken"]
+)
+async def test_an_answer_is_gone_with_the_last_who_holds_it(answer: bytes | Script) -> None:
+    """Not when somebody looks for garbage: lists and pods are large, and that is seldom."""
+    async with a_wire(Server(answering(answer) if isinstance(answer, bytes) else answer)) as wire:
+        await _tried(wire)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(5):
+                await _tried(wire)
+            await asyncio.sleep(0)  # the loop holds what it is just telling of
+            held = [each for each in gc.get_objects() if isinstance(each, _Reader | Answer)]
+        finally:
+            gc.enable()
+        assert held == []
+
+
+async def _tried(wire: Wire) -> None:
+    with suppress(WireError):
+        await ask(wire)
 
 
 async def test_an_answer_without_a_length_ends_with_its_connection() -> None:

@@ -202,7 +202,7 @@ class _Exchange(asyncio.Protocol):
         self.idle_since_s = 0.0
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[Answer] | None = None
-        self._reader = _Reader()
+        self._reader: _Reader | None = None
 
     async def send(self, request: bytes) -> Answer:
         """The answer. Raises: WireError."""
@@ -210,12 +210,13 @@ class _Exchange(asyncio.Protocol):
             raise WireError(CLOSED)
         self.is_unanswered, self.heard = self.heard, False
         self._waiter = self.loop.create_future()
+        self._reader = _Reader()
         self._transport.write(request)
         try:
             return await self._waiter
         finally:
-            self._waiter = None
-            self._reader = _Reader()  # here, so that no idle connection holds on to the bytes of a long list
+            self._reader.let_go()
+            self._waiter = self._reader = None  # no idle connection holds on to the bytes of a long list
 
     def abort(self) -> None:
         """Closes it at once."""
@@ -228,7 +229,7 @@ class _Exchange(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._waiter is None or self._waiter.done():
+        if self._reader is None or self._waiter is None or self._waiter.done():
             self.abort()  # nobody asked for this
             return
         self.heard, self.is_unanswered = True, False
@@ -248,7 +249,7 @@ class _Exchange(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self.is_reusable = False
-        if self._waiter is None or self._waiter.done():
+        if self._reader is None or self._waiter is None or self._waiter.done():
             return
         answer = self._reader.ended() if error is None else None
         if answer is None:
@@ -289,6 +290,10 @@ class _Reader:
         if not self._has_head and self._head_bytes > HEAD_LIMIT:
             raise ValueError(f"its headers are longer than {HEAD_LIMIT} bytes")
         return self._whole
+
+    def let_go(self) -> None:
+        """Nothing more is read: else this and its parser would hold each other, with all that was read, until somebody looks for such garbage."""
+        del self._parser
 
     def ended(self) -> Answer | None:
         """The answer whose end is that of the connection; None where it was cut off."""
