@@ -15,7 +15,7 @@ from prometheus_client import REGISTRY, start_http_server
 from headrace.errors import UsageError
 from headrace.kubeapi.config import Connection, load_connection
 from headrace.kubeapi.errors import ConfigurationError
-from headrace_operator.garbage import look_seldom
+from headrace_operator.garbage import give_back_buffers, look_seldom
 from headrace_operator.handlers.lifecycle import Lifecycle
 from headrace_operator.kube.cluster import Cluster
 from headrace_operator.probes import Probes
@@ -33,6 +33,7 @@ def main(seam: Callable[[Cluster], Cluster] | None = None) -> int:
     try:
         settings = load_settings()
         configure_logging(settings)
+        give_back_buffers()
         look_seldom()
         return asyncio.run(serve(settings, seam))
     except (SettingsError, ConfigurationError, UsageError) as error:
