@@ -32,6 +32,8 @@ OCCURRENCES = int(os.environ.get("HEADRACE_CRASHES", "1000"))
 """How many writes of one kind it is killed at, in each story."""
 SIDE_BY_SIDE = 4
 """Scenarios at the same time: most of one is waiting for processes to start."""
+STARTS_WITHIN_S = 90
+"""An operator that was killed starts anew, beside others: on a busy machine that takes half a minute."""
 
 
 Outcome = tuple[tuple[str, str, tuple[str, ...]], ...]
@@ -79,7 +81,7 @@ async def play_retry(world: World) -> None:
 async def play_cancel(world: World) -> None:
     await world.a_flow()
     await world.a_run("etl-1")
-    await world.pod("etl-1-1")
+    await world.pod("etl-1-1", within_s=STARTS_WITHIN_S)
     await world.patch("FlowRun", "etl-1", {"cancel": True})
 
 
@@ -122,7 +124,7 @@ async def play_outranked(world: World) -> None:
     await world.client.create(WORK_POOLS, {**a_kind("WorkPool"), "metadata": pool, "spec": spec})
     await world.a_flow(pools={"names": [pool["name"]]})
     await world.a_run("etl-1")
-    await world.pod("etl-1-1")
+    await world.pod("etl-1-1", within_s=STARTS_WITHIN_S)
     await world.a_run("etl-2", priority=5)
 
 

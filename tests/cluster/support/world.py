@@ -89,7 +89,7 @@ class World:
         """All pods of the namespace."""
         return await self.client.list(f"/api/v1/namespaces/{self.namespace}/pods")
 
-    async def pod(self, name: str) -> dict[str, Any]:
+    async def pod(self, name: str, within_s: float = 30) -> dict[str, Any]:
         """One pod, as soon as it exists."""
 
         async def look() -> dict[str, Any] | None:
@@ -98,7 +98,7 @@ class World:
             except NotFound:
                 return None
 
-        return await eventually(look, what=f"pod {name} exists")
+        return await eventually(look, within_s=within_s, what=f"pod {name} exists")
 
     async def delete_pod(self, name: str) -> None:
         """As kubectl delete does."""
