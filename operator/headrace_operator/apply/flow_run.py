@@ -10,7 +10,7 @@ from headrace.api.conditions import Phase
 from headrace.api.keys import API_VERSION
 from headrace_operator.apply.events import record_event
 from headrace_operator.apply.pods import create_pod, delete_pod, release_pod
-from headrace_operator.apply.slots import SlotStore, release_slots, take_slots
+from headrace_operator.apply.slots import SlotStore, release_slots, take_slots, to_nobody
 from headrace_operator.decide.actions import Action, Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
 from headrace_operator.decide.leases import Slot
 from headrace_operator.decide.placement import Pool
@@ -102,7 +102,7 @@ class RunApplier:
 
     async def give_back(self, seen: Snapshot) -> None:
         """Free every slot that the run holds. Raises: ApiError."""
-        await self._release(seen, _to_nobody)
+        await self._release(seen, to_nobody)
 
     async def clear_orphans(self, key: ObjectKey, actions: tuple[Action, ...]) -> None:
         """Let go of pods whose run is over. Raises: ApiError."""
@@ -186,10 +186,6 @@ class RunApplier:
     def _tell_slots(self, limits: Iterable[str]) -> None:
         for limit in limits:
             self._answers.slots_changed(limit)
-
-
-def _to_nobody(_slot: Slot) -> bool:
-    return False
 
 
 def _has_finished(status: RunStatus) -> bool:

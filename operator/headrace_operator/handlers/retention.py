@@ -56,7 +56,8 @@ async def _delete(context: Context, retirement: Retirement, now: datetime) -> fl
     left = iter(retirement.delete)
     while batch := tuple(islice(left, DELETED_AT_ONCE)):
         ends = await asyncio.gather(*(_retire(context, run) for run in batch), return_exceptions=True)
-        for failure in (end for end in ends if end is not None):  # when none of them is under way any more
+        failure = next((end for end in ends if end is not None), None)
+        if failure is not None:  # told when none of them is under way any more
             raise failure
     return seconds_until(retirement.look_again_at, now)
 

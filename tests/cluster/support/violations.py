@@ -87,6 +87,14 @@ def pods_of(requests: Iterable[Request]) -> list[Pod]:
     return sorted((_life(seen) for seen in states.values()), key=lambda pod: pod.began)
 
 
+def _ends(pods: Iterable[Pod]) -> dict[RunHolder, float]:
+    """The place at which the last pod of each run had ended."""
+    over: dict[RunHolder, float] = {}
+    for pod in pods:
+        over[pod.run] = max(over.get(pod.run, 0.0), pod.ended)
+    return over
+
+
 def _life(seen: Sequence[tuple[Request, PodState]]) -> Pod:
     first, state = seen[0]
     name = state.labels[FLOW_RUN_LABEL]
@@ -126,9 +134,7 @@ def too_many_slots(requests: Sequence[Request], *, grace_s: float) -> list[str]:
     """
     found, changes = [], []
     last: dict[str, SlotState] = {}
-    ended: dict[str, float] = defaultdict(float)
-    for pod in pods_of(requests):
-        ended[str(pod.run)] = max(ended[str(pod.run)], pod.ended)
+    ended = {str(run): end for run, end in _ends(pods_of(requests)).items()}
     for request in requests:
         if not isinstance(request.state, SlotState):
             continue
@@ -211,10 +217,10 @@ def too_many_runs_of_namespaces(requests: Sequence[Request], quotas: Mapping[str
 def _active(requests: Sequence[Request], of: Callable[[Pod], Hashable]) -> list[Change]:
     """Beginnings and ends of runs, counted where `of` says; not counted where it says None."""
     first: dict[RunHolder, Pod] = {}
-    over: dict[RunHolder, float] = {}
-    for pod in pods_of(requests):
+    pods = pods_of(requests)
+    for pod in pods:
         first.setdefault(pod.run, pod)
-        over[pod.run] = max(over.get(pod.run, 0.0), pod.ended)
+    over = _ends(pods)
     counted = [(run, pod, of(pod)) for run, pod in first.items() if of(pod) is not None]
     begun = [Change(pod.began, pod.began_at_s, where, 1, str(run)) for run, pod, where in counted]
     ended = [Change(over[run], 0.0, where, -1, str(run)) for run, _, where in counted]
