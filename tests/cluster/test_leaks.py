@@ -82,6 +82,12 @@ async def a_round(trial: Trial, number: int, *, by_hand: bool) -> None:
     await eventually(is_empty, within_s=WITHIN_S, what="runs and pods are gone")
 
 
+def drop_idle_connections(operator: Operator) -> None:
+    """They are as many as requests were ever in flight at once, which is chance."""
+    for client in (operator._shop.client, operator._shop.lease_client):
+        client._wire._drop_idle()
+
+
 async def settled(operator: Operator) -> dict[str, int]:
     """What it holds once it holds the same twice, a while apart: answers and timers are still on their way before."""
     last: dict[str, int] = {}
@@ -89,6 +95,7 @@ async def settled(operator: Operator) -> dict[str, int]:
     async def look() -> bool:
         nonlocal last
         gc.collect()
+        drop_idle_connections(operator)
         before, last = last, {way: n for way, n in census(operator).items() if not any(b in way for b in BOUNDED)}
         await asyncio.sleep(1.5)
         return before == last
