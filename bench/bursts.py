@@ -71,8 +71,8 @@ class Burst:
 
     @property
     def controller_ms(self) -> float:
-        """CPU of the controller a run."""
-        return self.cpu_ms[CONTROLLER]
+        """CPU of the controller a run; 0 without one."""
+        return self.cpu_ms.get(CONTROLLER, 0.0)
 
     @property
     def writes(self) -> float:
@@ -120,7 +120,7 @@ class Stage:
             cpu_ms=cpu_ms,
             waits_s=tuple(await self._waits_s(logged)),
             requests={what: count / done for what, count in self._requests(logged).items()},
-            peak_mib=_peak_mib(self._pids[CONTROLLER]),
+            peak_mib=_peak_mib(self._pids[CONTROLLER]) if CONTROLLER in self._pids else 0.0,
         )
 
     async def _create(self, runs: int, *, limited: bool) -> None:
@@ -135,7 +135,7 @@ class Stage:
     async def _until_all_succeeded(self, began_s: float, within_s: float) -> float:
         while not await self._contender.all_succeeded() and time.perf_counter() - began_s < within_s:
             await asyncio.sleep(POLL_S)
-            if not _runs(self._pids[CONTROLLER]):
+            if CONTROLLER in self._pids and not _runs(self._pids[CONTROLLER]):
                 raise ControllerEnded(self._contender.name)
         return time.perf_counter() - began_s
 
@@ -218,4 +218,5 @@ async def _opened(running: plane.Plane, client: KubeClient, contender: Contender
     pid = await contender.start(slots)
     others = {name: each.pid for name, each in Processes(running.directory).alive().items() if each.pid != pid}
     await _rests(others["apiserver"])
-    return Stage(running, client, contender, {CONTROLLER: pid, **others, BENCHMARK: os.getpid()})
+    controller = {} if pid is None else {CONTROLLER: pid}
+    return Stage(running, client, contender, {**controller, **others, BENCHMARK: os.getpid()})

@@ -1,4 +1,4 @@
-"""Who is measured on a control plane with simulated nodes: our operator here, others in `bench.peers`."""
+"""Who is measured on a control plane with simulated nodes: our operator, and pods that nobody looks after; others are in `bench.peers`."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ class Contender(Protocol):
     async def define(client: KubeClient) -> None:
         """Has the plane know its kinds."""
 
-    async def start(self, slots: int) -> int:
-        """Its process id, when it has done a first run; a limit that it knows has so many slots."""
+    async def start(self, slots: int) -> int | None:
+        """Its process id, None if it has none, when it has done a first run; a limit that it knows has so many slots."""
 
     async def create(self, name: str, *, limited: bool) -> None:
         """A run whose pod has nothing to do."""
@@ -140,3 +140,53 @@ class Headrace:
     async def _create(self, kind: str, name: str, **spec: Any) -> None:
         body = {"apiVersion": API_VERSION, "kind": kind, "metadata": {"name": name}, "spec": spec}
         await self._client.create(self._path(f"{kind.lower()}s"), body)
+
+
+class BarePods:
+    """No controller at all: whoever wants a run creates its pod. What that takes, every controller of pods takes at least."""
+
+    name = "pods alone"
+    agent = "nobody"
+    lease = ""
+
+    def __init__(self, plane: Plane, client: KubeClient, namespace: str) -> None:
+        del plane
+        self._client = client
+        self._namespace = namespace
+
+    @staticmethod
+    async def define(client: KubeClient) -> None:
+        """Every plane knows pods."""
+
+    @property
+    def runs(self) -> str:
+        """The collection of pods."""
+        return f"/api/v1/namespaces/{self._namespace}/pods"
+
+    async def start(self, slots: int) -> None:
+        """Nothing to start; a first pod has succeeded."""
+        del slots
+        await first_run(self)
+
+    async def create(self, name: str, *, limited: bool) -> None:
+        """The smallest pod there is. Raises: ValueError: nobody holds a limit."""
+        if limited:
+            raise ValueError(name)
+        spec = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "i", "command": ["true"]}]}
+        await self._client.create(self.runs, {"metadata": {"name": name}, "spec": spec})
+
+    async def all_succeeded(self) -> bool:
+        """Whether no pod is left in another phase."""
+        page = await self._client.get(self.runs, {"fieldSelector": "status.phase!=Succeeded", "limit": "1"})
+        return not page["items"]
+
+    async def succeeded(self) -> int:
+        """How many did."""
+        return len(await self._client.list(self.runs, {"fieldSelector": "status.phase=Succeeded"}))
+
+    def run_of(self, pod: dict[str, Any]) -> str:
+        """Its own name."""
+        return str(pod["metadata"]["name"])
+
+    def stop(self) -> None:
+        """Nothing to stop."""
