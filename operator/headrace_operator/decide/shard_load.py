@@ -13,8 +13,8 @@ from typing import Final
 
 SMOOTHED_OVER_S: Final = 60.0
 """A burst that is shorter moves no shard."""
-UP: Final = 1.5
-DOWN: Final = 0.6
+UP: Final = 1.2
+DOWN: Final = 0.8
 """By how much the load must have changed until it is told anew."""
 
 

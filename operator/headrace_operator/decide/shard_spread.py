@@ -21,7 +21,7 @@ from typing import Final
 NOBODY = ""
 WORTHWHILE: Final = 10
 """Reconciles a second for each replica, about a hundredth of what one can do: with fewer, loads move nothing."""
-TOLERATED: Final = 0.25
+TOLERATED: Final = 0.15
 """Between who has most to do and who has least, as a share of what all have in the mean."""
 INTOLERABLE: Final = 0.5
 """The same: beyond it a shard is moved at once, as after a replica came."""
