@@ -1,5 +1,5 @@
 """
-How soon an operator is at work in a full cluster: `python -m bench restart [--finished 100000] [--active 5000]`.
+How soon an operator is at work in a full cluster: `python -m bench restart [--finished 100000] [--active 5000] [--news]`.
 
 The API server is filled with finished FlowRuns and with active ones whose pods run, copies of one of each that an operator made.
 Then an operator is started: the time until the first new run has its pod, and the most memory until all has been read. Then
@@ -102,11 +102,17 @@ async def _until_done(job: Callable[[], Awaitable[None]]) -> None:
 
 
 class Filling:
-    """Copies of a finished and of an active run that an operator made."""
+    """
+    Copies of a finished and of an active run that an operator made.
 
-    def __init__(self, world: World, stored: Stored) -> None:
+    Args:
+        is_news: The status of each active run has to be written anew, as after an hour without an operator.
+    """
+
+    def __init__(self, world: World, stored: Stored, *, is_news: bool) -> None:
         self._world = world
         self._stored = stored
+        self._is_news = is_news
         self._done: Object = {}
         self._active: Object = {}
         self._pod: Object = {}
@@ -138,8 +144,14 @@ class Filling:
             print(f"  {done:,} {what} after {time.monotonic() - began:.0f} s", flush=True)
 
     def _active_copy(self, name: str) -> Object:
+        """Nothing of it is news to an operator, unless `is_news`: then its message is of another pod, and its status is written anew."""
         run = stored_copy(self._active, name)
-        run["status"]["attempts"][0]["pod"] = f"{name}-1"
+        status = run["status"]
+        status["attempts"][0]["pod"] = f"{name}-1"
+        if not self._is_news:
+            told = [status, *status["conditions"]]
+            for each in told:
+                each["message"] = each["message"].replace("pod active-1 ", f"pod {name}-1 ")
         return run
 
     def _pod_creator(self, run: Object) -> Callable[[], Awaitable[None]]:
@@ -216,6 +228,9 @@ def tell_times(process: OperatorProcess) -> None:
         if began is not None and event in times:
             print(f"  {event}: {(times[event] - began).total_seconds():.1f} s after operator_started")
     print(f"  events: {dict(Counter(entry['event'] for entry in entries).most_common(8))}")
+    for entry in entries:
+        if entry.get("level") in {"warning", "error"}:
+            print(f"  {entry}")
 
 
 def has_told(process: OperatorProcess, event: str) -> bool:
@@ -227,6 +242,7 @@ def _options(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench restart")
     parser.add_argument("--finished", type=int, default=100_000, help="finished runs (100000)")
     parser.add_argument("--active", type=int, default=5_000, help="active runs with a pod each (5000)")
+    parser.add_argument("--news", action="store_true", help="the status of each active run has to be written anew")
     return parser.parse_args(arguments)
 
 
@@ -245,7 +261,7 @@ def main(arguments: Sequence[str] = ()) -> int:
             )
             await world.a_flow(command=["true"], image="restart")
             stored = await stack.enter_async_context(Stored(folder))
-            filling = Filling(world, stored)
+            filling = Filling(world, stored, is_news=options.news)
             await filling.take_templates()
             world.operator.kill()
             await filling.finished(options.finished)

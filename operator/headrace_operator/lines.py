@@ -35,17 +35,18 @@ class Lines(Generic[K]):
     def __len__(self) -> int:
         return len(self._standing)
 
-    def put(self, key: K, *, behind: bool = False) -> None:
+    def put(self, key: K, *, behind: bool = False, gives_way: bool = False) -> None:
         """
         Stand at the end of its line; a key that stands somewhere stays there.
 
         Args:
             behind: In a second line beside the first, which has turns of its own. A key that stands there may move to the first.
+            gives_way: And a key that stands in the first moves to the second.
         """
         name = self._line_of(key)
         line: Hashable = (name, "behind") if behind else name
         standing = self._standing.get(key)
-        if standing is not None and (behind or standing == line):
+        if standing is not None and (standing == line or (behind and not gives_way)):
             return
         self._standing[key] = line
         keys = self._lines.get(line)

@@ -57,12 +57,17 @@ class WorkQueue(Generic[K]):
         else:
             self._set_timer(key, after_s)
 
-    def add_behind(self, key: K) -> None:
-        """Have the key worked on in turn with those that are added at once: of many, each delays a new one little."""
+    def add_behind(self, key: K, *, gives_way: bool = False) -> None:
+        """
+        Have the key worked on in turn with those that are added at once: of many, each delays a new one little.
+
+        Args:
+            gives_way: Also if it was added at once before.
+        """
         if key in self._working:
             self._again.add(key)
         else:
-            self._ready.put(key, behind=True)
+            self._ready.put(key, behind=True, gives_way=gives_way)
             self._wake_one()
 
     async def get(self) -> K:

@@ -394,7 +394,7 @@ class Intake:
         self._wake_pools()
         self._look_at_runs()
         for run in {pod.run for pod in self.cache.pods.values()} - self.cache.runs.keys():
-            self._waker.add_behind(WorkKey(Kind.FLOW_RUN, run))
+            self._waker.add_behind(WorkKey(Kind.FLOW_RUN, run), gives_way=True)
 
     @property
     def history_is_complete(self) -> bool:
@@ -420,8 +420,8 @@ class Intake:
 
     def _look_at_runs(self) -> None:
         """
-        Those that wait, as they stand in line: nobody is given a place before all of them have asked. Those under way in turn with what comes
-        in now: a new run must not wait until thousands were looked at.
+        Those that wait, as they stand in line: nobody is given a place before all of them have asked. Those under way in turn with these and with
+        what comes in now, though lists told of them first: a new run must not wait until thousands were looked at, and the outcomes of a night written.
         """
         cache = self.cache
 
@@ -433,7 +433,7 @@ class Intake:
         self.gate.hear_first(waiting)
         for run in runs:
             if cache.is_admitted(run):
-                self._waker.add_behind(WorkKey(Kind.FLOW_RUN, run.key))
+                self._waker.add_behind(WorkKey(Kind.FLOW_RUN, run.key), gives_way=True)
         self._wake_runs(waiting)
 
     def _run_changed(self, key: ObjectKey, uid: str) -> None:

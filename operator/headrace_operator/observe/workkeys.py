@@ -51,6 +51,11 @@ class Waker(Protocol):
 
     def add(self, key: WorkKey, after_s: float = 0.0) -> None: ...
 
-    def add_behind(self, key: WorkKey) -> None:
-        """Have a key looked at beside what comes in now: one of many that are looked at because of no news."""
+    def add_behind(self, key: WorkKey, *, gives_way: bool = False) -> None:
+        """
+        Have a key looked at beside what comes in now: one of many that are looked at because of no news.
+
+        Args:
+            gives_way: Also if it was added as news: those were told of by a list.
+        """
         ...

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from headrace_operator.lines import Lines
 
 Key = tuple[str, int]
+PLACES: list[dict[str, bool]] = [{}, {"behind": True}, {"behind": True, "gives_way": True}]
 
 
 def by_namespace() -> Lines[Key]:
@@ -73,13 +74,26 @@ def test_a_key_that_there_is_news_of_moves_to_the_first_line() -> None:
         lines.take()
 
 
-@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.booleans(), st.booleans())))
-def test_whatever_is_put_is_taken_once(steps: list[tuple[str, int, bool, bool]]) -> None:
+def test_a_key_that_gives_way_moves_to_the_second_line() -> None:
+    """And back, once there is news of it."""
+    lines = by_namespace()
+    for number in range(4):
+        lines.put(("a", number))
+    for number in range(3):
+        lines.put(("a", number), behind=True, gives_way=True)
+    assert len(lines) == 4
+    assert {lines.take(), lines.take()} == {("a", 0), ("a", 3)}
+    lines.put(("a", 2))
+    assert taken(lines) == [("a", 1), ("a", 2)]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 5), st.sampled_from(PLACES), st.booleans())))
+def test_whatever_is_put_is_taken_once(steps: list[tuple[str, int, dict[str, bool], bool]]) -> None:
     """However keys are put, moved and taken in between."""
     lines = by_namespace()
     standing: Counter[Key] = Counter()
-    for namespace, number, behind, takes in steps:
-        lines.put((namespace, number), behind=behind)
+    for namespace, number, place, takes in steps:
+        lines.put((namespace, number), **place)
         standing[namespace, number] = 1
         assert len(lines) == standing.total()
         if takes:

@@ -32,7 +32,7 @@ class Quiet:
     def add(self, key: Any, after_s: float = 0.0) -> None:
         return None
 
-    def add_behind(self, key: Any) -> None:
+    def add_behind(self, key: Any, *, gives_way: bool = False) -> None:
         return None
 
 

@@ -81,7 +81,7 @@ class Wakes:
     def add(self, key: WorkKey, after_s: float = 0.0) -> None:
         self._told.append((f"{key.kind} {key.key.name}", after_s))
 
-    def add_behind(self, key: WorkKey) -> None:
+    def add_behind(self, key: WorkKey, *, gives_way: bool = False) -> None:
         self.add(key)
 
     def told(self) -> set[str]:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 
+from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.history import History
 from headrace_operator.observe.intake import Intake, owner_of
 from headrace_operator.observe.records import deployment_record, flow_record
+from headrace_operator.observe.workkeys import WorkKey, line_of
+from headrace_operator.workqueue import WorkQueue
 from tests.builders import NOW, a_pod_object, ended, running
 from tests.unit.headrace_operator.observe.objects import (
+    STATUS_DELAY_S,
     Wakes,
     an_intake,
     deployment,
@@ -215,6 +221,23 @@ class TestStart:
             "FlowRun b",
             "FlowRun a",
         ]
+
+    def test_a_new_run_waits_for_no_run_under_way_that_was_listed_before_it(self) -> None:
+        """Each of those may have an outcome to be written."""
+        queue: WorkQueue[WorkKey] = WorkQueue(line_of)
+        intake = Intake(Cache(), History(), queue, status_delay_s=STATUS_DELAY_S)
+        for number in range(20):
+            name = f"r{number}"
+            intake.run_seen(run(name=name, flowRef={"name": "etl"}, status=under_way(f"{name}-1")))
+            intake.pod_seen(pod(1, of=name))
+            intake.pod_seen(pod(1, of=f"orphan-{number}"))
+        intake.run_seen(run(name="s1", flowRef={"name": "etl"}))
+        intake.wake_everything()
+
+        async def first_two() -> set[str]:
+            return {(await queue.get()).key.name, (await queue.get()).key.name}
+
+        assert "s1" in asyncio.run(first_two())
 
     def test_every_owner_of_finished_runs_is_looked_at(self) -> None:
         """Its Deployment too, which tells of the last run."""
