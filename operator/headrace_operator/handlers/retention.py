@@ -5,21 +5,22 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from datetime import datetime
-from itertools import islice
 from typing import Final
 
 from headrace_operator.decide.backfill.retirement import retire_partition_runs
+from headrace_operator.decide.backfill.rules import MAX_UNDELETED
 from headrace_operator.decide.retention import FinishedRun, Keep, Retirement, retire
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.cluster import delete_this
 from headrace_operator.kube.resources import FLOW_RUNS
+from headrace_operator.observe.backfill import undeleted
 from headrace_operator.observe.deployment import uncounted_runs
 from headrace_operator.observe.history import Owner
 from headrace_operator.observe.intake import owner_of
 
-DELETED_AT_ONCE: Final = 4
-"""Of one owner: where the API server takes its time, runs would end faster than they are deleted one by one."""
+DELETED_AT_ONCE: Final = 8
+"""Of one owner, as many as a Backfill creates at once: where the API server takes its time, runs would end faster than they are deleted one by one."""
 
 
 async def reconcile(context: Context, key: ObjectKey) -> float | None:
@@ -53,12 +54,23 @@ async def reconcile_backfill(context: Context, key: ObjectKey) -> float | None:
 
 
 async def _delete(context: Context, retirement: Retirement, now: datetime) -> float | None:
-    left = iter(retirement.delete)
-    while batch := tuple(islice(left, DELETED_AT_ONCE)):
-        ends = await asyncio.gather(*(_retire(context, run) for run in batch), return_exceptions=True)
-        failure = next((end for end in ends if end is not None), None)
-        if failure is not None:  # told when none of them is under way any more
-            raise failure
+    left, is_broken = iter(retirement.delete), False
+
+    async def work() -> None:
+        nonlocal is_broken
+        for run in left:
+            if is_broken:  # what is wrong with one is likely to be wrong with the next
+                return
+            try:
+                await _retire(context, run)
+            except BaseException:
+                is_broken = True
+                raise
+
+    ends = await asyncio.gather(*(work() for _ in range(DELETED_AT_ONCE)), return_exceptions=True)
+    failure = next((end for end in ends if end is not None), None)
+    if failure is not None:  # told when none of them is under way any more
+        raise failure
     return seconds_until(retirement.look_again_at, now)
 
 
@@ -66,6 +78,15 @@ async def _retire(context: Context, run: FinishedRun) -> None:
     # Taken for gone, a run that is there would be in no count, and counted again by who leads next.
     await delete_this(context.cluster, FLOW_RUNS, *run.key, uid=run.uid)
     context.intake.run_retired(run)
+    if run.partition is not None:
+        _let_go_on(context, ObjectKey(run.key.namespace, run.partition.backfill))
+
+
+def _let_go_on(context: Context, backfill: ObjectKey) -> None:
+    """Wakes a Backfill that just has no more undeleted runs than may be."""
+    record = context.intake.backfills.held.get(backfill)
+    if record is not None and undeleted(context.intake.history, record) == MAX_UNDELETED - 1:
+        context.intake.backfills.wake(backfill)
 
 
 def _keep(context: Context, key: ObjectKey) -> Keep:

@@ -10,7 +10,7 @@ from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.observe.backfills import BackfillRecord, Runs
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.deployment import uncounted_runs
-from headrace_operator.observe.history import Owner
+from headrace_operator.observe.history import History, Owner
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.records import DeploymentRecord
 from headrace_operator.settings import Settings
@@ -37,6 +37,7 @@ def observe_backfill(intake: Intake, record: BackfillRecord, settings: Settings,
         unsure_until=_unsure_until(runs, settings.lost_write_s, now),
         is_complete=history.is_complete,
         is_store_full=history.unrecorded.is_full,
+        undeleted=undeleted(history, record),
         last_created=runs.last_created,
         bucket=runs.bucket,
         written_at=runs.written_at,
@@ -44,6 +45,12 @@ def observe_backfill(intake: Intake, record: BackfillRecord, settings: Settings,
         status_bytes=record.status_bytes,
         holds_untold=record.status.finished_at is not None and _holds_untold(intake, record),
     )
+
+
+def undeleted(history: History, record: BackfillRecord) -> int:
+    """How many of its finished runs are still in the API, beside as many as it keeps of the failed ones."""
+    kept = record.spec.keep_failed if record.spec else 0
+    return history.count(Owner(record.key.namespace, None, record.key.name)) - kept
 
 
 def _holds_untold(intake: Intake, record: BackfillRecord) -> bool:

@@ -175,9 +175,13 @@ class History:
         """Every finished run of this owner."""
         return list(self._by_owner.get(owner, {}).values())
 
+    def count(self, owner: Owner) -> int:
+        """How many finished runs this owner has."""
+        return len(self._by_owner.get(owner, ()))
+
     def look_after_s(self, owner: Owner) -> float:
         """Seconds from a run's end to the look at which runs go: it costs what the history is long, so a long one waits."""
-        kept = len(self._by_owner.get(owner, ()))
+        kept = self.count(owner)
         return 0.0 if kept < LONG_HISTORY else kept * LOOK_S_PER_RUN
 
     def ends(self, owner: Owner, since: datetime) -> list[FinishedRun]:

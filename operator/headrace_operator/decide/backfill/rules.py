@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from headrace.api.backfill import BackfillPhase
 from headrace.api.conditions import Reason
 from headrace_operator.decide.backfill.calendar import is_open, next_change
 from headrace_operator.decide.backfill.costs import affordable, described
 from headrace_operator.decide.backfill.situation import Situation
+
+MAX_UNDELETED: Final = 2000
+"""With as many finished runs that are still in the API nothing is created. A run's name is held for seconds after its end, so that there are always some."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +121,14 @@ def store_full(at: Situation) -> Verdict | None:
     return Verdict(BackfillPhase.WAITING, Reason.HISTORY_FULL, told)
 
 
+def undeleted(at: Situation) -> Verdict | None:
+    """Runs end faster than an API server that has much to do deletes them: without a bound they would fill it."""
+    if at.seen.undeleted < MAX_UNDELETED:
+        return None
+    told = f"{at.seen.undeleted} of its finished runs are still in the API; it goes on when there are fewer than {MAX_UNDELETED}"
+    return Verdict(BackfillPhase.RUNNING, Reason.RUNNING, told)
+
+
 def draining(at: Situation) -> Verdict | None:
     """A re-run begins when the runs of the one before have ended."""
     if not at.is_draining:
@@ -148,6 +160,7 @@ RULES: tuple[Rule, ...] = (
     no_deployment,
     window_closed,
     store_full,
+    undeleted,
     draining,
     goes_on,
 )

@@ -42,6 +42,7 @@ class BackfillSnapshot:
         unsure_until: Creations had no answer: until then runs may come that are not known.
         is_complete: The runs that had finished before the start are known.
         is_store_full: Too many finished runs wait for the history store.
+        undeleted: Finished runs that are still in the API, beside as many as spec.keepFailed keeps.
         last_created: When the latest run was created that is known.
         bucket: Of the rate, as the last pass left it. None: this is the first pass.
         written_at: When the status was written last. None: not by this process.
@@ -65,6 +66,7 @@ class BackfillSnapshot:
     unsure_until: datetime | None = None
     is_complete: bool = True
     is_store_full: bool = False
+    undeleted: int = 0
     last_created: datetime | None = None
     bucket: Bucket | None = None
     written_at: datetime | None = None

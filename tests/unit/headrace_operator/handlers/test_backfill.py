@@ -10,10 +10,11 @@ import pytest
 
 from headrace.api.backfill import BackfillStatus
 from headrace.kubeapi.errors import ApiError, Conflict, Forbidden, Invalid, Unreachable
+from headrace_operator.decide.backfill import rules
 from headrace_operator.decide.backfill.progress import BackfillDecision, PlannedRun
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.errors import LeadershipLostError
-from headrace_operator.handlers import backfill
+from headrace_operator.handlers import backfill, retention
 from headrace_operator.kube.fenced import FencedCluster
 from headrace_operator.kube.resources import BACKFILLS, DEPLOYMENTS, EVENTS, FLOW_RUNS
 from tests.builders import NAMESPACE, NOW, stamp
@@ -58,11 +59,12 @@ async def later(operator: Operator, seconds: float) -> None:
     await operator.what_is_delayed()
 
 
-async def end(operator: Operator, name: str, phase: str = "Succeeded") -> None:
-    """The run has ended, and the operator has heard the answer to its own write."""
+async def end(operator: Operator, *names: str, phase: str = "Succeeded") -> None:
+    """These runs have ended, and the operator has heard the answers to its own writes."""
     told = {"phase": phase, "reason": phase, "finishedAt": stamp(NOW)}
-    stored = await operator.cluster.patch(FLOW_RUNS, NAMESPACE, name, {"status": told}, subresource="status")
-    operator.intake.run_seen(stored)
+    for name in names:
+        stored = await operator.cluster.patch(FLOW_RUNS, NAMESPACE, name, {"status": told}, subresource="status")
+        operator.intake.run_seen(stored)
     await later(operator, 2)
 
 
@@ -101,6 +103,23 @@ async def test_outcomes_are_told_before_runs_are_deleted(operator: Operator) -> 
     await later(operator, operator.context.settings.lost_write_s)
     assert runs(operator) == []
     assert events(operator) == ["Started", "Succeeded"]
+
+
+async def test_no_run_is_created_while_too_many_that_ended_are_not_deleted(
+    operator: Operator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However fast they end; it goes on with the deletion that makes them few enough. One that is to be kept does not count."""
+    for module in (rules, retention):
+        monkeypatch.setattr(module, "MAX_UNDELETED", 2)
+    apply(operator, 6, maxActive=3, keepFailed=1)
+    await operator.rests()
+    await end(operator, "bf-p0", phase="Failed")
+    assert len(runs(operator)) == 4
+    await end(operator, "bf-p1", "bf-p2")
+    assert runs(operator) == ["bf-p0", "bf-p1", "bf-p2", "bf-p3"]
+    assert "fewer than 2" in status(operator).message
+    await later(operator, operator.context.settings.lost_write_s)
+    assert runs(operator) == ["bf-p0", "bf-p3", "bf-p4", "bf-p5"]
 
 
 async def test_a_run_whose_creation_had_no_answer_is_found_and_not_made_twice(operator: Operator) -> None:
@@ -200,7 +219,7 @@ async def test_a_backfill_that_is_changed_as_its_time_comes_stays(operator: Oper
     """The stream has not told of it yet."""
     apply(operator, 1, ttlSecondsAfterFinished=60)
     await operator.rests()
-    await end(operator, "bf-p0", "Failed")
+    await end(operator, "bf-p0", phase="Failed")
     again = {"spec": {"rerunFailed": 1}, "metadata": {"generation": 2}}
     await operator.cluster.patch(BACKFILLS, NAMESPACE, "bf", again)
     await later(operator, 61)
@@ -249,7 +268,7 @@ async def test_a_backfill_stays_until_its_deployment_counts_how_its_runs_ended(o
     await operator.rests()
     refused = Unreachable(0, "Unreachable", "connection reset")
     operator.cluster.fail_next("patch", DEPLOYMENTS, refused, refused, refused)
-    await end(operator, "bf-p0", "Failed")
+    await end(operator, "bf-p0", phase="Failed")
     assert status(operator).phase == "Failed"
     assert operator.status(DEPLOYMENTS, "daily").get("circuit") is None
     for _ in range(4):

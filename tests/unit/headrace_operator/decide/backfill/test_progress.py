@@ -16,7 +16,7 @@ from headrace_operator.decide.backfill.progress import (
     PlannedRun,
     decide_backfill,
 )
-from headrace_operator.decide.backfill.rules import RULES
+from headrace_operator.decide.backfill.rules import MAX_UNDELETED, RULES
 from tests.builders import NOW
 from tests.unit.headrace_operator.decide.backfill.scenes import a_spec, active, ended, later, positions, seen, told
 
@@ -113,6 +113,9 @@ HALTS = [
         id="without its Deployment",
     ),
     pytest.param({"is_store_full": True}, ("Waiting", "HistoryFull"), id="while the history store lags"),
+    pytest.param(
+        {"undeleted": MAX_UNDELETED}, ("Running", "Running"), id="while runs end faster than they are deleted"
+    ),
     pytest.param(
         {"spec": {"window": {"from": "13:00", "to": "14:00"}}}, ("Waiting", "WindowClosed"), id="outside its window"
     ),
@@ -317,6 +320,7 @@ def test_the_order_of_the_rules() -> None:
         "no_deployment",
         "window_closed",
         "store_full",
+        "undeleted",
         "draining",
         "goes_on",
     ]
