@@ -112,7 +112,7 @@ class Engine:
         self.context.metrics.automations.asked(automation, is_answered=is_answered)
         self.intake.automations.wake(automation)
 
-    def tally(self, load: int) -> str:
+    def tally(self, load: float) -> str:
         """What it counts of pools and limits, for the first shard, which adds them up itself; and how much work it is, for all replicas."""
         cache, is_first = self.intake.cache, self.share.keeps_cluster
         pools, limits = (

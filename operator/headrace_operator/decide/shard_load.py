@@ -24,11 +24,11 @@ class ShardLoad:
     Of one shard.
 
     Args:
-        told: Reconciles per second, as the replicas know it.
+        told: Reconciles per second, as the replicas know it: in tenths, as a shard's few are a large part of a small cluster's.
         smoothed: The same as it is now, over the last minute or so.
     """
 
-    told: int = 0
+    told: float = 0
     smoothed: float = 0.0
 
     def after(self, reconciles: int, took_s: float) -> ShardLoad:
@@ -36,13 +36,13 @@ class ShardLoad:
         weight = 1 - math.exp(-took_s / SMOOTHED_OVER_S)
         smoothed = self.smoothed + weight * (reconciles / took_s - self.smoothed)
         is_right = self.told * DOWN <= smoothed < max(1.0, self.told * UP)
-        return replace(self, told=self.told if is_right else _whole(smoothed), smoothed=smoothed)
+        return replace(self, told=self.told if is_right else _in_tenths(smoothed), smoothed=smoothed)
 
 
-def _whole(load: float) -> int:
-    return 0 if load < 1 else round(load)
+def _in_tenths(load: float) -> float:
+    return 0 if load < 1 else round(load, 1)
 
 
-def load_from(told: int) -> ShardLoad:
+def load_from(told: float) -> ShardLoad:
     """The load of a shard that was taken, as its former holder told it."""
-    return ShardLoad(told, float(told))
+    return ShardLoad(told, told)

@@ -61,7 +61,7 @@ class Spread:
     me: str
     holders: Sequence[str]
     members: Collection[str]
-    loads: Sequence[int] = ()
+    loads: Sequence[float] = ()
     is_calm: bool = True
 
     def step(self) -> Step | None:
@@ -70,7 +70,7 @@ class Spread:
         return self._by_load() if is_worth_it and len(set(self.loads)) > 1 else self._by_number()
 
     def _by_load(self) -> Step | None:
-        tasks = dict.fromkeys(sorted(self.members), 0)
+        tasks = dict.fromkeys(sorted(self.members), 0.0)
         for shard, holder in enumerate(self.holders):
             if holder in tasks:
                 tasks[holder] += self._weight(shard)
@@ -84,7 +84,7 @@ class Spread:
         best = min(mine, key=lambda shard: abs(gap - 2 * self._weight(shard)))
         return Give(best) if abs(gap - 2 * self._weight(best)) <= gap * GAIN else None
 
-    def _weight(self, shard: int) -> int:
+    def _weight(self, shard: int) -> float:
         return 1 + (self.loads[shard] if self.loads else 0)
 
     def _by_number(self) -> Step | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
@@ -66,7 +67,7 @@ class Tallies:
         return sum(limits.get(name, 0) for limits in self._waiting.values())
 
 
-def tally(board: Board, pools: Iterable[str], limits: Iterable[str], *, load: int = 0) -> str:
+def tally(board: Board, pools: Iterable[str], limits: Iterable[str], *, load: float = 0) -> str:
     """
     What a shard counts, for the others; without what is zero, so that an idle shard tells nothing.
 
@@ -83,12 +84,13 @@ def tally(board: Board, pools: Iterable[str], limits: Iterable[str], *, load: in
 
 
 @lru_cache(maxsize=1024)
-def load_told(text: str) -> int:
+def load_told(text: str) -> float:
     """How much work a shard is, as `tally` wrote it; 0 where that cannot be read."""
     try:
-        return max(0, int(json.loads(text or "{}").get("load", 0)))
+        told = float(json.loads(text or "{}").get("load", 0))
     except (ValueError, TypeError, AttributeError):
         return 0
+    return told if 0 < told < math.inf else 0
 
 
 def _told(board: Board, pool: str) -> dict[str, Any]:

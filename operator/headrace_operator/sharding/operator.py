@@ -57,12 +57,12 @@ class Gauge:
         at_s: When its engine began: a monotonic second.
     """
 
-    def __init__(self, told: int, at_s: float) -> None:
+    def __init__(self, told: float, at_s: float) -> None:
         self._load = load_from(told)
         self._taken = 0
         self._at_s = at_s
 
-    def read(self, taken: int, at_s: float) -> int:
+    def read(self, taken: int, at_s: float) -> float:
         """What is to be told now, when so many keys were worked on since its engine began."""
         if at_s > self._at_s:
             self._load = self._load.after(taken - self._taken, at_s - self._at_s)

@@ -149,6 +149,15 @@ def test_a_load_is_told_when_it_is_clearly_another() -> None:
     assert len(set(told[60:])) == 1
 
 
+def test_a_small_load_is_told_in_tenths() -> None:
+    """Of sixteen shards with four a second each, one that is told as three or five is as good as moved."""
+    load = ShardLoad()
+    for _ in range(120):
+        load = load.after(19, 5.0)
+    assert 3.8 / 1.2 <= load.told <= 3.8
+    assert load.told != round(load.told)
+
+
 def test_a_shard_that_falls_idle_tells_nothing_in_the_end() -> None:
     load = load_from(100)
     for _ in range(200):

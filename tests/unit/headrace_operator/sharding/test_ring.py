@@ -206,7 +206,9 @@ def test_a_replica_with_heavy_shards_gives_of_them_and_their_load_is_known_to_th
     played(story)
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "{", '{"load":"much"}', '{"load":-3}'])
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "{", '{"load":"much"}', '{"load":-3}', '{"load":NaN}', '{"load":1e999}']
+)
 def test_a_load_that_cannot_be_read_is_none(text: str) -> None:
     assert load_told(text) == 0
 
