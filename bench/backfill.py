@@ -186,6 +186,9 @@ async def _watched(world: World, partitions: int) -> int:
         over = len(world.puppet.started)
         runs, size = await _stock(world)
         most_bytes, most_runs = max(most_bytes, runs * size), max(most_runs, runs)
+        if not world.operator.runs:  # it could not renew its lease in time; a cluster starts its pod anew
+            print(f"the operator ended by itself, with code {world.operator.exit_code}", flush=True)
+            world.operator.start()
         memory.append((over, rss_mib(str(world.operator.pid))))
         if deaths and over >= deaths[0]:
             deaths.pop(0)
