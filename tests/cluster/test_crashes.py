@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -251,7 +252,6 @@ class Stage:
     async def rehearse(self, scenario: Scenario) -> Counter[str]:
         """Without a fault: how many writes of each kind there are."""
         async with self._world(scenario) as world:
-            await self._make_namespace(world)
             journal = world.operator.start_journaled()
             await self._until_told(scenario, world)
             return Counter(journal.read_text().splitlines())
@@ -259,7 +259,6 @@ class Stage:
     async def crash(self, scenario: Scenario, kind: str, occurrence: int, side: str) -> bool:
         """Killed at this write, then started again; whether the write was reached: waits are told or not, by chance."""
         async with self._world(scenario) as world:
-            await self._make_namespace(world)
             world.operator.start_journaled(kind, str(occurrence), side)
             playing = asyncio.create_task(self._until_told(scenario, world))
             await eventually(lambda: world.operator.exit_code is not None or playing.done(), within_s=90)
@@ -269,21 +268,20 @@ class Stage:
             await playing
             return reached
 
-    def _world(self, scenario: Scenario) -> Any:
+    @asynccontextmanager
+    async def _world(self, scenario: Scenario) -> AsyncIterator[World]:
+        """In a namespace of its own, where the operator's rights are bound; nothing of it is in the way of the next story, however this one ends."""
         self._count += 1
-        return a_world(
-            self._client,
-            self._kubeconfig,
-            f"{self._prefix}-{self._count}",
-            self._folder,
-            script=scenario.script,
-            start=False,
-            status_delay_s=0.1,
-        )
-
-    async def _make_namespace(self, world: World) -> None:
-        """The operator's rights are bound in it."""
-        await self._client.create("/api/v1/namespaces", {"metadata": {"name": world.namespace}})
+        name = f"{self._prefix}-{self._count}"
+        told: dict[str, Any] = {"script": scenario.script, "start": False, "status_delay_s": 0.1}
+        async with a_world(self._client, self._kubeconfig, name, self._folder, **told) as world:
+            await self._client.create("/api/v1/namespaces", {"metadata": {"name": name}})
+            try:
+                yield world
+            finally:
+                for collection in (CONCURRENCY_LIMITS, WORK_POOLS):
+                    await self._client.delete(f"{collection}/{only_in(world)['name']}")
+                await self._client.delete(f"/api/v1/namespaces/{name}")
 
     async def _until_told(self, scenario: Scenario, world: World) -> None:
         await scenario.play(world)
@@ -301,9 +299,6 @@ class Stage:
         assert len(world.puppet.started) == sum(len(attempts) for _, _, attempts in scenario.outcome)
         assert world.puppet.most_live == 1
         await eventually(lambda: self._no_slot_is_held(world), what="every slot is given back")
-        for collection in (CONCURRENCY_LIMITS, WORK_POOLS):
-            await self._client.delete(f"{collection}/{only_in(world)['name']}")
-        await self._client.delete(f"/api/v1/namespaces/{world.namespace}")
 
     async def _no_slot_is_held(self, world: World) -> bool:
         path = f"/apis/coordination.k8s.io/v1/namespaces/{world.namespace}/leases"
