@@ -36,6 +36,7 @@ from headrace.devcluster.plane import Plane
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.config import load_connection
 from headrace.kubeapi.errors import ApiError, NotFound
+from headrace_operator.wiring import UNFINISHED
 from tests.cluster.support.operator import OperatorProcess
 from tests.cluster.support.puppet import NODE, Ends, Pod, Runs, report
 from tests.cluster.support.replicas import Replicas
@@ -48,6 +49,8 @@ MEMORY_BUDGET_MIB: Final = 300.0
 AT_ONCE: Final = 24
 TOLD_EVERY: Final = 10_000
 LEASE_S: Final = 15.0
+DIGESTED_S: Final = 5.0
+"""A list of the unfinished runs takes no longer then: two seconds, as a rule."""
 SERVED_BY: Final = ("uid", "resourceVersion", "creationTimestamp", "generation", "managedFields", "deletionTimestamp")
 
 Object = dict[str, Any]
@@ -167,6 +170,22 @@ class Filling:
         return create
 
 
+async def knows_all(world: World) -> bool:
+    """
+    Whether the API server's cache has digested what etcd was given: a hundred thousand runs at once, where a cluster has them for days.
+
+    For some seconds it answers late, or that it knows nothing of the present version (504).
+    """
+    began_s = time.monotonic()
+    try:
+        await world.client.list(world.path("FlowRun"), {"fieldSelector": UNFINISHED})
+    except ApiError as error:
+        if not error.retryable:
+            raise
+        return False
+    return time.monotonic() - began_s < DIGESTED_S
+
+
 async def time_to_pod(world: World, name: str, *, since_s: float) -> float:
     """Seconds until a new run has its pod."""
     await world.a_run(name)
@@ -267,6 +286,7 @@ def main(arguments: Sequence[str] = ()) -> int:
             await filling.finished(options.finished)
             await filling.active(options.active)
             await eventually(lambda: len(world.puppet.live) > options.active, within_s=600, what="every pod runs")
+            await eventually(lambda: knows_all(world), within_s=600, what="the API server has read what etcd was given")
             names = ("first", "second")
             replicas = Replicas(
                 started.kubeconfig,
