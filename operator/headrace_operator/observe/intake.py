@@ -135,7 +135,7 @@ class Intake:
         if is_other:
             self.automations.triggers.deployment_seen(record)
             self.cache.reindex_deployment(record.key)
-            self._wake_runs(self.cache.ledger(record.key).all())
+            self._wake_many(self.cache.ledger(record.key).all())
         is_counted = old is not None and (old.circuit, old.spent) != (record.circuit, record.spent)
         if is_other or is_counted or (old is not None and old.scheduled_until != record.scheduled_until):
             self._waker.add(WorkKey(Kind.RETENTION, record.key))  # a run that was not noted yet may go now
@@ -148,7 +148,7 @@ class Intake:
             self.automations.triggers.deployment_gone(key)
             self.history.purses.close(key)
             self.gate.deployment_changed(key)
-            self._wake_runs(self.cache.ledger(key).all())
+            self._wake_many(self.cache.ledger(key).all())
             self.backfills.wake_of_deployment(key)
 
     def run_seen(self, obj: Mapping[str, Any]) -> None:
@@ -379,7 +379,7 @@ class Intake:
 
     def wake_runs_of_flow(self, flow: ObjectKey) -> None:
         """The Flow has a new revision, or is gone."""
-        self._wake_runs(list(self.cache.runs_of_flow(flow)))
+        self._wake_many(self.cache.runs_of_flow(flow))
 
     def wake_everything(self) -> None:
         """All that is held, once: at the start."""
@@ -408,7 +408,7 @@ class Intake:
         for flow, record in self.cache.flows.items():
             if record.spec is not None and record.spec.autosize is not None:
                 self._waker.add(WorkKey(Kind.AUTOSIZE, flow))
-        self._wake_runs([key for key, run in self.cache.runs.items() if run.idempotency_key is not None])
+        self._wake_many([key for key, run in self.cache.runs.items() if run.idempotency_key is not None])
         for key, deployment in self.cache.deployments.items():
             if deployment.spec is not None and (deployment.spec.circuit_breaker or deployment.spec.budget):
                 self.gate.deployment_changed(key)
@@ -461,6 +461,15 @@ class Intake:
     def _wake_runs(self, runs: list[ObjectKey]) -> None:
         for key in runs:
             self._waker.add(WorkKey(Kind.FLOW_RUN, key))
+
+    def _wake_many(self, runs: Iterable[ObjectKey]) -> None:
+        """Perhaps thousands, for what is no news of their own: those under way, which it seldom concerns, in turn with what comes in."""
+        for key in list(runs):
+            run = self.cache.runs.get(key)
+            if run is not None and self.cache.is_admitted(run):
+                self._waker.add_behind(WorkKey(Kind.FLOW_RUN, key))
+            else:
+                self._waker.add(WorkKey(Kind.FLOW_RUN, key))
 
     def _wake_owner(self, owner: Owner, run: Run) -> None:
         """A run of the owner has ended: what is kept of it, and, where that may turn a circuit, the count at once."""
