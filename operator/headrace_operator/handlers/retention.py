@@ -16,8 +16,7 @@ from headrace_operator.kube.cluster import delete_this
 from headrace_operator.kube.resources import FLOW_RUNS
 from headrace_operator.observe.backfill import undeleted
 from headrace_operator.observe.deployment import uncounted_runs
-from headrace_operator.observe.history import Owner
-from headrace_operator.observe.intake import owner_of
+from headrace_operator.observe.history import Owner, owner_of
 
 DELETED_AT_ONCE: Final = 8
 """Of one owner, as many as a Backfill creates at once: where the API server takes its time, runs would end faster than they are deleted one by one."""

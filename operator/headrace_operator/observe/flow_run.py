@@ -102,7 +102,7 @@ class RunObserver:
             outranked=gate.is_outranked(key),
             learnt=self._learnt(current),
             first=first,
-            key_is_settled=current.idempotency_key is None or self._intake.history_is_complete,
+            key_is_settled=current.idempotency_key is None or self._intake.history.is_complete,
             patience=patience(starting=len(self._cache.starting), waiting=gate.waiting),
         )
         if not any(pod.pool for pod in seen.pods):
@@ -157,7 +157,7 @@ class RunObserver:
 
     async def _first(self, run: Run) -> ObjectKey | None:
         """Another run that has this run's idempotency key; one that is not at work is asked for before it is believed."""
-        if run.idempotency_key is None or not self._intake.history_is_complete or self._begun(run):
+        if run.idempotency_key is None or not self._intake.history.is_complete or self._begun(run):
             return None
         while True:
             holder = self._intake.claims.holder(run, self._has_begun)

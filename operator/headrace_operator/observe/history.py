@@ -44,6 +44,11 @@ def owner_of_run(run: FinishedRun) -> Owner:
     return Owner(run.key.namespace, run.deployment)
 
 
+def owner_of(key: ObjectKey) -> Owner:
+    """The owner that a RETENTION key names: an empty name is that of runs without a Deployment."""
+    return Owner(key.namespace, key.name or None)
+
+
 class Unrecorded(Container[str], Protocol):
     """Uids of the finished runs that wait until the history store has their records: no such run is deleted."""
 

@@ -396,11 +396,6 @@ class Intake:
         for run in {pod.run for pod in self.cache.pods.values()} - self.cache.runs.keys():
             self._waker.add_behind(WorkKey(Kind.FLOW_RUN, run), gives_way=True)
 
-    @property
-    def history_is_complete(self) -> bool:
-        """Whether the runs that finished before the start are known."""
-        return self.history.is_complete
-
     def history_listed(self) -> None:
         """The runs that finished before the start are known: wake what waits for that."""
         self.history.is_complete = True
@@ -501,8 +496,3 @@ class Intake:
         ledger = self.cache.ledger(key)
         if ledger.waiting_count:
             self._wake_runs(ledger.all())
-
-
-def owner_of(key: ObjectKey) -> Owner:
-    """The owner that a RETENTION key names: an empty name is that of runs without a Deployment."""
-    return Owner(key.namespace, key.name or None)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from headrace_operator.observe.cache import Cache
-from headrace_operator.observe.history import History
-from headrace_operator.observe.intake import Intake, owner_of
+from headrace_operator.observe.history import History, owner_of
+from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.records import deployment_record, flow_record
 from headrace_operator.observe.workkeys import Kind, WorkKey, line_of
 from headrace_operator.workqueue import WorkQueue
