@@ -79,7 +79,23 @@ async def first_run(contender: Contender) -> None:
     _: bool = await eventually(done, within_s=60, what=f"a first run of {contender.name} succeeds")
 
 
-class Headrace:
+class _InPhases:
+    """Runs that tell their phase where a field selector finds it."""
+
+    _client: KubeClient
+    runs: str
+
+    async def all_succeeded(self) -> bool:
+        """Whether none is left in another phase."""
+        page = await self._client.get(self.runs, {"fieldSelector": "status.phase!=Succeeded", "limit": "1"})
+        return not page["items"]
+
+    async def succeeded(self) -> int:
+        """How many did."""
+        return len(await self._client.list(self.runs, {"fieldSelector": "status.phase=Succeeded"}))
+
+
+class Headrace(_InPhases):
     """Our operator with its default settings, but for a longer lease, and nothing but warnings in its log."""
 
     name = "headrace"
@@ -89,6 +105,7 @@ class Headrace:
     def __init__(self, plane: Plane, client: KubeClient, namespace: str) -> None:
         self._client = client
         self._namespace = namespace
+        self.runs = self._path("flowruns")
         self._operator = OperatorProcess(
             plane.kubeconfig, namespace, plane.directory, log_level="warning", leader_lease_s=LEASE_S
         )
@@ -97,11 +114,6 @@ class Headrace:
     async def define(client: KubeClient) -> None:
         """Installs our definitions."""
         await install_definitions(client)
-
-    @property
-    def runs(self) -> str:
-        """The collection of FlowRuns."""
-        return self._path("flowruns")
 
     async def start(self, slots: int) -> int:
         """The process id, when a first run has succeeded; `slots` are those of a ConcurrencyLimit."""
@@ -116,15 +128,6 @@ class Headrace:
     async def create(self, name: str, *, limited: bool) -> None:
         """A FlowRun, of the Flow with the limit if `limited`."""
         await self._create("FlowRun", name, flowRef={"name": LIMITED if limited else FREE})
-
-    async def all_succeeded(self) -> bool:
-        """Whether no FlowRun is left in another phase."""
-        page = await self._client.get(self.runs, {"fieldSelector": "status.phase!=Succeeded", "limit": "1"})
-        return not page["items"]
-
-    async def succeeded(self) -> int:
-        """How many did."""
-        return len(await self._client.list(self.runs, {"fieldSelector": "status.phase=Succeeded"}))
 
     def run_of(self, pod: dict[str, Any]) -> str:
         """The FlowRun of a pod."""
@@ -142,7 +145,7 @@ class Headrace:
         await self._client.create(self._path(f"{kind.lower()}s"), body)
 
 
-class BarePods:
+class BarePods(_InPhases):
     """No controller at all: whoever wants a run creates its pod. What that takes, every controller of pods takes at least."""
 
     name = "pods alone"
@@ -152,16 +155,11 @@ class BarePods:
     def __init__(self, plane: Plane, client: KubeClient, namespace: str) -> None:
         del plane
         self._client = client
-        self._namespace = namespace
+        self.runs = f"/api/v1/namespaces/{namespace}/pods"
 
     @staticmethod
     async def define(client: KubeClient) -> None:
         """Every plane knows pods."""
-
-    @property
-    def runs(self) -> str:
-        """The collection of pods."""
-        return f"/api/v1/namespaces/{self._namespace}/pods"
 
     async def start(self, slots: int) -> None:
         """Nothing to start; a first pod has succeeded."""
@@ -174,15 +172,6 @@ class BarePods:
             raise ValueError(name)
         spec = {"restartPolicy": "Never", "containers": [{"name": "main", "image": "i", "command": ["true"]}]}
         await self._client.create(self.runs, {"metadata": {"name": name}, "spec": spec})
-
-    async def all_succeeded(self) -> bool:
-        """Whether no pod is left in another phase."""
-        page = await self._client.get(self.runs, {"fieldSelector": "status.phase!=Succeeded", "limit": "1"})
-        return not page["items"]
-
-    async def succeeded(self) -> int:
-        """How many did."""
-        return len(await self._client.list(self.runs, {"fieldSelector": "status.phase=Succeeded"}))
 
     def run_of(self, pod: dict[str, Any]) -> str:
         """Its own name."""
