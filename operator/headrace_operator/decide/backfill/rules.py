@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from headrace.api.backfill import BackfillPhase
@@ -15,6 +15,8 @@ from headrace_operator.decide.backfill.situation import Situation
 
 MAX_UNDELETED: Final = 2000
 """With as many finished runs that are still in the API nothing is created. A run's name is held for seconds after its end, so that there are always some."""
+UNDELETED_LOOK_S: Final = 10.0
+"""Their number is looked at again after so long: whoever deletes them is not always us, and then nothing wakes the Backfill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,8 @@ def undeleted(at: Situation) -> Verdict | None:
     if at.seen.undeleted < MAX_UNDELETED:
         return None
     told = f"{at.seen.undeleted} of its finished runs are still in the API; it goes on when there are fewer than {MAX_UNDELETED}"
-    return Verdict(BackfillPhase.RUNNING, Reason.RUNNING, told)
+    again = at.now + timedelta(seconds=UNDELETED_LOOK_S)
+    return Verdict(BackfillPhase.RUNNING, Reason.RUNNING, told, look_again_at=again)
 
 
 def draining(at: Situation) -> Verdict | None:

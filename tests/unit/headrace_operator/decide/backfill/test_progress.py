@@ -16,7 +16,7 @@ from headrace_operator.decide.backfill.progress import (
     PlannedRun,
     decide_backfill,
 )
-from headrace_operator.decide.backfill.rules import MAX_UNDELETED, RULES
+from headrace_operator.decide.backfill.rules import MAX_UNDELETED, RULES, UNDELETED_LOOK_S
 from tests.builders import NOW
 from tests.unit.headrace_operator.decide.backfill.scenes import a_spec, active, ended, later, positions, seen, told
 
@@ -144,6 +144,13 @@ def test_nothing_is_created(scene: dict[str, Any], expected: tuple[str, str]) ->
     decision = decide_backfill(seen(**scene), NOW)
     assert told(decision) == expected
     assert decision.create == ()
+
+
+def test_runs_that_somebody_else_deletes_are_counted_anew_after_a_while() -> None:
+    """Nobody tells of the deletion of a run that has finished."""
+    held_up = decide_backfill(seen(undeleted=MAX_UNDELETED), NOW)
+    assert held_up.look_again_at == later(UNDELETED_LOOK_S)
+    assert decide_backfill(seen(undeleted=MAX_UNDELETED - 1), NOW).create
 
 
 def test_a_window_that_closes_is_looked_at_when_it_opens() -> None:
