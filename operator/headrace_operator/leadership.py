@@ -77,6 +77,9 @@ class Leadership:
         path: Namespace and name of the Lease; the namespace must exist.
         identity: Of this process; a process with the same identity is taken for its predecessor, which is over.
         labels: Of the Lease, where this process creates it.
+
+    Attributes:
+        succeeds_itself: Whether the Lease named this identity already: a write of the process before may be on its way.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class Leadership:
         self._now = timing.now
         self._monotonic = timing.monotonic
         self._labels = dict(labels or {})
+        self.succeeds_itself = False
         self._renewed_at_s: float | None = None
         self._acquired: Mapping[str, Any] = {}
         self._seen = Sightings(timing.monotonic)
@@ -220,6 +224,7 @@ class Leadership:
         except Conflict:
             return False
         self._acquired, self._renewed_at_s = stored, began_s
+        self.succeeds_itself = not moved
         return True
 
     async def _create(self, began_s: float) -> bool:

@@ -26,7 +26,7 @@ from headrace_operator.holdings import Holdings
 from headrace_operator.kube.braked import Brake, BrakedCluster
 from headrace_operator.kube.cluster import ApiCluster, Cluster
 from headrace_operator.kube.echoed import EchoedCluster, Echoes
-from headrace_operator.kube.fenced import IN_FORCE, Fence, FencedCluster, check_fence
+from headrace_operator.kube.fenced import IN_FORCE, Fence, FencedCluster, Unanswered, check_fence
 from headrace_operator.kube.metered import MeteredCluster
 from headrace_operator.kube.resources import (
     AUTOMATIONS,
@@ -148,16 +148,20 @@ class Workshop:
         self.slots = Slots()
         self.recording = self._records() if settings.history_url else None
 
-    def engine(self, fence: Fence, *, write_timeout_s: float, share: Share = EVERYTHING) -> Engine:
+    def unanswered(self, timeout_s: float) -> Unanswered:
+        """What tells when the writes of an engine can take effect no more; as Unanswered has it."""
+        return Unanswered(timeout_s, self.outside.monotonic)
+
+    def engine(self, fence: Fence, unanswered: Unanswered, *, share: Share = EVERYTHING) -> Engine:
         """
         What works on a share, once it is fed.
 
         Args:
             fence: Raises when no write may be made for this share any more.
-            write_timeout_s: After this long a write is given up, by us and by the API server.
+            unanswered: Is told of its writes.
         """
-        api = ApiCluster(self.client, write_timeout_s=write_timeout_s)
-        metered = MeteredCluster(FencedCluster(api, fence), self.metrics)
+        api = ApiCluster(self.client, write_timeout_s=unanswered.timeout_s)
+        metered = MeteredCluster(FencedCluster(api, fence, unanswered), self.metrics)
         real: Cluster = BrakedCluster(EchoedCluster(metered, self._echoes), self._brake)
         cluster = self._seam(real) if self._seam else real
         clock, monotonic = self.outside.clock, self.outside.monotonic
@@ -286,8 +290,8 @@ class Operator:
         self.metrics = self._shop.metrics
         path = (settings.operator_namespace, lease_name(settings))
         self.leadership = Leadership(self._shop.lease_client, path, settings.identity, timing=self._shop.timing)
-        fence, write_timeout_s = self.leadership.fence, self.leadership.write_timeout_s
-        self.engine = self._shop.engine(fence, write_timeout_s=write_timeout_s)
+        self._unanswered = self._shop.unanswered(self.leadership.write_timeout_s)
+        self.engine = self._shop.engine(self.leadership.fence, self._unanswered)
         self.metrics.queue_length.set_function(lambda: len(self.engine.queue))
         self.metrics.shards_held.set_function(lambda: int(self.leadership.leads))
         self._shop.tell_of(lambda: [self.engine])
@@ -315,6 +319,8 @@ class Operator:
         Raises: what broke one of its parts; the process must then be started anew.
         """
         await self.leadership.acquire()
+        if self.leadership.succeeds_itself:
+            self._unanswered.note()
         IN_FORCE.set(self.leadership.fence)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.leadership.keep(), name="leadership")
@@ -348,6 +354,7 @@ class Operator:
         except TimeoutError:  # a write may be on its way still: the next leader waits until the lease is over
             log.warning("work_not_finished", in_s=self.leadership.write_timeout_s)
             return
+        await self._unanswered.settled()
         await self.leadership.release()
 
     async def close(self) -> None:

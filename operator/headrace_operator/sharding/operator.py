@@ -2,7 +2,8 @@
 An operator whose replicas share the work.
 
     a shard is taken ──> its engine is told of all that comes ──> everything is listed, newer wins ──> its keys are worked on
-    a shard is given ──> no key is begun any more ──> those under way end ──> its engine is dropped ──> its Lease names nobody
+    a shard is given ──> no key is begun any more ──> those under way end ──> no write can take effect any more ──> its engine is
+                         dropped ──> its Lease names nobody
 
 Each engine works as an operator without shards does, and knows nothing of the others: what it shares with them is in the API, in this process as
 between replicas.
@@ -29,7 +30,7 @@ from headrace_operator.decide.sharding import Share
 from headrace_operator.engine import Engine
 from headrace_operator.errors import LeadershipLostError
 from headrace_operator.kube.cluster import Cluster
-from headrace_operator.kube.fenced import IN_FORCE
+from headrace_operator.kube.fenced import IN_FORCE, Unanswered
 from headrace_operator.kube.resources import LEASES
 from headrace_operator.observe.tallies import load_told
 from headrace_operator.probes import unready
@@ -99,7 +100,8 @@ class ShardedOperator:
         self._calm_at_s = -math.inf
         self._works: dict[int, asyncio.Task[None]] = {}
         self._streams_run = False
-        self._is_unsure = False
+        self._predecessor = self._shop.unanswered(self.ring.write_timeout_s)
+        self._unanswered: dict[int, Unanswered] = {}
         self._sharing: asyncio.Task[None] | None = None
         self.is_ready = asyncio.Event()
         self.metrics = metrics = self._shop.metrics
@@ -114,6 +116,8 @@ class ShardedOperator:
         Raises: what broke one of its parts; the process must then be started anew.
         """
         await self.ring.join()
+        if self.ring.member.succeeds_itself:
+            self._predecessor.note()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.ring.keep(), name="leadership")
             group.create_task(self.ring.watch(), name="watch of the shards")
@@ -137,8 +141,10 @@ class ShardedOperator:
             await asyncio.gather(self._sharing, return_exceptions=True)
         engines = self._routes.engines
         in_time = await asyncio.gather(*(self._drained(engine) for engine in engines))
-        if self._is_unsure or not all(in_time):  # a write may be on its way: others wait for the end of the lease
+        if not all(in_time):  # a write may be on its way: others wait for the end of the lease
             return
+        for each in [self._predecessor, *self._unanswered.values()]:
+            await each.settled()
         given = await asyncio.gather(*(self.ring.give(shard) for shard in list(self.ring.held)), return_exceptions=True)
         for error in given:
             if isinstance(error, BaseException):
@@ -196,7 +202,7 @@ class ShardedOperator:
             case Give(shard):
                 self._calm_at_s = self._now_s() + CALM_S
                 await self._retire(shard)
-                await self.ring.give(shard)
+                await self._give(shard)
                 return True
         return await self._settle(group)
 
@@ -209,7 +215,7 @@ class ShardedOperator:
             group.create_task(self._adopt(engines, group), name="adoption")
             return True
         for shard in self.ring.strays():
-            await self.ring.give(shard)
+            await self._give(shard)
             return True
         if 0 in self.ring.held:
             await self.ring.sweep()
@@ -218,7 +224,8 @@ class ShardedOperator:
     def _engine(self, shard: int) -> Engine:
         fence = partial(self.ring.fence, shard)
         share = Share(shard, self._count, self.ring.number.term)
-        engine = self._shop.engine(fence, write_timeout_s=self.ring.write_timeout_s, share=share)
+        self._unanswered[shard] = self._shop.unanswered(self.ring.write_timeout_s)
+        engine = self._shop.engine(fence, self._unanswered[shard], share=share)
         self._gauges[shard] = Gauge(load_told(self.ring.told().get(shard, "")), self._now_s())
         self._routes.add(engine)
         return engine
@@ -304,18 +311,20 @@ class ShardedOperator:
         if engine is None:  # taken, and not begun
             self._taken = [taken for taken in self._taken if taken != shard]
             return
-        is_lost = shard not in self.ring.held  # then its workers end in the middle of what they do
-        self._is_unsure = not await self._drained(engine) or is_lost
+        await self._drained(engine)
         self.ring.held.discard(shard)  # the fence is closed from here on
         work = self._works.pop(shard, None)
         if work is not None:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
-        if self._is_unsure:
-            await asyncio.sleep(self.ring.write_timeout_s)
-        self._is_unsure = False
+        await self._unanswered[shard].settled()
         self._routes.remove(engine)
         self._shop.drop(engine)
+
+    async def _give(self, shard: int) -> None:
+        """To whoever wants it; nothing of ours is under way for it. Raises: ApiError."""
+        await self._predecessor.settled()
+        await self.ring.give(shard)
 
     async def _drained(self, engine: Engine) -> bool:
         """Whether what was under way has ended, after as long as one write may take."""

@@ -96,7 +96,7 @@ async def test_a_shard_that_is_given_away_is_told_of_no_more(
 ) -> None:
     """Else each replica would show, for ever, how a Backfill was when it let go of it."""
     shop = Workshop(Settings(shards=2), NOWHERE, registry=registry)
-    first, given = (shop.engine(lambda: None, write_timeout_s=1.0, share=Share(index, 2)) for index in (0, shard))
+    first, given = (shop.engine(lambda: None, shop.unanswered(1.0), share=Share(index, 2)) for index in (0, shard))
     for resource, obj in (
         (DEPLOYMENTS, an_object("nightly", "team", flowRef={"name": "etl"})),
         (DEPLOYMENTS, an_object("monthly", "team", flowRef={"name": "etl"})),

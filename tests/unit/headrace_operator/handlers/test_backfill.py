@@ -15,7 +15,7 @@ from headrace_operator.decide.backfill.progress import BackfillDecision, Planned
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.errors import LeadershipLostError
 from headrace_operator.handlers import backfill, retention
-from headrace_operator.kube.fenced import FencedCluster
+from headrace_operator.kube.fenced import FencedCluster, Unanswered
 from headrace_operator.kube.resources import BACKFILLS, DEPLOYMENTS, EVENTS, FLOW_RUNS
 from tests.builders import NAMESPACE, NOW, stamp
 from tests.fake_cluster import names
@@ -235,7 +235,9 @@ async def test_a_lost_leadership_is_told_as_such(operator: Operator) -> None:
     def no_longer() -> None:
         raise LeadershipLostError("me")
 
-    operator.context = replace(operator.context, cluster=FencedCluster(operator.cluster, no_longer))
+    operator.context = replace(
+        operator.context, cluster=FencedCluster(operator.cluster, no_longer, Unanswered(1.0, lambda: 0.0))
+    )
     record = operator.intake.backfills.held[ObjectKey(NAMESPACE, "bf")]
     runs = operator.intake.backfills.runs(record.uid)
     decision = BackfillDecision(create=(PlannedRun(0, 1), PlannedRun(1, 1)))
