@@ -59,7 +59,8 @@ AWAITS_HISTORY = Blocked(
 ROOM_DELAY_S = 0.02
 """By how much a booking in a pool follows what asks for it: one write for many launches."""
 NOT_MADE = "slots without a Lease"
-"""Holds them on the board."""
+ELSEWHERE = "slots of other shards"
+"""They hold these on the board."""
 
 
 class Gate:
@@ -178,7 +179,7 @@ class Gate:
         """
         if self._unheard:
             return None
-        for limit in self._slot_news.limits:
+        for limit in tuple(self._slot_news.limits):
             self._look_at_slots(limit)
         found = self.board.admit(now)
         granted = [grant.run for grant in found.grants]
@@ -316,12 +317,14 @@ class Gate:
         What is of no holder of ours, and nobody waits for, is looked at before the next pass.
         """
         news = self._slot_news
-        for name in news.limits if limit is None else (limit,) if news.has(limit) else ():
-            if news.is_own(name) or self._keeps_cluster:
+        for name in tuple(news.limits) if limit is None else (limit,) if limit in news.limits else ():
+            if news.is_own(name):
                 self.slots_changed(name)
-            elif self._asked or news.is_behind(name):
+            elif self._asked:
                 self._look_at_slots(name)
                 self._pass_soon()
+            elif self._keeps_cluster:
+                self._tell_counts(limits=(name,))
 
     def close(self) -> None:
         """Nothing is told of slots any more."""
@@ -332,7 +335,7 @@ class Gate:
         if record is not None and record.spec is not None:
             news = self._tell_limit(limit, record.spec)
         else:
-            news = self.board.set_leases(limit, {**self._news_of(limit), NOT_MADE: 0})
+            news = self.board.set_leases(limit, self._news_of(limit) | {NOT_MADE: 0})
         rate = self.slots.rate_of(limit)
         self.board.set_starts(limit, rate.starts if rate else ())
         for holder in news:
@@ -342,7 +345,9 @@ class Gate:
         self._tell_counts(limits=(limit,))
 
     def _news_of(self, limit: str) -> dict[str, int]:
-        return self.slots.numbers(limit, self._slot_news.take(limit))
+        """Slots by holder; all those that are not ours are one."""
+        others = self.slots.taken(limit) - self._slot_news.held(limit)
+        return self.slots.numbers(limit, self._slot_news.take(limit)) | {ELSEWHERE: others}
 
     def _tell_limit(self, name: str, spec: ConcurrencyLimitSpec) -> set[str]:
         """
@@ -354,7 +359,7 @@ class Gate:
         starts = rate.count if rate and self.slots.rate_of(name) else 0
         self.board.set_limit(name, LimitTerms(spec.slots, Rate(starts, float(rate.per_seconds)) if rate else None))
         missing = max(0, (spec.slots or 0) - self.slots.count(name))
-        return self.board.set_leases(name, {**self._news_of(name), NOT_MADE: missing})
+        return self.board.set_leases(name, self._news_of(name) | {NOT_MADE: missing})
 
     def _lives(self, run: ObjectKey, uid: str) -> bool:
         return any(pod.run_uid == uid and is_live(pod) for pod in self._cache.pods_of(run))

@@ -72,7 +72,9 @@ class Slots:
         self._free_here: dict[str, list[tuple[int, ObjectKey]]] = {}
         self._used_here: set[ObjectKey] = set()
         self._holders: dict[str, dict[str, int]] = {}
+        self._taken: dict[str, int] = {}
         self._engines: list[SlotNews] = []
+        self._served: dict[str, SlotNews | None] = {}
         self._picked: set[ObjectKey] = set()
         self._doubted: set[ObjectKey] = set()
         self._offers: dict[str, dict[ObjectKey, Offer]] = {}
@@ -87,16 +89,20 @@ class Slots:
             serves: Whether a namespace is the engine's.
         """
         news = SlotNews(serves)
-        for limit in self._of:
-            news.note_limit(limit)
-            for holder in self._holders.get(limit, ()):
-                news.note(limit, holder, namespace_of(holder))
+        news.limits.update(self._of)
+        for limit, held in self._holders.items():
+            for holder, count in held.items():
+                if serves(namespace_of(holder)):
+                    news.note(limit, holder)
+                    news.count(limit, count)
         self._engines.append(news)
+        self._served.clear()
         return news
 
     def leave(self, news: SlotNews) -> None:
         """The engine is told no more."""
         self._engines.remove(news)
+        self._served.clear()
 
     def seen(self, obj: Mapping[str, Any], at_s: float | None = None) -> str | None:
         """
@@ -147,6 +153,10 @@ class Slots:
     def holders(self, limit: str) -> dict[str, int]:
         """How many slots of the limit each holder has."""
         return dict(self._holders.get(limit, {}))
+
+    def taken(self, limit: str) -> int:
+        """How many slots of the limit are held."""
+        return self._taken.get(limit, 0)
 
     def numbers(self, limit: str, holders: Iterable[str]) -> dict[str, int]:
         """How many slots of the limit each of these holders has, 0 for none."""
@@ -241,13 +251,15 @@ class Slots:
     def _told(self, old: Record | None, new: Record | None) -> str:
         """The limit of which this is news; all engines have it."""
         limit = next(record.limit for record in (new, old) if record is not None)
-        holders = {record.holder for record in (old, new) if isinstance(record, Slot) and record.holder}
-        whose = [(holder, namespace_of(holder)) for holder in holders]
-        is_used_here = False
         for news in self._engines:
-            news.note_limit(limit)
-            for holder, namespace in whose:
-                is_used_here |= news.note(limit, holder, namespace)
+            news.limits.add(limit)
+        is_used_here = False
+        for record in (old, new):
+            if isinstance(record, Slot) and record.holder:
+                whose = self._whose(record.holder)
+                if whose is not None:
+                    whose.note(limit, record.holder)
+                    is_used_here = True
         if isinstance(new, Slot) and new.holder:
             (self._used_here.add if is_used_here else self._used_here.discard)(new.key)
         return limit
@@ -308,6 +320,17 @@ class Slots:
         holders[slot.holder] = holders.get(slot.holder, 0) + change
         if not holders[slot.holder]:
             del holders[slot.holder]
+        self._taken[slot.limit] = self._taken.get(slot.limit, 0) + change
+        whose = self._whose(slot.holder)
+        if whose is not None:
+            whose.count(slot.limit, change)
+
+    def _whose(self, holder: str) -> SlotNews | None:
+        """News for the engine that the holder belongs to; None: it is another replica's."""
+        namespace = namespace_of(holder)
+        if namespace not in self._served:
+            self._served[namespace] = next((news for news in self._engines if news.serves(namespace)), None)
+        return self._served[namespace]
 
     def _indices(self, record: Record) -> Iterable[tuple[dict[Any, dict[ObjectKey, Any]], Any]]:
         yield self._of, record.limit

@@ -16,9 +16,9 @@ from headrace_operator.decide.queueing.slots import run_holder
 from headrace_operator.decide.sharding import Share, shard_of
 from headrace_operator.decide.snapshot import Blocked, Turn
 from headrace_operator.observe.cache import Cache
+from headrace_operator.observe.gate import ELSEWHERE as OTHERS
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.rooms import Rooms
-from headrace_operator.observe.slot_news import MOST_BEHIND
 from headrace_operator.observe.slots import Slots
 from tests.builders import NAMESPACE, NOW, a_deployment, a_flow, a_pod_object, a_snapshot, ended, running
 from tests.unit.headrace_operator.observe.objects import (
@@ -173,13 +173,19 @@ def test_news_of_an_own_run_is_looked_at_at_once(shared: tuple[House, Slots]) ->
     assert f"ConcurrencyLimit {LIMIT} in 1 s" in house.wakes.told()
 
 
-def test_news_that_nobody_asks_for_does_not_pile_up(shared: tuple[House, Slots]) -> None:
+def test_others_are_counted_and_not_known(shared: tuple[House, Slots]) -> None:
+    """Nothing of them piles up, however many of them there were since somebody asked."""
     house, leases = shared
-    news = house.intake.gate._slot_news
-    for number in range(3 * MOST_BEHIND):
+    leases.seen(a_lease(1, 1, run_holder(key("r1"), "r1-uid")))
+    for number in range(100):
         leases.seen(a_lease(0, 2 + number, theirs(number)))
         house.intake.gate.slots_told(LIMIT)
-        assert sum(len(holders) for holders in news._holders.values()) <= MOST_BEHIND + 1
+    board = house.intake.gate.board
+    house.ask("r2")
+    assert board.holders_of(LIMIT) == {run_holder(key("r1"), "r1-uid"): 1, OTHERS: 1}
+    leases.seen(a_lease(0, 200))
+    house.ask("r2")
+    assert board.holders_of(LIMIT) == {run_holder(key("r1"), "r1-uid"): 1}
 
 
 def test_a_slot_whose_lease_is_not_made_yet_is_given_to_nobody() -> None:

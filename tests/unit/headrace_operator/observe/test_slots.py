@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from headrace import slots
 from headrace.slots import Rate
 from headrace_operator.decide.leases import Slot
+from headrace_operator.decide.queueing.slots import namespace_of
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.manifests.slot import rate_lease
 from headrace_operator.observe.parse import object_key
@@ -22,6 +23,8 @@ from tests.unit.headrace_operator.leases import SYSTEM, lease, pod, run
 
 KEY = ObjectKey(SYSTEM, "db.slot-0")
 STAMP = slots.micro_time(NOW)
+TEAM = namespace_of(run())
+ELSEWHERE = "run/team-z/r/uid"
 
 
 @pytest.fixture
@@ -201,7 +204,7 @@ def test_a_renewal_and_an_echo_are_news_to_no_engine(store: Slots) -> None:
     store.seen(lease(holder=pod(), version=1), 3.0)
     store.seen(lease(holder=pod(), version=2, renewTime="2026-03-04T12:00:20.000000Z"), 4.0)
 
-    assert news.limits == ()
+    assert news.limits == set()
 
 
 def test_an_engine_that_is_gone_is_told_no_more(store: Slots) -> None:
@@ -210,7 +213,7 @@ def test_an_engine_that_is_gone_is_told_no_more(store: Slots) -> None:
     store.leave(news)
     store.seen(lease(holder=run()))
 
-    assert news.limits == ()
+    assert (news.limits, news.take("db"), news.held("db")) == (set(), set(), 0)
 
 
 leases = st.builds(
@@ -218,7 +221,7 @@ leases = st.builds(
     limit=st.sampled_from(["db", "api"]),
     index=st.integers(0, 3),
     version=st.integers(1, 9),
-    holder=st.sampled_from(["", run("a"), run("b"), pod()]),
+    holder=st.sampled_from(["", run("a"), run("b"), pod(), ELSEWHERE, "somebody"]),
     closed=st.booleans(),
     uid=st.sampled_from(["first", "second"]),
 )
@@ -226,10 +229,10 @@ leases = st.builds(
 
 @given(st.lists(st.tuples(leases, st.sampled_from(["seen", "unlabelled", "gone"])), max_size=12))
 def test_counts_and_free_slots_follow_from_what_is_held(events: list[tuple[dict[str, Any], str]]) -> None:
-    """After whatever the stream tells; whoever adds up the news knows the holders."""
+    """After whatever the stream tells; whoever adds up the news knows the own holders, and how many slots all others hold."""
     store, told = Slots(), {"db": dict[str, int](), "api": dict[str, int]()}
     store.begins_at = 0.5
-    news, others = store.listen(lambda _: True), store.listen(lambda _: False)
+    news, others = store.listen(lambda namespace: namespace == TEAM), store.listen(lambda _: False)
     for obj, event in events:
         if event == "gone":
             store.gone(object_key(obj), obj["metadata"]["uid"])
@@ -248,13 +251,18 @@ def test_counts_and_free_slots_follow_from_what_is_held(events: list[tuple[dict[
             assert store.holders(limit) == held
             assert not others.is_own(limit)
             known.update(store.numbers(limit, news.take(limit)))
-            assert {holder: count for holder, count in known.items() if count} == held
-            assert not news.has(limit)
-    late = store.listen(lambda _: True)
+            own = {holder: count for holder, count in held.items() if namespace_of(holder) == TEAM}
+            assert {holder: count for holder, count in known.items() if count} == own
+            assert (store.taken(limit), news.held(limit), others.held(limit)) == (held.total(), sum(own.values()), 0)
+            assert limit not in news.limits
+    store.leave(news)
+    late = store.listen(lambda namespace: namespace == TEAM)
     for limit in told:
         held = Counter(slot.holder for slot in store.of(limit) if slot.holder)
-        assert store.numbers(limit, late.take(limit)) == held
-        assert store.numbers(limit, others.take(limit)).items() >= held.items()
+        own = {holder: count for holder, count in held.items() if namespace_of(holder) == TEAM}
+        assert store.numbers(limit, late.take(limit)) == own
+        assert late.held(limit) == sum(own.values())
+        assert (others.take(limit), others.held(limit)) == (set(), 0)
 
 
 def test_a_rate_tells_its_starts(store: Slots) -> None:
