@@ -6,8 +6,6 @@ The status comes first: what it does not tell is in runs that stay in the API un
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -17,7 +15,7 @@ import structlog
 from headrace.api.backfill import BackfillSpec
 from headrace.api.conditions import Phase, Reason
 from headrace.api.keys import API_VERSION
-from headrace.kubeapi.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
+from headrace.kubeapi.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from headrace_operator.apply.cancelling import cancel_run
 from headrace_operator.apply.events import record_event
 from headrace_operator.decide.actions import RecordEvent
@@ -26,8 +24,8 @@ from headrace_operator.decide.backfill.partitions import Partition
 from headrace_operator.decide.backfill.progress import BackfillDecision, PlannedRun, decide_backfill
 from headrace_operator.decide.backfill.situation import ActiveRun
 from headrace_operator.decide.snapshot import ObjectKey, PartitionRef
-from headrace_operator.errors import LeadershipLostError
 from headrace_operator.handlers.context import Context, seconds_until
+from headrace_operator.handlers.several import several_at_once
 from headrace_operator.kube.cluster import delete_this
 from headrace_operator.kube.resources import BACKFILLS, FLOW_RUNS
 from headrace_operator.manifests.event import Subject
@@ -89,35 +87,21 @@ async def _write_status(context: Context, record: BackfillRecord, runs: Runs, de
 
 async def _change_runs(context: Context, record: BackfillRecord, runs: Runs, decision: BackfillDecision) -> None:
     """
-    Creates, cancels and removes runs, several at once; what fails does not keep the others back.
+    Creates, cancels and removes runs, several at once.
 
-    Raises: ApiError, LeadershipLostError: the first one that was met, when all are done.
+    Raises: ApiError, LeadershipLostError: the first one that was met, when none is under way any more.
     """
-    turns = asyncio.Semaphore(REQUESTS_AT_ONCE)
-    problems: list[ApiError | LeadershipLostError] = []
-
-    async def one(change: Callable[[], Awaitable[None]]) -> None:
-        async with turns:
-            if problems:  # what is wrong with one is likely to be wrong with the next
-                return
-            try:
-                await change()
-            except (ApiError, LeadershipLostError) as error:  # raised below by itself: here it would end up in a group
-                problems.append(error)
-
-    async with asyncio.TaskGroup() as group:
-        for active in decision.remove:
-            group.create_task(one(partial(_remove, context, active)))
-        for active in decision.cancel:
-            group.create_task(one(partial(_cancel, context, active)))
-        for planned in decision.create:
-            group.create_task(one(partial(_create, context, record, runs, planned)))
-    if not problems:
-        return
-    if isinstance(problems[0], Forbidden | Invalid):
-        told = f"runs cannot be created: {problems[0].message}"
+    changes = (
+        *(partial(_remove, context, active) for active in decision.remove),
+        *(partial(_cancel, context, active) for active in decision.cancel),
+        *(partial(_create, context, record, runs, planned) for planned in decision.create),
+    )
+    try:
+        await several_at_once(changes, most=REQUESTS_AT_ONCE)
+    except (Forbidden, Invalid) as error:
+        told = f"runs cannot be created: {error.message}"
         await _record(context, record, RecordEvent("RunsNotCreated", told, warning=True))
-    raise problems[0]
+        raise
 
 
 async def _remove(context: Context, run: ActiveRun) -> None:

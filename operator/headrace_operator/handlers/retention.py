@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from headrace_operator.decide.backfill.retirement import retire_partition_runs
@@ -12,6 +12,7 @@ from headrace_operator.decide.backfill.rules import MAX_UNDELETED
 from headrace_operator.decide.retention import FinishedRun, Keep, Retirement, retire
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Context, seconds_until
+from headrace_operator.handlers.several import several_at_once
 from headrace_operator.kube.cluster import delete_this
 from headrace_operator.kube.resources import FLOW_RUNS
 from headrace_operator.observe.backfill import undeleted
@@ -53,23 +54,7 @@ async def reconcile_backfill(context: Context, key: ObjectKey) -> float | None:
 
 
 async def _delete(context: Context, retirement: Retirement, now: datetime) -> float | None:
-    left, is_broken = iter(retirement.delete), False
-
-    async def work() -> None:
-        nonlocal is_broken
-        for run in left:
-            if is_broken:  # what is wrong with one is likely to be wrong with the next
-                return
-            try:
-                await _retire(context, run)
-            except BaseException:
-                is_broken = True
-                raise
-
-    ends = await asyncio.gather(*(work() for _ in range(DELETED_AT_ONCE)), return_exceptions=True)
-    failure = next((end for end in ends if end is not None), None)
-    if failure is not None:  # told when none of them is under way any more
-        raise failure
+    await several_at_once((partial(_retire, context, run) for run in retirement.delete), most=DELETED_AT_ONCE)
     return seconds_until(retirement.look_again_at, now)
 
 

@@ -424,11 +424,12 @@ class Intake:
             return -cache.priority_of(run), run.due, run.key
 
         runs = sorted(cache.runs.values(), key=turn)
-        waiting = [run.key for run in runs if not cache.is_admitted(run)]
-        self.gate.hear_first(waiting)
+        waiting, under_way = list[ObjectKey](), list[ObjectKey]()
         for run in runs:
-            if cache.is_admitted(run):
-                self._waker.add_behind(WorkKey(Kind.FLOW_RUN, run.key), gives_way=True)
+            (under_way if cache.is_admitted(run) else waiting).append(run.key)
+        self.gate.hear_first(waiting)
+        for key in under_way:
+            self._waker.add_behind(WorkKey(Kind.FLOW_RUN, key), gives_way=True)
         self._wake_runs(waiting)
 
     def _run_changed(self, key: ObjectKey, uid: str) -> None:
