@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from headrace.kubeapi.client import KubeClient
@@ -15,6 +16,8 @@ from tests.cluster.support.waiting import eventually
 from tests.cluster.support.world import World, a_world, condition
 
 START_DEADLINE_S = 5
+KEPT_BYTES = 4 * 1024
+"""The budget for a run with few tasks."""
 QUICK = {"delaySeconds": 0, "jitter": 0}
 
 
@@ -51,6 +54,18 @@ async def test_a_run_goes_to_succeeded_and_tells_what_it_did(world: World) -> No
 
     await eventually(let_go)
     assert await world.events("etl-1") == []
+
+
+async def test_what_the_api_keeps_of_a_finished_run_is_small(world: World) -> None:
+    """Of the status its writer is kept, not who wrote each field of it: that was as much again as the status itself."""
+    world.puppet.script = lambda _pod: Ends(message=report(result={"rows": 3}, tasks={"total": 2, "succeeded": 2}))
+    await world.a_flow()
+    await world.a_run("etl-1", parameters={"day": "2026-01-01"})
+    await world.finished("etl-1")
+    run = await world.get("FlowRun", "etl-1")
+    (of_status,) = (each for each in run["metadata"]["managedFields"] if each.get("subresource") == "status")
+    assert of_status["fieldsV1"] == {"f:status": {}}
+    assert len(orjson.dumps(run)) < KEPT_BYTES
 
 
 async def test_the_pod_carries_code_parameters_and_identity(world: World) -> None:

@@ -10,6 +10,7 @@ from pydantic import ConfigDict, Field
 from headrace.api.common import (
     ATOMIC,
     MAX_INT32,
+    ONE_WRITER,
     ApiModel,
     Column,
     Count,
@@ -456,4 +457,6 @@ class FlowRun(CustomResource):
 
     kind: Literal["FlowRun"] = "FlowRun"
     spec: FlowRunSpec = Field(description="What to execute. Only priority, cancel, suspend and answers may change.")
-    status: FlowRunStatus | None = Field(default=None, description="What the operator says about the run.")
+    status: FlowRunStatus | None = Field(
+        default=None, description="What the operator says about the run.", json_schema_extra=ONE_WRITER
+    )
