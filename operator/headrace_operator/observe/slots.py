@@ -19,7 +19,8 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from operator import attrgetter
 from typing import Any
 
 from headrace import slots
@@ -33,6 +34,8 @@ from headrace_operator.observe.parse import instant, object_key, version_of
 from headrace_operator.observe.slot_news import SlotNews
 
 Record = Slot | RateLease
+PASSING = {"version", "renewed", "unchanged_since_s"}
+_LASTING = attrgetter(*(field.name for field in fields(Slot) if field.name not in PASSING))
 PodName = tuple[str, str, str]
 """Namespace, name and uid."""
 
@@ -376,5 +379,5 @@ def record_from(obj: Mapping[str, Any], at_s: float | None = None) -> Record | N
 def _is_same(old: Record, new: Record) -> bool:
     """Whether nothing has changed but the version, the time of renewal and the time of its being told."""
     if isinstance(old, Slot) and isinstance(new, Slot):
-        old = replace(old, version=new.version, renewed=new.renewed, unchanged_since_s=new.unchanged_since_s)
+        return _LASTING(old) == _LASTING(new)
     return old == new

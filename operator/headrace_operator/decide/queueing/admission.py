@@ -146,7 +146,7 @@ class Pass:
     def _hopeless(self, line: Line, ways: list[PoolNeeds]) -> Blocked | None:
         """Why the demand cannot be met, whoever ends."""
         demand = line.common.like
-        for limit in (*(limit for limit, _ in demand.limits), *demand.rates):
+        for limit in line.limits:
             if limit not in self.books.limits:
                 return limit_not_found(limit)
         for limit, asked in demand.limits:
@@ -172,6 +172,8 @@ class Pass:
     def _at_rates(self, line: Line) -> Stop | None:
         """What time frees. Starts under its other rates are kept for it, nothing else."""
         rates = line.needs.rates
+        if not rates:
+            return None
         behind = self._first_closed(line, rates)
         if behind is not None:
             return self._stop(line, behind)
@@ -212,20 +214,26 @@ class Pass:
 
     def _first_closed(self, line: Line, needs: Needs) -> Resource | None:
         claims = self._claims_on(line)
-        return next((resource for resource, _ in needs if any(resource in each.closed for each in claims)), None)
+        for resource, _ in needs:
+            for each in claims:
+                if resource in each.closed:
+                    return resource
+        return None
 
     def _reserved(self, line: Line, resource: Resource) -> Amount:
-        return sum((each.reserved.get(resource, 0) for each in self._claims_on(line)), 0)
+        reserved: Amount = 0
+        for each in self._claims_on(line):
+            reserved += each.reserved.get(resource, 0)
+        return reserved
 
     def _missing(self, line: Line, needs: Iterable[Need]) -> Missing:
         """How much more would have to be free, of what there is too little."""
-        left = ((resource, amount, self.books.free(resource, self.now)) for resource, amount in needs)
-        lacking = {
-            resource: amount + self._reserved(line, resource) - free
-            for resource, amount, free in left
-            if free is not None
-        }
-        return {resource: amount for resource, amount in lacking.items() if amount > 0}
+        missing: Missing = {}
+        for resource, amount in needs:
+            free = self.books.free(resource, self.now)
+            if free is not None and (lacking := amount + self._reserved(line, resource) - free) > 0:
+                missing[resource] = lacking
+        return missing
 
     def _keep_place(self, missing: list[Missing], needs: Iterable[Need]) -> None:
         """Close what is missing to all behind, reserve the rest of these needs."""

@@ -158,7 +158,9 @@ class Books:
 
     def share(self, namespace: str, shared: tuple[Resource, ...]) -> float:
         """The largest part of any of these that the namespace uses, by its weight."""
-        largest = max((self.accounts.fraction(namespace, resource) for resource in shared), default=0.0)
+        largest = 0.0
+        for resource in shared:
+            largest = max(largest, self.accounts.fraction(namespace, resource))
         return largest / self.weights.get(namespace, 1.0)
 
     def occupants(self, missing: Mapping[Resource, Amount]) -> Iterator[Occupant]:

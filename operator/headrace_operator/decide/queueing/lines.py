@@ -40,13 +40,22 @@ class Common:
 
 
 class Line:
-    """Runs of equal demands, oldest first."""
+    """
+    Runs of equal demands, oldest first.
+
+    Attributes:
+        namespace: Whose runs they are.
+        limits: Those of which they ask for slots or a start, in the order in which they name them.
+        keeps: Whether they hold something while they wait: the sooner they go on, the sooner it is given back.
+    """
 
     def __init__(self, common: Common) -> None:
         self.common = common
+        self.namespace = common.like.run.namespace
+        self.keeps = not common.like.counts or bool(common.owned)
         self.needs: Requirements = requirements(common.like, _lacking(common))
         self.shared = requirements(common.like, common.like.limits).shared
-        self.limits = {*common.like.rates, *(limit for limit, _ in common.like.limits)}
+        self.limits = tuple(dict.fromkeys((*(limit for limit, _ in common.like.limits), *common.like.rates)))
         self.blocked: Blocked | None = None
         self.aside: Resource | None = None  # what it was put aside for
         self._members: dict[ObjectKey, Demand] = {}
@@ -54,16 +63,6 @@ class Line:
 
     def __len__(self) -> int:
         return len(self._members)
-
-    @property
-    def namespace(self) -> str:
-        """Whose runs they are."""
-        return self.common.like.run.namespace
-
-    @property
-    def keeps(self) -> bool:
-        """Whether they hold something while they wait: the sooner they go on, the sooner it is given back."""
-        return not self.common.like.counts or bool(self.common.owned)
 
     def asks_limit(self, name: str) -> bool:
         """Whether slots or a start of this limit are asked for."""

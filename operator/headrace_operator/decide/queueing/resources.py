@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple
 
 from headrace_operator.decide.quantities import Amounts
@@ -23,6 +24,8 @@ Kind = Literal["deployment", "quota", "rate", "slots", "runs", "requests"]
 
 ANYWHERE: Final = None
 """The pool of a run that needs none."""
+NAMES: Final = 4096
+"""Of deployments, namespaces, limits and pools, whose resources are kept: each run asks for its own a dozen times."""
 
 
 class Resource(NamedTuple):
@@ -75,26 +78,31 @@ class Requirements:
         return (*(resource for resource, _ in self.slots), *in_pools)
 
 
+@lru_cache(maxsize=NAMES)
 def deployment_slot(deployment: ObjectKey) -> Resource:
     """A slot of a deployment's own limit."""
     return Resource("deployment", deployment)
 
 
+@lru_cache(maxsize=NAMES)
 def quota_of(namespace: str) -> Resource:
     """The active runs of a namespace."""
     return Resource("quota", namespace)
 
 
+@lru_cache(maxsize=NAMES)
 def rate_of(limit: str) -> Resource:
     """The starts that a ConcurrencyLimit lets through."""
     return Resource("rate", limit)
 
 
+@lru_cache(maxsize=NAMES)
 def slots_of(limit: str) -> Resource:
     """The slots of a ConcurrencyLimit."""
     return Resource("slots", limit)
 
 
+@lru_cache(maxsize=NAMES)
 def runs_in(pool: str) -> Resource:
     """The active runs of a WorkPool."""
     return Resource("runs", pool)

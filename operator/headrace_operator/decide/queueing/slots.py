@@ -40,12 +40,11 @@ class SlotBook:
 
     def charge(self, limit: str, holder: str, slots: int) -> None:
         """Count so many more slots as given to the holder; fewer, where negative."""
-        before = self.held(limit, holder)
         charged = self._charged.setdefault(limit, {})
-        charged[holder] = charged.get(holder, 0) + slots
-        if not charged[holder]:
-            del charged[holder]
-        self._post(limit, holder, before)
+        leased = self._leased.get(limit, {}).get(holder, 0)
+        before = charged.get(holder, 0)
+        _keep(charged, holder, before + slots)
+        self._post(limit, holder, max(before + slots, leased) - max(before, leased))
 
     def tell_leases(self, limit: str, holders: Holders) -> set[str]:
         """
@@ -55,14 +54,16 @@ class SlotBook:
             holders: With how many slots each; 0: it holds none.
         Returns: Those of whom this says something new.
         """
-        known = self._leased.setdefault(limit, {})
-        changed = {holder for holder, slots in holders.items() if known.get(holder, 0) != slots}
-        for holder in changed:
-            before = self.held(limit, holder)
-            known[holder] = holders[holder]
-            if not known[holder]:
-                del known[holder]
-            self._post(limit, holder, before)
+        leased = self._leased.setdefault(limit, {})
+        charged = self._charged.get(limit, {})
+        changed = set()
+        for holder, slots in holders.items():
+            before = leased.get(holder, 0)
+            if before != slots:
+                changed.add(holder)
+                _keep(leased, holder, slots)
+                own = charged.get(holder, 0)
+                self._post(limit, holder, max(slots, own) - max(before, own))
         return changed
 
     def held(self, limit: str, holder: str) -> int:
@@ -79,6 +80,13 @@ class SlotBook:
         known = self._charged.get(limit, {}).keys() | self._leased.get(limit, {}).keys()
         return {holder: self.held(limit, holder) for holder in sorted(known)}
 
-    def _post(self, limit: str, holder: str, before: int) -> None:
-        if change := self.held(limit, holder) - before:
+    def _post(self, limit: str, holder: str, change: int) -> None:
+        if change:
             self._accounts.post(namespace_of(holder), slots_of(limit), change)
+
+
+def _keep(counts: dict[str, int], holder: str, slots: int) -> None:
+    if slots:
+        counts[holder] = slots
+    else:
+        counts.pop(holder, None)
