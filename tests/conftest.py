@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from hypothesis import settings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # As a shell has it for what it runs in the background: whatever the tests start, and end by SIGINT, would live on.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # How long one generated case may take says something of the machine, nothing of the code.
 settings.register_profile("untimed", settings(), deadline=None)
