@@ -335,7 +335,7 @@ class Gate:
         if record is not None and record.spec is not None:
             news = self._tell_limit(limit, record.spec)
         else:
-            news = self.board.set_leases(limit, self._news_of(limit) | {NOT_MADE: 0})
+            news = self._tell_leases(limit, missing=0)
         rate = self.slots.rate_of(limit)
         self.board.set_starts(limit, rate.starts if rate else ())
         for holder in news:
@@ -344,10 +344,11 @@ class Gate:
                 self.run_changed(run)
         self._tell_counts(limits=(limit,))
 
-    def _news_of(self, limit: str) -> dict[str, int]:
-        """Slots by holder; all those that are not ours are one."""
+    def _tell_leases(self, limit: str, *, missing: int) -> set[str]:
+        """Of whose slots there is news. All holders that are not ours are one, and so are slots that are not made yet."""
         others = self.slots.taken(limit) - self._slot_news.held(limit)
-        return self.slots.numbers(limit, self._slot_news.take(limit)) | {ELSEWHERE: others}
+        own = self.slots.numbers(limit, self._slot_news.take(limit))
+        return self.board.set_leases(limit, own | {ELSEWHERE: others, NOT_MADE: missing})
 
     def _tell_limit(self, name: str, spec: ConcurrencyLimitSpec) -> set[str]:
         """
@@ -359,7 +360,7 @@ class Gate:
         starts = rate.count if rate and self.slots.rate_of(name) else 0
         self.board.set_limit(name, LimitTerms(spec.slots, Rate(starts, float(rate.per_seconds)) if rate else None))
         missing = max(0, (spec.slots or 0) - self.slots.count(name))
-        return self.board.set_leases(name, self._news_of(name) | {NOT_MADE: missing})
+        return self._tell_leases(name, missing=missing)
 
     def _lives(self, run: ObjectKey, uid: str) -> bool:
         return any(pod.run_uid == uid and is_live(pod) for pod in self._cache.pods_of(run))

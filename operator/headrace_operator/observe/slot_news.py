@@ -11,6 +11,7 @@ none, how many they hold to those that wait for one.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
 
@@ -29,7 +30,7 @@ class SlotNews:
         self.serves = serves
         self.limits: set[str] = set()
         self._holders: dict[str, set[str]] = {}
-        self._held: dict[str, int] = {}
+        self._held: Counter[str] = Counter()
 
     def note(self, limit: str, holder: str) -> None:
         """There is news of slots of a holder that is the engine's own."""
@@ -37,9 +38,7 @@ class SlotNews:
 
     def count(self, limit: str, change: int) -> None:
         """The engine's own holders have so many more slots of the limit; fewer, where negative."""
-        self._held[limit] = self._held.get(limit, 0) + change
-        if not self._held[limit]:
-            del self._held[limit]
+        self._held[limit] += change
 
     def is_own(self, limit: str) -> bool:
         """Whether there is news of a holder that is one of the engine's."""
@@ -47,7 +46,7 @@ class SlotNews:
 
     def held(self, limit: str) -> int:
         """How many slots of the limit the engine's own holders have together."""
-        return self._held.get(limit, 0)
+        return self._held[limit]
 
     def take(self, limit: str) -> set[str]:
         """The own holders whose number of slots may be another one than when this was last asked."""

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 from bisect import bisect_left, insort
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields, replace
 from operator import attrgetter
@@ -75,7 +76,7 @@ class Slots:
         self._free_here: dict[str, list[tuple[int, ObjectKey]]] = {}
         self._used_here: set[ObjectKey] = set()
         self._holders: dict[str, dict[str, int]] = {}
-        self._taken: dict[str, int] = {}
+        self._taken: Counter[str] = Counter()
         self._engines: list[SlotNews] = []
         self._served: dict[str, SlotNews | None] = {}
         self._picked: set[ObjectKey] = set()
@@ -159,7 +160,7 @@ class Slots:
 
     def taken(self, limit: str) -> int:
         """How many slots of the limit are held."""
-        return self._taken.get(limit, 0)
+        return self._taken[limit]
 
     def numbers(self, limit: str, holders: Iterable[str]) -> dict[str, int]:
         """How many slots of the limit each of these holders has, 0 for none."""
@@ -323,7 +324,7 @@ class Slots:
         holders[slot.holder] = holders.get(slot.holder, 0) + change
         if not holders[slot.holder]:
             del holders[slot.holder]
-        self._taken[slot.limit] = self._taken.get(slot.limit, 0) + change
+        self._taken[slot.limit] += change
         whose = self._whose(slot.holder)
         if whose is not None:
             whose.count(slot.limit, change)
