@@ -307,7 +307,8 @@ class Gate:
     def slots_changed(self, limit: str) -> None:
         """Its Leases say something else about who holds them, or when runs were started."""
         self._look_at_slots(limit)
-        self._waker.add(WorkKey(Kind.LIMIT, ObjectKey("", limit)), self._status_delay_s)
+        if not self._keeps_cluster:  # the status is not its business, but holders of its own that are over
+            self._waker.add(WorkKey(Kind.LIMIT, ObjectKey("", limit)), self._status_delay_s)
         self._pass_soon()
 
     def slots_told(self, limit: str | None) -> None:

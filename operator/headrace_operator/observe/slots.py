@@ -36,6 +36,7 @@ from headrace_operator.observe.slot_news import SlotNews
 
 Record = Slot | RateLease
 PASSING = {"version", "renewed", "unchanged_since_s"}
+_PLACE = attrgetter("limit", "index")
 _LASTING = attrgetter(*(field.name for field in fields(Slot) if field.name not in PASSING))
 PodName = tuple[str, str, str]
 """Namespace, name and uid."""
@@ -148,7 +149,11 @@ class Slots:
     def held_by(self, holder: str) -> tuple[Slot, ...]:
         """The slots that carry this holderIdentity, by limit and index."""
         held = self._held_by.get(holder)
-        return () if held is None else tuple(sorted(held.values(), key=lambda slot: (slot.limit, slot.index)))
+        if held is None:
+            return ()
+        if len(held) == 1:  # most holders have one
+            return tuple(held.values())
+        return tuple(sorted(held.values(), key=_PLACE))
 
     def count(self, limit: str) -> int:
         """How many slots the limit has."""
@@ -290,7 +295,7 @@ class Slots:
             del self._offers[record.limit]
 
     def _file(self, old: Record | None, new: Record | None) -> None:
-        if old is not None:
+        if old is not None and not (new is not None and _is_found_alike(old, new)):
             del self.held[old.key]
             for index, name in self._indices(old):
                 del index[name][old.key]
@@ -342,7 +347,7 @@ class Slots:
             yield self._rates, record.limit
         elif record.holder:
             yield self._held_by, record.holder
-            holder = parse_holder(record.holder)
+            holder = parse_holder(record.holder) if record.holder.startswith("pod/") else None
             if isinstance(holder, PodHolder):
                 yield self._in_pod, (holder.namespace, holder.name, holder.uid)
 
@@ -375,6 +380,12 @@ def record_from(obj: Mapping[str, Any], at_s: float | None = None) -> Record | N
         noted_duration_s=slots.duration_of(obj) if slots.DURATION_ANNOTATION in notes else None,
         unchanged_since_s=at_s,
     )
+
+
+def _is_found_alike(old: Record, new: Record) -> bool:
+    """Whether every index has both in the same place."""
+    is_held_alike = isinstance(old, Slot) and isinstance(new, Slot) and old.holder == new.holder
+    return is_held_alike and (old.key, old.limit) == (new.key, new.limit)
 
 
 def _is_same(old: Record, new: Record) -> bool:

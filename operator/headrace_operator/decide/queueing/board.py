@@ -63,7 +63,9 @@ class Board:
 
     def set_limit(self, name: str, terms: LimitTerms) -> None:
         """A ConcurrencyLimit, new or changed."""
-        self._changed |= self._books.limits.get(name) != terms
+        if self._books.limits.get(name) == terms:
+            return
+        self._changed = True
         self._books.limits[name] = terms
         self._books.accounts.resize(slots_of(name), terms.slots)
 
@@ -173,12 +175,12 @@ class Board:
             holders: Those whose number of slots may be another one now, 0 for none; what was told of others holds on.
         """
         news = self._books.slots.tell_leases(limit, holders)
-        for holder in news:
-            self._changed = True
+        for holder, more in news.items():
+            self._changed |= more != 0
             run = run_of(holder)
             if run is not None:
                 self._file_anew(run)
-        return news
+        return set(news)
 
     def set_starts(self, limit: str, starts: tuple[datetime, ...]) -> None:
         """The starts under the limit's rate that are stored, all of them within its window."""
@@ -191,9 +193,9 @@ class Board:
         A grant of its own ends when a holding is told that covers it: its deployment's slot, its limits, its pool. The
         start that it was granted counts on until one is stored.
         """
-        if self._books.hold(run, holding):
-            self._changed = True
-            self._file_anew(run)
+        is_charged_anew = self._books.hold(run, holding)
+        self._changed |= is_charged_anew or run in self._lines.waiting_holders() or self._may_preempt()
+        self._file_anew(run)
 
     def release(self, run: ObjectKey) -> None:
         """The run holds nothing more, and has no grant. A demand of its own stays."""
@@ -305,6 +307,10 @@ class Board:
         """Whether a pass comes to the same with and without the run: the head of its line must wait, and it with that."""
         line = self._lines.line_of(run)
         return line is not None and line.blocked is not None and not line.keeps and line.head().run != run
+
+    def _may_preempt(self) -> bool:
+        """Whether somebody who waits may send runs away: whom, is chosen by more than by what they hold."""
+        return self._lines.preempting > 0 or any(pool.preempts for pool in self._books.pools.values())
 
     def _owned(self, demand: Demand) -> Slots:
         """Slots that the run has Leases of beyond what it is charged with: it need not wait for these."""

@@ -76,26 +76,25 @@ class Books:
     def hold(self, run: ObjectKey, holding: Holding) -> bool:
         """
         The run holds this and nothing else; a grant that the holding covers has become part of it. Returns whether
-        that is news.
+        anything is free now that was not, or the other way round.
         """
         before = self.holdings.get(run)
         if before == holding:
-            return self._settle(run, holding)
-        # Charged anew before the old charge goes, so that nothing is free for a moment that is not.
-        self._post(_of_holding(run, holding), 1)
+            return self._settles(run, holding) and self._take_back(run)
+        is_charged_anew = self._recharge(run, before, holding)
         if before is not None:
             self._drop(run, before)
         self._keep(run, holding)
-        self._settle(run, holding)
         if before is None or (before.uid, before.pool, before.limits) != (holding.uid, holding.pool, holding.limits):
             self._sent_away.discard(run)
-        return True
+        return is_charged_anew
 
     def release(self, run: ObjectKey) -> bool:
         """The run holds nothing more, granted or not. Returns whether it did."""
         self._sent_away.discard(run)
         before = self.holdings.get(run)
         if before is not None:
+            self._post(_of_holding(run, before), -1)
             self._drop(run, before)
         started = self._end_start(run)
         return self._take_back(run) or before is not None or started
@@ -127,10 +126,22 @@ class Books:
             self.starts_of(limit).end(run)
         return bool(rates)
 
-    def _settle(self, run: ObjectKey, holding: Holding) -> bool:
+    def _settles(self, run: ObjectKey, holding: Holding) -> bool:
         grant, demand = self.grants.get(run, (None, None))
-        settled = grant is not None and demand is not None and _settles(holding, grant, demand)
-        return settled and self._take_back(run)
+        return grant is not None and demand is not None and _settles(holding, grant, demand)
+
+    def _recharge(self, run: ObjectKey, before: Holding | None, holding: Holding) -> bool:
+        """Most often what comes is what goes, a grant or a holding: then there is nothing to post. Returns whether there was."""
+        goes = [_of_holding(run, before)] if before is not None else []
+        if self._settles(run, holding):
+            goes.append(_of_grant(*self.grants.pop(run)))
+        comes = _of_holding(run, holding)
+        if goes == [comes]:
+            return False
+        self._post(comes, 1)
+        for charge in goes:
+            self._post(charge, -1)
+        return True
 
     def _take_back(self, run: ObjectKey) -> bool:
         grant, demand = self.grants.pop(run, (None, None))
@@ -187,7 +198,6 @@ class Books:
             self._occupants.setdefault(group, {})[run] = None
 
     def _drop(self, run: ObjectKey, holding: Holding) -> None:
-        self._post(_of_holding(run, holding), -1)
         del self.holdings[run]
         for group in _groups(holding):
             del self._occupants[group][run]

@@ -11,7 +11,7 @@ is more of that: it holds nothing back in the meantime.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from heapq import heapify, heappop, heappush
@@ -88,9 +88,15 @@ class Line:
 
 
 class Lines:
-    """All lines, each waiting run in one of them."""
+    """
+    All lines, each waiting run in one of them.
+
+    Attributes:
+        preempting: How many lines there are whose runs may send others away.
+    """
 
     def __init__(self) -> None:
+        self.preempting = 0
         self._lines: dict[Common, Line] = {}
         self._line_of: dict[ObjectKey, tuple[Line, Demand]] = {}
         self._aside: dict[Resource, list[Line]] = {}
@@ -114,7 +120,7 @@ class Lines:
         found = self._line_of.get(run)
         return None if found is None else found[0]
 
-    def waiting_holders(self) -> Iterable[ObjectKey]:
+    def waiting_holders(self) -> Collection[ObjectKey]:
         """The runs that keep something while they wait, or wait for a task that does."""
         return self._waiting_holders.keys()
 
@@ -167,10 +173,12 @@ class Lines:
 
     def _open(self, common: Common) -> Line:
         line = self._lines[common] = self._awake[common] = Line(common)
+        self.preempting += common.like.preempts
         return line
 
     def _close(self, line: Line) -> None:
         del self._lines[line.common]
+        self.preempting -= line.common.like.preempts
         self._awake.pop(line.common, None)
         if line.aside is not None:
             self._aside[line.aside].remove(line)

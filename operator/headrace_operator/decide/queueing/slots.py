@@ -46,25 +46,25 @@ class SlotBook:
         _keep(charged, holder, before + slots)
         self._post(limit, holder, max(before + slots, leased) - max(before, leased))
 
-    def tell_leases(self, limit: str, holders: Holders) -> set[str]:
+    def tell_leases(self, limit: str, holders: Holders) -> dict[str, int]:
         """
         What the Leases of the limit say of these holders now, of others what they said before.
 
         Args:
             holders: With how many slots each; 0: it holds none.
-        Returns: Those of whom this says something new.
+        Returns: Those of whom this says something new, each with how many slots more it counts with: none where it was charged for them.
         """
         leased = self._leased.setdefault(limit, {})
         charged = self._charged.get(limit, {})
-        changed = set()
+        news = {}
         for holder, slots in holders.items():
             before = leased.get(holder, 0)
             if before != slots:
-                changed.add(holder)
                 _keep(leased, holder, slots)
                 own = charged.get(holder, 0)
-                self._post(limit, holder, max(slots, own) - max(before, own))
-        return changed
+                news[holder] = max(slots, own) - max(before, own)
+                self._post(limit, holder, news[holder])
+        return news
 
     def held(self, limit: str, holder: str) -> int:
         """How many slots the holder counts with."""

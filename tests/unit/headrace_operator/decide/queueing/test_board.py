@@ -596,6 +596,23 @@ def test_who_joins_a_line_that_waits_causes_no_pass() -> None:
     assert [run.name for run, _ in board.admit(NOON).blocked] == ["ahead"]
 
 
+def test_a_launch_that_goes_as_it_was_granted_causes_no_pass() -> None:
+    """Its Lease, its pod and its beginning are told one by one: nothing is free for that, and nothing less."""
+    board = a_board()
+    enrol(board, *(a_demand(name, due=due, limits=(("db", 3),)) for due, name in enumerate("xy")))
+    assert granted(board.admit(NOON)) == ["x"]
+    before = board.looked_at
+    board.set_leases("db", {"run/team-a/x/uid-of-x": 3})
+    board.hold(key("x"), a_holding("x", limits=(("db", 3),)))
+    board.hold(key("x"), a_holding("x", limits=(("db", 3),), since=7))
+    assert not board.changed
+    assert (granted(board.admit(NOON)), board.looked_at) == ([], before)
+    board.release(key("x"))
+    assert granted(board.admit(NOON)) == [], "its Lease is there yet"
+    board.set_leases("db", {"run/team-a/x/uid-of-x": 0})
+    assert granted(board.admit(NOON)) == ["y"]
+
+
 def test_lines_that_wait_for_their_own_deployment_cost_nothing_until_it_has_a_slot() -> None:
     """Five hundred full deployments are not looked at for each run that ends elsewhere."""
     board = a_board()

@@ -74,6 +74,16 @@ def test_a_task_gets_the_room_that_one_who_waits_for_its_parent_has_reserved(
     assert granted(board.admit(NOON)) == ["t"]
 
 
+def test_a_task_gets_it_as_soon_as_its_parent_holds_what_it_was_granted(board: Board) -> None:
+    """Not a slot more or less is free for that: the parent is known as who holds it."""
+    enrol(board, a_demand("parent", limits=DB))
+    board.admit(NOON)
+    enrol(board, a_demand("b", **URGENT), a_demand("t", **RETRY, parents=(key("parent"),)))
+    assert granted(board.admit(NOON)) == []
+    board.hold(key("parent"), a_holding("parent", limits=DB))
+    assert granted(board.admit(NOON)) == ["t"]
+
+
 def test_a_task_gets_room_beside_its_parent_though_one_waits_for_all_of_the_pool(board: Board) -> None:
     board.set_pool("gpu", PoolTerms(resources=amounts_of({"cpu": "4"})))
     board.hold(key("parent"), a_holding("parent", pool="gpu", requests=amounts_of({"cpu": "1"})))

@@ -116,6 +116,22 @@ def test_each_is_named_once_and_the_room_is_counted_on() -> None:
     assert [run.name for run in admission.preempt] == ["b"]
 
 
+@pytest.mark.parametrize(
+    ("asks", "preempts"), [({"preempts": True}, False), ({}, True)], ids=["by its deployment", "by the pool"]
+)
+def test_who_was_let_in_may_be_sent_away_as_soon_as_it_runs(asks: dict[str, Any], preempts: bool) -> None:
+    """It uses what it was granted, no more and no less; but who holds it is known only now."""
+    board = a_board(preempts=preempts)
+    enrol(board, *(a_demand(name, pools=("cpu",)) for name in "ab"))
+    board.admit(NOON)
+    board.enrol(a_demand("urgent", priority=5, pools=("cpu",), **asks))
+    assert sent_away(board) == []
+    board.hold(key("a"), a_holding("a", pool="cpu", priority=5))
+    assert sent_away(board) == []
+    board.hold(key("a"), a_holding("a", pool="cpu", priority=1))
+    assert sent_away(board) == ["a"]
+
+
 @pytest.mark.parametrize("given_up", [False, True])
 def test_a_run_that_was_sent_away_and_came_back_may_be_sent_away_again(given_up: bool) -> None:
     """Its next attempt holds a place of its own, whether it gave up all that it held meanwhile, or its pool alone."""
