@@ -33,6 +33,16 @@ def attempt_of(pod: dict[str, Any]) -> int:
     return int(pod["metadata"]["labels"]["headrace.dev/attempt"])
 
 
+async def let_go(world: World, pod: str) -> dict[str, Any]:
+    """The pod, once it may go."""
+
+    async def found() -> dict[str, Any] | None:
+        found = await world.pod(pod)
+        return None if found["metadata"].get("finalizers") else found
+
+    return await eventually(found, what="the pod is let go")
+
+
 async def test_a_run_goes_to_succeeded_and_tells_what_it_did(world: World) -> None:
     """Status, attempts, tasks, result and usage come from the pod's end; the pod is let go."""
     said = report(result={"rows": 3}, tasks={"total": 2, "succeeded": 2}, usage={"cpuSeconds": 0.5})
@@ -48,16 +58,15 @@ async def test_a_run_goes_to_succeeded_and_tells_what_it_did(world: World) -> No
     assert status["usage"]["cpuSeconds"] == 0.5
     assert condition(status, "Completed") == ("True", "Succeeded")
     assert status["flowRevision"] == (await world.status("Flow", flow["metadata"]["name"]))["revision"]
-
-    async def let_go() -> bool:
-        return not (await world.pod("etl-1-1"))["metadata"].get("finalizers")
-
-    await eventually(let_go)
+    await let_go(world, "etl-1-1")
     assert await world.events("etl-1") == []
 
 
 async def test_what_the_api_keeps_of_a_finished_run_is_small(world: World) -> None:
-    """Of the status its writer is kept, not who wrote each field of it: that was as much again as the status itself."""
+    """
+    Of the status its writer is kept, not who wrote each field of it: that was as much again as the status itself. And of its
+    pod nothing of that kind.
+    """
     world.puppet.script = lambda _pod: Ends(message=report(result={"rows": 3}, tasks={"total": 2, "succeeded": 2}))
     await world.a_flow()
     await world.a_run("etl-1", parameters={"day": "2026-01-01"})
@@ -66,6 +75,7 @@ async def test_what_the_api_keeps_of_a_finished_run_is_small(world: World) -> No
     (of_status,) = (each for each in run["metadata"]["managedFields"] if each.get("subresource") == "status")
     assert of_status["fieldsV1"] == {"f:status": {}}
     assert len(orjson.dumps(run)) < KEPT_BYTES
+    assert "managedFields" not in (await let_go(world, "etl-1-1"))["metadata"]
 
 
 async def test_the_pod_carries_code_parameters_and_identity(world: World) -> None:

@@ -200,6 +200,18 @@ async def a_deletion_may_name_what_it_means(client: KubeClient, namespace: str) 
     await client.delete(runs(namespace, "r"), uid=made["metadata"]["uid"])
 
 
+async def notes_of_who_wrote_what_go_when_they_are_emptied(client: KubeClient, namespace: str) -> None:
+    """And none are made by writes after that. That they were emptied is no change of another kind."""
+    await a_pod(client, namespace, finalizers=[FINALIZER])
+    emptied = [
+        {"op": "remove", "path": "/metadata/finalizers/0"},
+        {"op": "add", "path": "/metadata/managedFields", "value": [{}]},
+    ]
+    after = await client.patch(pods(namespace, "p"), emptied, content_type=JSON_PATCH)
+    later = await client.patch(pods(namespace, "p", "status"), {"status": {"phase": "Succeeded"}})
+    assert not any("managedFields" in each["metadata"] for each in (after, later))
+
+
 async def a_finalizer_keeps_what_is_deleted(client: KubeClient, namespace: str) -> None:
     """Until it is taken off; then the object goes, and its last event still shows it."""
     made = await a_pod(client, namespace, finalizers=[FINALIZER])
@@ -309,6 +321,7 @@ BEHAVIOURS: tuple[Behaviour, ...] = (
     a_merge_patch_may_rest_on_a_version,
     a_replacement_rests_on_a_version,
     a_deletion_may_name_what_it_means,
+    notes_of_who_wrote_what_go_when_they_are_emptied,
     a_finalizer_keeps_what_is_deleted,
     what_an_owner_leaves_goes,
     lists_are_picked_and_paged,

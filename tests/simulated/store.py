@@ -336,6 +336,8 @@ def _kept(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
         else:
             kept.pop(name, None)
     kept["resourceVersion"] = old["resourceVersion"]
+    if kept.get("managedFields") == [{}]:  # notes of who wrote what: none are kept here
+        del kept["managedFields"]
     return kept
 
 

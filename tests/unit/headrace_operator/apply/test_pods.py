@@ -153,6 +153,13 @@ class TestRelease:
         assert finalizers(cluster) == after
         assert len(cluster.requests) == requests
 
+    async def test_who_wrote_which_field_is_kept_no_longer(self, cluster: FakeCluster) -> None:
+        """By the value that empties it."""
+        cluster.put(PODS, a_pod_object(running(), metadata={"managedFields": [{"manager": "kubelet"}]}))
+        released = await release_pod(cluster, NAMESPACE, self.RELEASE)
+        assert released is not None
+        assert released["metadata"]["managedFields"] == [{}]
+
     async def test_a_pod_that_was_deleted_goes_with_it(self, cluster: FakeCluster) -> None:
         """It waited for us alone."""
         cluster.put(PODS, a_pod_object(running(), metadata={"deletionTimestamp": "2026-03-04T12:00:00Z"}))
