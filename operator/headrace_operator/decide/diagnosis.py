@@ -214,7 +214,7 @@ def out_of_memory(seen: _Seen) -> Ending | None:
     """Also when only a child of the flow's process was killed, and the flow failed over it."""
     if seen.end is None or seen.end.reason != "OOMKilled":
         return None
-    limit = seen.pod.flow.memory_limit if seen.pod.flow else None
+    limit = seen.pod.memory_limit
     than = f"its limit of {limit}" if limit else "its limit"
     message = f"{seen.pod} used more memory than {than} and was killed; raise spec.resources.limits.memory, or load less at once"
     return Ending(Fate.INFRASTRUCTURE_RETRY, Reason.OOM_KILLED, message)

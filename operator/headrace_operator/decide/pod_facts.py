@@ -23,7 +23,7 @@ class Terminated:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """One container's status. `memory_limit` is a quantity, such as "512Mi"."""
+    """One container's status. `limits` are quantities, such as "512Mi", where the kubelet tells them."""
 
     name: str
     image: str
@@ -32,7 +32,7 @@ class Container:
     waiting_message: str
     running_since: datetime | None
     terminated: Terminated | None
-    memory_limit: str | None
+    limits: Mapping[str, Any]
 
     @property
     def started_at(self) -> datetime | None:
@@ -58,7 +58,7 @@ class PodFacts:
     Args:
         deadline: The deletion timestamp: when the grace period of a deletion is over.
         asked_to_end: When the deletion was asked for.
-        mounted: Secrets and ConfigMaps that it mounts and cannot do without, such as `Secret "db"`.
+        spec: What few diagnoses ask for is read from there when they do.
     """
 
     name: str
@@ -75,7 +75,7 @@ class PodFacts:
     flow: Container | None
     init: tuple[Container, ...]
     containers: tuple[Container, ...]
-    mounted: tuple[str, ...]
+    spec: Mapping[str, Any]
 
     def __str__(self) -> str:
         return f"pod {self.name} on node {self.node}" if self.node else f"pod {self.name}"
@@ -96,6 +96,20 @@ class PodFacts:
         found = self.conditions.get("DisruptionTarget")
         return found if found is not None and found.status == "True" else None
 
+    @property
+    def mounted(self) -> tuple[str, ...]:
+        """Secrets and ConfigMaps that it mounts and cannot do without, such as `Secret "db"`."""
+        return tuple(_mounted(self.spec))
+
+    @property
+    def memory_limit(self) -> str | None:
+        """Of the flow's container: a quantity, such as "512Mi"."""
+        asked = (entry for entry in _mappings(self.spec.get("containers")) if entry.get("name") == FLOW_CONTAINER)
+        for limits in (self.flow.limits if self.flow else {}, *map(_limits, asked)):
+            if limits.get("memory"):
+                return str(limits["memory"])
+        return None
+
     def kubectl(self, verb: str) -> str:
         """The command that tells more: `logs` or `describe pod`."""
         container = f" -c {FLOW_CONTAINER}" if verb == "logs" else ""
@@ -105,8 +119,7 @@ class PodFacts:
 def pod_facts(pod: Mapping[str, Any]) -> PodFacts:
     """The facts in a pod's mapping."""
     metadata, spec, status = (_mapping(pod.get(part)) for part in ("metadata", "spec", "status"))
-    limits = dict(_memory_limits(spec))
-    containers = tuple(_container(entry, limits) for entry in _mappings(status.get("containerStatuses")))
+    containers = tuple(map(_container, _mappings(status.get("containerStatuses"))))
     deadline = _instant(metadata.get("deletionTimestamp"))
     grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
     return PodFacts(
@@ -122,9 +135,9 @@ def pod_facts(pod: Mapping[str, Any]) -> PodFacts:
         active_deadline_s=spec.get("activeDeadlineSeconds"),
         conditions={str(entry.get("type")): _condition(entry) for entry in _mappings(status.get("conditions"))},
         flow=next((container for container in containers if container.name == FLOW_CONTAINER), None),
-        init=tuple(_container(entry, limits) for entry in _mappings(status.get("initContainerStatuses"))),
+        init=tuple(map(_container, _mappings(status.get("initContainerStatuses")))),
         containers=containers,
-        mounted=tuple(_mounted(spec)),
+        spec=spec,
     )
 
 
@@ -133,19 +146,19 @@ def taken_at(pod: Mapping[str, Any]) -> datetime | None:
     return _instant(_mapping(pod.get("status")).get("startTime"))
 
 
-def _container(status: Mapping[str, Any], limits: Mapping[str, str]) -> Container:
+def _container(status: Mapping[str, Any]) -> Container:
     state = _mapping(status.get("state"))
-    waiting, running, ended = (_mapping(state.get(name)) for name in ("waiting", "running", "terminated"))
-    name = str(status.get("name"))
+    waiting, running = _mapping(state.get("waiting")), _mapping(state.get("running"))
+    ended = _mapping(state.get("terminated"))
     return Container(
-        name=name,
+        name=str(status.get("name")),
         image=str(status.get("image") or ""),
         ready=status.get("ready") is True,
         waiting_reason=(waiting.get("reason") or "") if "waiting" in state else None,
         waiting_message=waiting.get("message") or "",
         running_since=_instant(running.get("startedAt")),
         terminated=_terminated(ended) if ended else None,
-        memory_limit=_memory_limit(status) or limits.get(name),
+        limits=_limits(status),
     )
 
 
@@ -168,16 +181,8 @@ def _condition(entry: Mapping[str, Any]) -> Condition:
     )
 
 
-def _memory_limits(spec: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    for container in _mappings(spec.get("containers")):
-        limit = _memory_limit(container)
-        if limit:
-            yield str(container.get("name")), limit
-
-
-def _memory_limit(container: Mapping[str, Any]) -> str | None:
-    limit = _mapping(_mapping(container.get("resources")).get("limits")).get("memory")
-    return str(limit) if limit else None
+def _limits(container: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _mapping(_mapping(container.get("resources")).get("limits"))
 
 
 def _mounted(spec: Mapping[str, Any]) -> Iterator[str]:
