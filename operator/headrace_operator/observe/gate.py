@@ -59,7 +59,7 @@ AWAITS_HISTORY = Blocked(
 ROOM_DELAY_S = 0.02
 """By how much a booking in a pool follows what asks for it: one write for many launches."""
 NOT_MADE = "slots without a Lease"
-ELSEWHERE = "slots of other shards"
+OF_OTHER_SHARDS = "slots of other shards"
 """They hold these on the board."""
 
 
@@ -349,7 +349,7 @@ class Gate:
         """Of whose slots there is news. All holders that are not ours are one, and so are slots that are not made yet."""
         others = self.slots.taken(limit) - self._slot_news.held(limit)
         own = self.slots.numbers(limit, self._slot_news.take(limit))
-        return self.board.set_leases(limit, own | {ELSEWHERE: others, NOT_MADE: missing})
+        return self.board.set_leases(limit, own | {OF_OTHER_SHARDS: others, NOT_MADE: missing})
 
     def _tell_limit(self, name: str, spec: ConcurrencyLimitSpec) -> set[str]:
         """

@@ -16,7 +16,7 @@ from headrace_operator.decide.queueing.slots import run_holder
 from headrace_operator.decide.sharding import Share, shard_of
 from headrace_operator.decide.snapshot import Blocked, Turn
 from headrace_operator.observe.cache import Cache
-from headrace_operator.observe.gate import ELSEWHERE as OTHERS
+from headrace_operator.observe.gate import OF_OTHER_SHARDS
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.rooms import Rooms
 from headrace_operator.observe.slots import Slots
@@ -182,7 +182,7 @@ def test_others_are_counted_and_not_known(shared: tuple[House, Slots]) -> None:
         house.intake.gate.slots_told(LIMIT)
     board = house.intake.gate.board
     house.ask("r2")
-    assert board.holders_of(LIMIT) == {run_holder(key("r1"), "r1-uid"): 1, OTHERS: 1}
+    assert board.holders_of(LIMIT) == {run_holder(key("r1"), "r1-uid"): 1, OF_OTHER_SHARDS: 1}
     leases.seen(a_lease(0, 200))
     house.ask("r2")
     assert board.holders_of(LIMIT) == {run_holder(key("r1"), "r1-uid"): 1}
