@@ -80,7 +80,7 @@ class Books:
         """
         before = self.holdings.get(run)
         if before == holding:
-            return self._settles(run, holding) and self._take_back(run)
+            return self._ends_grant(run, holding) and self._take_back(run)
         is_charged_anew = self._recharge(run, before, holding)
         if before is not None:
             self._drop(run, before)
@@ -126,14 +126,14 @@ class Books:
             self.starts_of(limit).end(run)
         return bool(rates)
 
-    def _settles(self, run: ObjectKey, holding: Holding) -> bool:
+    def _ends_grant(self, run: ObjectKey, holding: Holding) -> bool:
         grant, demand = self.grants.get(run, (None, None))
         return grant is not None and demand is not None and _settles(holding, grant, demand)
 
     def _recharge(self, run: ObjectKey, before: Holding | None, holding: Holding) -> bool:
         """Most often what comes is what goes, a grant or a holding: then there is nothing to post. Returns whether there was."""
         goes = [_of_holding(run, before)] if before is not None else []
-        if self._settles(run, holding):
+        if self._ends_grant(run, holding):
             goes.append(_of_grant(*self.grants.pop(run)))
         comes = _of_holding(run, holding)
         if goes == [comes]:
