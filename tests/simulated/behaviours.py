@@ -201,10 +201,11 @@ async def a_deletion_may_name_what_it_means(client: KubeClient, namespace: str) 
 
 
 async def notes_of_who_wrote_what_go_when_they_are_emptied(client: KubeClient, namespace: str) -> None:
-    """And none are made by writes after that. That they were emptied is no change of another kind."""
+    """And none are made by writes after that."""
     await a_pod(client, namespace, finalizers=[FINALIZER])
     emptied = [
-        {"op": "remove", "path": "/metadata/finalizers/0"},
+        {"op": "test", "path": "/metadata/finalizers", "value": [FINALIZER]},
+        {"op": "remove", "path": "/metadata/finalizers"},
         {"op": "add", "path": "/metadata/managedFields", "value": [{}]},
     ]
     after = await client.patch(pods(namespace, "p"), emptied, content_type=JSON_PATCH)

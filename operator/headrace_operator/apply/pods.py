@@ -52,24 +52,34 @@ async def release_pod(cluster: Cluster, namespace: str, action: ReleasePod) -> d
     """
     Take our finalizer off, and leave those of others alone; the pod after that, None if it is gone.
 
-    With it goes what the API server noted of who wrote which field, half of what it keeps of a pod. Nobody applies a pod that
-    has ended, and without these notes each of its writes from here on costs the API server half: this one, and its deletion.
+    With the only one goes what the API server noted of who wrote which field, half of what it keeps of a pod. Nobody applies a pod
+    that has ended, and without these notes each of its writes from here on costs the API server half: this one, and its deletion.
     https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields
+    Whoever has a finalizer of its own there may need them to take it off.
 
     Raises: ApiError.
     """
-    index = 0
+    removal = _removal_of_the_only_one(action.uid)
     for _ in range(FINALIZER_TRIES):
         try:
-            return await cluster.patch(PODS, namespace, action.name, _removal(action.uid, index))
+            return await cluster.patch(PODS, namespace, action.name, removal)
         except NotFound:
             return None
         except Invalid:  # a test of the patch failed: another pod, or the finalizers are not as assumed
-            found = await _finalizer_index(cluster, namespace, action)
-            if found is None:
+            index = await _finalizer_index(cluster, namespace, action)
+            if index is None:
                 return None
-            index = found
+            removal = _removal(action.uid, index)
     return None
+
+
+def _removal_of_the_only_one(uid: str) -> list[dict[str, Any]]:
+    return [
+        {"op": "test", "path": "/metadata/uid", "value": uid},
+        {"op": "test", "path": "/metadata/finalizers", "value": [keys.POD_FINALIZER]},
+        {"op": "remove", "path": "/metadata/finalizers"},
+        {"op": "add", "path": "/metadata/managedFields", "value": NOT_NOTED},
+    ]
 
 
 def _removal(uid: str, index: int) -> list[dict[str, Any]]:
@@ -78,7 +88,6 @@ def _removal(uid: str, index: int) -> list[dict[str, Any]]:
         {"op": "test", "path": "/metadata/uid", "value": uid},
         {"op": "test", "path": place, "value": keys.POD_FINALIZER},
         {"op": "remove", "path": place},
-        {"op": "add", "path": "/metadata/managedFields", "value": NOT_NOTED},
     ]
 
 

@@ -137,14 +137,14 @@ class TestRelease:
     @pytest.mark.parametrize(
         ("before", "after", "requests"),
         [
-            pytest.param([OURS], [], 1, id="ours alone, in one request"),
-            pytest.param([OURS, "a/b"], ["a/b"], 1, id="ours in front of another"),
+            pytest.param([OURS], None, 1, id="ours alone, in one request"),
+            pytest.param([OURS, "a/b"], ["a/b"], 3, id="ours in front of another"),
             pytest.param(["a/b", OURS], ["a/b"], 3, id="ours behind another"),
             pytest.param(["a/b", OURS, "c/d"], ["a/b", "c/d"], 3, id="ours between others"),
         ],
     )
     async def test_our_finalizer_goes_and_those_of_others_stay(
-        self, cluster: FakeCluster, before: list[str], after: list[str], requests: int
+        self, cluster: FakeCluster, before: list[str], after: list[str] | None, requests: int
     ) -> None:
         """The pod after that is returned."""
         cluster.put(PODS, a_pod_object(running(), metadata={"finalizers": before}))
@@ -153,12 +153,22 @@ class TestRelease:
         assert finalizers(cluster) == after
         assert len(cluster.requests) == requests
 
-    async def test_who_wrote_which_field_is_kept_no_longer(self, cluster: FakeCluster) -> None:
-        """By the value that empties it."""
-        cluster.put(PODS, a_pod_object(running(), metadata={"managedFields": [{"manager": "kubelet"}]}))
+    @pytest.mark.parametrize(
+        ("finalizers", "kept"),
+        [
+            pytest.param([OURS], [{}], id="nobody: emptied, by the value that does so"),
+            pytest.param([OURS, "a/b"], [{"manager": "a"}], id="who has a finalizer there: kept for that one"),
+        ],
+    )
+    async def test_who_wrote_which_field_is_kept_for(
+        self, cluster: FakeCluster, finalizers: list[str], kept: list[dict[str, str]]
+    ) -> None:
+        """A finalizer that was applied is taken off by applying without it, which those notes make possible."""
+        notes = {"managedFields": [{"manager": "a"}], "finalizers": finalizers}
+        cluster.put(PODS, a_pod_object(running(), metadata=notes))
         released = await release_pod(cluster, NAMESPACE, self.RELEASE)
         assert released is not None
-        assert released["metadata"]["managedFields"] == [{}]
+        assert released["metadata"]["managedFields"] == kept
 
     async def test_a_pod_that_was_deleted_goes_with_it(self, cluster: FakeCluster) -> None:
         """It waited for us alone."""
