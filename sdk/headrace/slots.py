@@ -89,6 +89,12 @@ def parse_holder(text: str) -> RunHolder | PodHolder | None:
     return None
 
 
+def pod_in(text: str) -> PodHolder | None:
+    """Whose code holds it, of a holderIdentity; None for a run's, which is not looked at further: most are of runs."""
+    holder = parse_holder(text) if text.startswith("pod/") else None
+    return holder if isinstance(holder, PodHolder) else None
+
+
 def holder_of(lease: Lease) -> str:
     """The holderIdentity of a slot, "" for a free one."""
     return str(_spec(lease).get("holderIdentity") or "")

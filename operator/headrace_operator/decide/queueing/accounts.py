@@ -10,6 +10,7 @@ from headrace_operator.decide.quantities import Amounts
 from headrace_operator.decide.queueing.resources import Amount, Resource
 
 Key = TypeVar("Key", bound=Hashable)
+Total = TypeVar("Total", int, Amount)
 
 
 class Accounts:
@@ -38,8 +39,9 @@ class Accounts:
 
     def post(self, namespace: str, resource: Resource, amount: Amount) -> None:
         """Count so much more as used by the namespace; less, where the amount is negative."""
-        _add(self._used, resource, amount)
-        _add(self._used_by, (namespace, resource), amount)
+        put(self._used, resource, self._used.get(resource, 0) + amount)
+        owned = (namespace, resource)
+        put(self._used_by, owned, self._used_by.get(owned, 0) + amount)
         if amount < 0:
             self.touched.add(resource)
 
@@ -67,8 +69,8 @@ class Accounts:
         return float(self._used_by.get((namespace, resource), 0) / capacity) if capacity else 0.0
 
 
-def _add(totals: dict[Key, Amount], key: Key, amount: Amount) -> None:
-    total = totals.get(key, 0) + amount
+def put(totals: dict[Key, Total], key: Key, total: Total) -> None:
+    """Keep a total; one of nothing is not kept."""
     if total:
         totals[key] = total
     else:

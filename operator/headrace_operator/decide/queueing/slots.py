@@ -7,7 +7,8 @@ So a holder counts with the larger of the two figures, and no slot is given twic
 
 from __future__ import annotations
 
-from headrace_operator.decide.queueing.accounts import Accounts
+from headrace.slots import RunHolder, parse_holder
+from headrace_operator.decide.queueing.accounts import Accounts, put
 from headrace_operator.decide.queueing.resources import slots_of
 from headrace_operator.decide.queueing.terms import Holders
 from headrace_operator.decide.snapshot import ObjectKey
@@ -15,19 +16,19 @@ from headrace_operator.decide.snapshot import ObjectKey
 
 def run_holder(run: ObjectKey, uid: str) -> str:
     """How a run signs its Leases."""
-    return f"run/{run.namespace}/{run.name}/{uid}"
+    return str(RunHolder(run.namespace, run.name, uid))
 
 
 def run_of(holder: str) -> ObjectKey | None:
     """The run that signs so; None for tasks and for what somebody else wrote."""
-    parts = holder.split("/")
-    return ObjectKey(parts[1], parts[2]) if len(parts) == 4 and parts[0] == "run" else None
+    parsed = parse_holder(holder)
+    return ObjectKey(parsed.namespace, parsed.name) if isinstance(parsed, RunHolder) else None
 
 
 def namespace_of(holder: str) -> str:
     """Whose use it counts as: the namespace that the holder names, "" where it names none."""
-    parts = holder.split("/")
-    return parts[1] if len(parts) > 3 and parts[0] in {"run", "pod"} else ""
+    parsed = parse_holder(holder)
+    return parsed.namespace if parsed else ""
 
 
 class SlotBook:
@@ -43,7 +44,7 @@ class SlotBook:
         charged = self._charged.setdefault(limit, {})
         leased = self._leased.get(limit, {}).get(holder, 0)
         before = charged.get(holder, 0)
-        _keep(charged, holder, before + slots)
+        put(charged, holder, before + slots)
         self._post(limit, holder, max(before + slots, leased) - max(before, leased))
 
     def tell_leases(self, limit: str, holders: Holders) -> dict[str, int]:
@@ -60,7 +61,7 @@ class SlotBook:
         for holder, slots in holders.items():
             before = leased.get(holder, 0)
             if before != slots:
-                _keep(leased, holder, slots)
+                put(leased, holder, slots)
                 own = charged.get(holder, 0)
                 news[holder] = max(slots, own) - max(before, own)
                 self._post(limit, holder, news[holder])
@@ -83,10 +84,3 @@ class SlotBook:
     def _post(self, limit: str, holder: str, change: int) -> None:
         if change:
             self._accounts.post(namespace_of(holder), slots_of(limit), change)
-
-
-def _keep(counts: dict[str, int], holder: str, slots: int) -> None:
-    if slots:
-        counts[holder] = slots
-    else:
-        counts.pop(holder, None)
