@@ -10,7 +10,7 @@ STAMP := $(VENV)/.installed
 CLUSTER_WORKERS ?= 2
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: manifests help setup demo test tools unit storage-test cluster-test e2e lint format crds cluster bench clean
+.PHONY: manifests help setup demo test tools browser unit storage-test cluster-test e2e lint format crds cluster bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,13 +35,16 @@ test: lint unit storage-test cluster-test ## everything: checks, unit and contra
 tools: $(STAMP)
 	@$(BIN)/python -m tests.tools
 
+browser: $(STAMP)
+	@$(BIN)/python -m tests.tools.chromium
+
 unit: tools ## tests without any API
 	@$(BIN)/pytest --numprocesses=auto --dist=loadgroup tests/unit tests/contract tests/simulated
 
 storage-test: setup ## tests of result storages on real servers
 	@$(BIN)/pytest tests/storages
 
-cluster-test: setup tools ## tests on a real kube-apiserver and etcd
+cluster-test: setup tools browser ## tests on a real kube-apiserver and etcd
 	@rm -rf .pytest_cache/operator-rights
 	@HEADRACE_RIGHTS_USED=$(CURDIR)/.pytest_cache/operator-rights \
 		$(BIN)/pytest --numprocesses=$(CLUSTER_WORKERS) --dist=loadfile tests/cluster

@@ -18,6 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Final
 
+from tests.tools import debian
+from tests.tools.debian import PATIENCE_S
+
 ROOT: Final = Path(__file__).parents[2]
 FOLDER: Final = ROOT / ".venv" / "storages"
 MOTO: Final = FOLDER / "moto"
@@ -29,8 +32,6 @@ POSTGRESQL_PACKAGE: Final = "postgresql"
 MARIADB_PACKAGE: Final = "mariadb-server-core"
 MARIADB_TOOLS_PACKAGE: Final = "mariadb-client-core"
 """Has `my_print_defaults`, which `mariadb-install-db` calls; in other versions the server's package has it."""
-PATIENCE_S: Final = 900
-"""A network that stands still must not hold up the set-up for ever."""
 NO_CLUSTER: Final = "create_main_cluster = false\n"
 
 
@@ -64,7 +65,7 @@ def azurite_program() -> Path | None:
 
 def install() -> int:
     """Installs what is missing. Returns the exit code: 0, whatever is missing still, as the tests tell it."""
-    debian = [
+    packages = [
         package
         for package, is_there in (
             (POSTGRESQL_PACKAGE, postgres_program("initdb")),
@@ -74,8 +75,8 @@ def install() -> int:
         if not is_there
     ]
     work: list[tuple[str, Callable[[], str]]] = []
-    if debian:
-        work.append((" and ".join(debian), lambda: _debian(debian)))
+    if packages:
+        work.append((" and ".join(packages), lambda: _debian(packages)))
     if not moto_python():
         work.append(("a server for S3", _moto))
     if not azurite_program():
@@ -98,21 +99,11 @@ def _told(what: str, work: Callable[[], str]) -> None:
 
 
 def _debian(packages: list[str]) -> str:
-    if os.geteuid() != 0 or not shutil.which("apt-get"):
-        return f"install the packages {' '.join(packages)} of your system"
     config = Path("/etc/postgresql-common/createcluster.conf")
-    if POSTGRESQL_PACKAGE in packages and not config.exists():
+    if POSTGRESQL_PACKAGE in packages and debian.can_install() and not config.exists():
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(NO_CLUSTER)  # else the package makes a cluster, and starts a service for it
-    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "UCF_FORCE_CONFFOLD": "1"}
-    kept = ("-o", "Dpkg::Options::=--force-confold")
-    command = ("apt-get", "install", "-qq", "--yes", "--no-install-recommends", *kept, *packages)
-    if subprocess.run(command, env=environment, capture_output=True, check=False, timeout=PATIENCE_S).returncode:
-        subprocess.run(
-            ("apt-get", "update", "-qq"), env=environment, check=True, capture_output=True, timeout=PATIENCE_S
-        )
-        subprocess.run(command, env=environment, check=True, capture_output=True, timeout=PATIENCE_S)
-    return ""
+    return debian.install(*packages)
 
 
 def _moto() -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,7 +11,9 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, async_playwright, expect
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+from tests.tools import chromium
+
+CHROMIUM = chromium.program()
 SCREENSHOTS = os.environ.get("HEADRACE_SCREENSHOTS")
 """A folder that pictures for the pages of docs/ are written to."""
 WITHIN_MS = 60_000
@@ -45,10 +46,10 @@ class Browser:
 async def a_browser(base: str, token: str) -> AsyncIterator[Browser]:
     """Somebody who has signed in through the form. No page may complain."""
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(
+        browser = await playwright.chromium.launch(
             executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
         )
-        page = await chromium.new_page(viewport={"width": 1280, "height": 900})
+        page = await browser.new_page(viewport={"width": 1280, "height": 900})
         page.set_default_timeout(WITHIN_MS)
         expect.set_options(timeout=WITHIN_MS)
         tab = Browser(page, base.replace("127.0.0.1", "localhost"))
@@ -60,5 +61,5 @@ async def a_browser(base: str, token: str) -> AsyncIterator[Browser]:
         await page.get_by_role("button", name="Sign in").click()
         await expect(page).to_have_title("Runs · headrace")
         yield tab
-        await chromium.close()
+        await browser.close()
         assert tab.complaints == []
