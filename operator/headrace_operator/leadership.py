@@ -19,7 +19,8 @@ instants are written in it, or it deleted by hand. They watch it, so that one th
 the API once more before it is acted on.
 
 A renewal counts from when it was sent, and none is sent once no write may begin: a process that slept through its lease, and
-finds it still its own, has lost it all the same.
+finds it still its own, has lost it all the same. One that has no answer yet holds up no other, so that an API server whose
+answers take a third of a lease, as one that is overloaded, ends nobody.
 """
 
 from __future__ import annotations
@@ -182,13 +183,20 @@ class Leadership:
         return self._monotonic() >= sighting.over_at_s(self._lease_s)
 
     async def keep(self) -> None:
-        """Renews the lease for ever. Raises: LeadershipLostError."""
-        renewed = True
-        while True:
-            # Half a lease is short: a renewal that failed is tried again soon, not when the next one is due.
-            await asyncio.sleep(self._lease_s / (RENEWALS if renewed else RETRIES))
-            renewed = await self._renew()
-            self.fence()
+        """Renews the lease for ever. Raises: LeadershipLostError, in a group."""
+        rhythm_s = self._lease_s / RENEWALS
+        pause_s = rhythm_s
+        loop = asyncio.get_running_loop()
+        async with asyncio.TaskGroup() as under_way:
+            while True:
+                await asyncio.sleep(pause_s)
+                self.fence()
+                next_s = loop.time() + rhythm_s
+                renewal = under_way.create_task(self._renew(), name="renewal of a lease")
+                answered, _ = await asyncio.wait({renewal}, timeout=rhythm_s)
+                # Half a lease is short: one that failed is tried again soon, not when the next one is due.
+                failed = bool(answered) and not renewal.result()
+                pause_s = self._lease_s / RETRIES if failed else next_s - loop.time()
 
     async def release(self) -> None:
         """Nothing is written any more, and the next one may lead at once. A fault of the API only makes it wait."""
@@ -198,7 +206,8 @@ class Leadership:
         try:
             # A release may come late, when this identity leads anew: it is of one term only.
             term = {"op": "test", "path": "/spec/acquireTime", "value": self._acquired["spec"]["acquireTime"]}
-            await self._patch([self._is_ours(), term, {"op": "replace", "path": "/spec/holderIdentity", "value": ""}])
+            free = {"op": "replace", "path": "/spec/holderIdentity", "value": ""}
+            await self._patch([self._is_ours(), term, free], timeout_s=self._lease_s / RENEWALS)
             log.info("leadership_released", identity=self._identity)
         except ApiError as error:
             log.warning("leader_lease_not_released", error=str(error))
@@ -242,7 +251,7 @@ class Leadership:
             raise LeadershipLostError(self._identity)
         renewal = {"op": "replace", "path": "/spec/renewTime", "value": microseconds(self._now())}
         try:
-            await self._patch([self._is_ours(), renewal])
+            await self._patch([self._is_ours(), renewal], timeout_s=self.write_timeout_s)
         except (Invalid, NotFound) as error:  # another one holds it, or somebody removed it
             self._renewed_at_s = None
             raise LeadershipLostError(self._identity) from error
@@ -250,11 +259,11 @@ class Leadership:
             log.warning("leader_lease_not_renewed", error=str(error))
             return False
         if self._renewed_at_s is not None:
-            self._renewed_at_s = began_s
+            self._renewed_at_s = max(self._renewed_at_s, began_s)
         return True
 
-    async def _patch(self, operations: list[dict[str, Any]]) -> None:
-        await self._client.patch(self._path, operations, content_type=JSON_PATCH, timeout_s=self._lease_s / RENEWALS)
+    async def _patch(self, operations: list[dict[str, Any]], *, timeout_s: float) -> None:
+        await self._client.patch(self._path, operations, content_type=JSON_PATCH, timeout_s=timeout_s)
 
     def _is_ours(self) -> dict[str, Any]:
         return {"op": "test", "path": "/spec/holderIdentity", "value": self._identity}

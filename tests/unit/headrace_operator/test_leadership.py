@@ -36,13 +36,18 @@ class TurnedLoop(asyncio.SelectorEventLoop):
 
 
 class Api:
-    """One Lease, with the answers of an API server. `down` refuses every request; a watch is told nothing while `deaf`."""
+    """
+    One Lease, with the answers of an API server.
+
+    `down` refuses every request; a watch is told nothing while `deaf`; a patch takes `slow_s`, or its time if that is less.
+    """
 
     def __init__(self) -> None:
         self.lease: dict[str, Any] | None = None
         self.version = 0
         self.down = False
         self.deaf = False
+        self.slow_s = 0.0
         self.requests = 0
         self._watchers: list[asyncio.Queue[bytes]] = []
 
@@ -104,7 +109,10 @@ class Api:
             raise Conflict(409, "Conflict", "it has changed")
         return self.store(body)
 
-    async def patch(self, _path: str, body: list[dict[str, Any]], **_: Any) -> dict[str, Any]:
+    async def patch(self, _path: str, body: list[dict[str, Any]], *, timeout_s: float, **_: Any) -> dict[str, Any]:
+        await asyncio.sleep(min(self.slow_s, timeout_s))
+        if self.slow_s > timeout_s:
+            raise Unreachable(0, "Unreachable", "no answer in time")
         try:
             return self.store(jsonpatch.apply_patch(self.existing(), body))
         except jsonpatch.JsonPatchTestFailed as error:
@@ -196,7 +204,7 @@ def test_a_leader_that_cannot_renew_ends_before_another_may_lead() -> None:
         await leader.acquire()
         api.down = True
         began = loop.time()
-        with pytest.raises(LeadershipLostError):
+        with pytest.RaisesGroup(LeadershipLostError):
             await leader.keep()
         assert loop.time() - began < LEASE_S
 
@@ -220,6 +228,56 @@ def test_a_fault_of_the_api_that_passes_is_survived() -> None:
     on_turned_loop(story)
 
 
+@pytest.mark.parametrize("slow_s", [LEASE_S / 12, LEASE_S / 5, LEASE_S / 3 - 0.1])
+def test_a_slow_api_server_ends_nobody(slow_s: float) -> None:
+    """As long as each answer takes less than a third of the lease: the next renewal does not wait for the one before."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        leader = candidate(api, loop, "first")
+        await leader.acquire()
+        api.slow_s = slow_s
+        keeping = asyncio.create_task(leader.keep())
+        for _ in range(100):
+            await asyncio.sleep(LEASE_S / 10)
+            leader.fence()
+        keeping.cancel()
+
+    on_turned_loop(story)
+
+
+def test_an_api_server_that_is_slower_ends_the_leader_in_time() -> None:
+    """Before another one may lead, and before any renewal has its answer."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        leader = candidate(api, loop, "first")
+        await leader.acquire()
+        api.slow_s = LEASE_S / 3 + 0.1
+        with pytest.RaisesGroup(LeadershipLostError):
+            await leader.keep()
+        assert LEASE_S / 2 <= loop.time() < LEASE_S
+
+    on_turned_loop(story)
+
+
+@pytest.mark.parametrize("slow_s", [0.0, LEASE_S / 12, LEASE_S / 4])
+def test_renewals_are_six_a_lease(slow_s: float) -> None:
+    """However fast or slow they are answered."""
+
+    async def story(loop: TurnedLoop) -> None:
+        api = Api()
+        leader = candidate(api, loop, "first")
+        await leader.acquire()
+        api.slow_s, before = slow_s, api.version
+        keeping = asyncio.create_task(leader.keep())
+        await asyncio.sleep(10 * LEASE_S)
+        keeping.cancel()
+        assert 57 <= api.version - before <= 60
+
+    on_turned_loop(story)
+
+
 def test_a_leader_whose_lease_was_taken_writes_nothing_more() -> None:
     """It learns it at its next renewal, whatever its own clock says."""
 
@@ -228,7 +286,7 @@ def test_a_leader_whose_lease_was_taken_writes_nothing_more() -> None:
         slow = candidate(api, loop, "first", clock=lambda: 0.0)
         await slow.acquire()
         await candidate(api, loop, "second").acquire()
-        with pytest.raises(LeadershipLostError):
+        with pytest.RaisesGroup(LeadershipLostError):
             await slow.keep()
         assert not slow.leads
         await slow.release()
@@ -303,7 +361,7 @@ def test_one_that_slept_through_its_lease_does_not_renew_it_though_it_is_its_own
         await asyncio.sleep(1)
         asleep[0] = 2 * LEASE_S
         version = api.version
-        with pytest.raises(LeadershipLostError):
+        with pytest.RaisesGroup(LeadershipLostError):
             await keeping
         assert api.version == version
 
@@ -372,7 +430,7 @@ def test_a_release_that_comes_late_does_not_end_the_next_term_of_the_same_one() 
         await asyncio.sleep(1)
         await candidate(api, loop, "same").acquire()
         with pytest.raises(Invalid):
-            await patch("", late[0])
+            await patch("", late[0], timeout_s=1)
         assert api.holder == "same"
 
     on_turned_loop(story)
