@@ -6,12 +6,16 @@ HEADRACE_FAULT_RUNS sets the number of runs under each; `python -m bench faults`
 
 from __future__ import annotations
 
+import logging
 import os
 
 import pytest
+import structlog
 
+from tests.simulated.faults import Faults
 from tests.simulated.judge import leaders
-from tests.simulated.suite import tried
+from tests.simulated.replica import LEASE_S
+from tests.simulated.suite import Trial, tried
 from tests.simulated.trials import TRIALS
 
 RUNS = int(os.environ.get("HEADRACE_FAULT_RUNS", "100"))
@@ -34,6 +38,16 @@ def test_another_operator_takes_over(name: str) -> None:
     verdict = tried(TRIALS[name], 60)
     assert set(leaders(verdict.judge.requests)) == {"left", "right"}
     assert verdict.found == {}
+
+
+def test_a_slow_api_server_ends_no_leader() -> None:
+    """All answers take up to nearly a third of the lease, and one process leads from the first run to the last."""
+    slow = Faults(slow=1.0, slow_s=0.95 * LEASE_S / 3)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.INFO))
+    with structlog.testing.capture_logs() as told:
+        verdict = tried(Trial(slow), 60)
+    assert verdict.found == {}
+    assert [line["event"] for line in told if line["event"].startswith("lead")] == ["leadership_acquired"]
 
 
 def test_the_same_seed_has_the_same_things_happen() -> None:
