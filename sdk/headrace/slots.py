@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Final
 
 LIMIT_LABEL: Final = "headrace.dev/concurrency-limit"
@@ -52,6 +53,11 @@ def slot_index(limit: str, name: str) -> int | None:
     return int(digits) if number and prefix == f"{limit}.slot" else None
 
 
+def run_identity(namespace: str, name: str, uid: str) -> str:
+    """How a run signs its Leases."""
+    return f"run/{namespace}/{name}/{uid}"
+
+
 @dataclass(frozen=True, slots=True)
 class RunHolder:
     """A run that holds a slot from its launch to its end; str() is the Lease's holderIdentity."""
@@ -61,7 +67,7 @@ class RunHolder:
     uid: str
 
     def __str__(self) -> str:
-        return f"run/{self.namespace}/{self.name}/{self.uid}"
+        return run_identity(self.namespace, self.name, self.uid)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +83,7 @@ class PodHolder:
         return f"pod/{self.namespace}/{self.name}/{self.uid}/{self.token}"
 
 
+@lru_cache(maxsize=1024)  # the operator reads each several times while it holds a slot
 def parse_holder(text: str) -> RunHolder | PodHolder | None:
     """Who a holderIdentity names; None for a text that neither operator nor pods write."""
     kind, *parts = text.split("/")
@@ -87,12 +94,6 @@ def parse_holder(text: str) -> RunHolder | PodHolder | None:
     if kind == "pod" and len(parts) == 4:
         return PodHolder(*parts)
     return None
-
-
-def pod_in(text: str) -> PodHolder | None:
-    """Whose code holds it, of a holderIdentity; None for a run's, which is not looked at further: most are of runs."""
-    holder = parse_holder(text) if text.startswith("pod/") else None
-    return holder if isinstance(holder, PodHolder) else None
 
 
 def holder_of(lease: Lease) -> str:

@@ -25,7 +25,7 @@ from operator import attrgetter
 from typing import Any
 
 from headrace import slots
-from headrace.slots import pod_in
+from headrace.slots import PodHolder, parse_holder
 from headrace_operator.decide.leases import RateLease, Slot
 from headrace_operator.decide.queueing.slots import namespace_of
 from headrace_operator.decide.snapshot import ObjectKey
@@ -347,9 +347,9 @@ class Slots:
             yield self._rates, record.limit
         elif record.holder:
             yield self._held_by, record.holder
-            pod = pod_in(record.holder)
-            if pod is not None:
-                yield self._in_pod, (pod.namespace, pod.name, pod.uid)
+            holder = parse_holder(record.holder)
+            if isinstance(holder, PodHolder):
+                yield self._in_pod, (holder.namespace, holder.name, holder.uid)
 
 
 def record_from(obj: Mapping[str, Any], at_s: float | None = None) -> Record | None:

@@ -7,7 +7,7 @@ So a holder counts with the larger of the two figures, and no slot is given twic
 
 from __future__ import annotations
 
-from headrace.slots import RunHolder, parse_holder
+from headrace.slots import RunHolder, parse_holder, run_identity
 from headrace_operator.decide.queueing.accounts import Accounts, put
 from headrace_operator.decide.queueing.resources import slots_of
 from headrace_operator.decide.queueing.terms import Holders
@@ -16,7 +16,7 @@ from headrace_operator.decide.snapshot import ObjectKey
 
 def run_holder(run: ObjectKey, uid: str) -> str:
     """How a run signs its Leases."""
-    return str(RunHolder(run.namespace, run.name, uid))
+    return run_identity(run.namespace, run.name, uid)
 
 
 def run_of(holder: str) -> ObjectKey | None:
