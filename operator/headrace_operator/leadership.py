@@ -52,6 +52,8 @@ RETRIES: Final = 60
 """Attempts within one lease after one that failed."""
 LONGEST_PAUSE_S: Final = 2.0
 """After a fault of the API, until it is asked again."""
+NEVER_S: Final = -math.inf
+"""Until when one leads who does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ class Leadership:
         self._monotonic = timing.monotonic
         self._labels = dict(labels or {})
         self.succeeds_itself = False
-        self._renewed_at_s: float | None = None
+        self._leads_until_s = NEVER_S
         self._acquired: Mapping[str, Any] = {}
         self._seen = Sightings(timing.monotonic)
         self._answered_s = -math.inf
@@ -118,15 +120,12 @@ class Leadership:
     @property
     def leads(self) -> bool:
         """Whether a write may begin now."""
-        return self._leads_at(self._monotonic())
+        return self._monotonic() < self._leads_until_s
 
     @property
     def term(self) -> int:
         """How often the Lease has changed hands, when this process acquired it."""
         return int((self._acquired.get("spec") or {}).get("leaseTransitions") or 0)
-
-    def _leads_at(self, now_s: float) -> bool:
-        return self._renewed_at_s is not None and now_s < self._renewed_at_s + self._lease_s / 2
 
     def fence(self) -> None:
         """Call it before each write. Raises: LeadershipLostError: another operator may lead by now."""
@@ -200,9 +199,9 @@ class Leadership:
 
     async def release(self) -> None:
         """Nothing is written any more, and the next one may lead at once. A fault of the API only makes it wait."""
-        if self._renewed_at_s is None:
+        if self._leads_until_s == NEVER_S:
             return
-        self._renewed_at_s = None
+        self._leads_until_s = NEVER_S
         try:
             # A release may come late, when this identity leads anew: it is of one term only.
             term = {"op": "test", "path": "/spec/acquireTime", "value": self._acquired["spec"]["acquireTime"]}
@@ -232,7 +231,7 @@ class Leadership:
             stored = await self._client.request("PUT", self._path, body=body, timeout_s=self.write_timeout_s)
         except Conflict:
             return False
-        self._acquired, self._renewed_at_s = stored, began_s
+        self._acquired, self._leads_until_s = stored, self._half_a_lease_after(began_s)
         self.succeeds_itself = not moved
         return True
 
@@ -242,25 +241,27 @@ class Leadership:
             stored = await self._client.create(LEASES.path(self._namespace), body, timeout_s=self.write_timeout_s)
         except AlreadyExists:
             return False
-        self._acquired, self._renewed_at_s = stored, began_s
+        self._acquired, self._leads_until_s = stored, self._half_a_lease_after(began_s)
         return True
 
     async def _renew(self) -> bool:
         began_s = self._monotonic()
-        if not self._leads_at(began_s):
-            raise LeadershipLostError(self._identity)
+        self.fence()
         renewal = {"op": "replace", "path": "/spec/renewTime", "value": microseconds(self._now())}
         try:
             await self._patch([self._is_ours(), renewal], timeout_s=self.write_timeout_s)
         except (Invalid, NotFound) as error:  # another one holds it, or somebody removed it
-            self._renewed_at_s = None
+            self._leads_until_s = NEVER_S
             raise LeadershipLostError(self._identity) from error
         except ApiError as error:
             log.warning("leader_lease_not_renewed", error=str(error))
             return False
-        if self._renewed_at_s is not None:
-            self._renewed_at_s = max(self._renewed_at_s, began_s)
+        if self._leads_until_s != NEVER_S:
+            self._leads_until_s = max(self._leads_until_s, self._half_a_lease_after(began_s))
         return True
+
+    def _half_a_lease_after(self, sent_s: float) -> float:
+        return sent_s + self._lease_s / 2
 
     async def _patch(self, operations: list[dict[str, Any]], *, timeout_s: float) -> None:
         await self._client.patch(self._path, operations, content_type=JSON_PATCH, timeout_s=timeout_s)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headrace_operator.leadership import Leadership
+from headrace_operator.leadership import NEVER_S, Leadership
 from headrace_operator.wiring import Operator
 from tests.simulated.faults import Faults
 from tests.simulated.suite import Mutation, Trial, tried
@@ -20,7 +20,7 @@ class Unfenced(Leadership):
 
     @property
     def leads(self) -> bool:
-        return self._renewed_at_s is not None
+        return self._leads_until_s > NEVER_S
 
 
 def ignores_its_lease(operator: Operator) -> None:

@@ -319,7 +319,7 @@ class Gate:
         """
         news = self._slot_news
         for name in tuple(news.limits) if limit is None else (limit,) if limit in news.limits else ():
-            if news.is_own(name):
+            if name in news.own:
                 self.slots_changed(name)
             elif self._asked:
                 self._look_at_slots(name)

@@ -12,7 +12,7 @@ none, how many they hold to those that wait for one.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 
 
 class SlotNews:
@@ -24,12 +24,14 @@ class SlotNews:
 
     Attributes:
         limits: Those of which there is news, be it who holds their Leases or not.
+        own: Those of which there is news of a holder that is one of the engine's.
     """
 
     def __init__(self, serves: Callable[[str], bool]) -> None:
         self.serves = serves
         self.limits: set[str] = set()
         self._holders: dict[str, set[str]] = {}
+        self.own: KeysView[str] = self._holders.keys()
         self._held: Counter[str] = Counter()
 
     def note(self, limit: str, holder: str) -> None:
@@ -39,10 +41,6 @@ class SlotNews:
     def count(self, limit: str, change: int) -> None:
         """The engine's own holders have so many more slots of the limit; fewer, where negative."""
         self._held[limit] += change
-
-    def is_own(self, limit: str) -> bool:
-        """Whether there is news of a holder that is one of the engine's."""
-        return limit in self._holders
 
     def held(self, limit: str) -> int:
         """How many slots of the limit the engine's own holders have together."""

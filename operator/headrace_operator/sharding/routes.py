@@ -114,15 +114,15 @@ class Routes:
         while at >= 0:
             begin = at + len(MARK)
             end = line.find(b'"', begin)
-            if self._is_ours(line[begin:end]):
+            namespace = line[begin:end]
+            verdict = self._verdicts.get(namespace)
+            if self._judge(namespace) if verdict is None else verdict:
                 return True
             at = line.find(MARK, end)
         return False
 
-    def _is_ours(self, namespace: bytes) -> bool:
-        verdict = self._verdicts.get(namespace)
-        if verdict is None:
-            verdict = self._verdicts[namespace] = self.of(namespace.decode(errors="replace")) is not None
+    def _judge(self, namespace: bytes) -> bool:
+        verdict = self._verdicts[namespace] = self.of(namespace.decode(errors="replace")) is not None
         return verdict
 
 
@@ -201,16 +201,17 @@ class SlotsFeed:
 
 
 class RoutedFeed:
-    """The sink of one stream: passes on to the engines whose object it is; to all of them what belongs to the cluster."""
+    """
+    The sink of one stream: passes on to the engines whose object it is; to all of them what belongs to the cluster.
+
+    Attributes:
+        is_for_all: Whether each engine needs each object.
+    """
 
     def __init__(self, resource: Resource, routes: Routes) -> None:
+        self.is_for_all = resource in CLUSTER_SCOPED
         self._resource = resource
         self._routes = routes
-
-    @property
-    def is_for_all(self) -> bool:
-        """Whether each engine needs each object."""
-        return self._resource in CLUSTER_SCOPED
 
     def seen(self, obj: dict[str, Any]) -> None:
         """An object was listed, added or modified."""

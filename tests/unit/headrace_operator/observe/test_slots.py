@@ -249,7 +249,7 @@ def test_counts_and_free_slots_follow_from_what_is_held(events: list[tuple[dict[
             assert store.count(limit) == len(all_of_it)
             held = Counter(slot.holder for slot in all_of_it if slot.holder)
             assert store.holders(limit) == held
-            assert not others.is_own(limit)
+            assert limit not in others.own
             known.update(store.numbers(limit, news.take(limit)))
             own = {holder: count for holder, count in held.items() if namespace_of(holder) == TEAM}
             assert {holder: count for holder, count in known.items() if count} == own
