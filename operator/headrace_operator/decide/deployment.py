@@ -7,8 +7,8 @@ the same times again, and meets the runs that it made: their names derive from s
 
 from __future__ import annotations
 
-from collections.abc import Container
-from dataclasses import dataclass
+from collections.abc import Container, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from headrace.api.budget import Spent
@@ -28,7 +28,7 @@ from headrace_operator.decide.circuit import CircuitDecision, advance, circuit_c
 from headrace_operator.decide.conditions import condition, find_condition, stored, with_condition
 from headrace_operator.decide.deployment_budget import Account, account, budget_problem, with_budget_condition
 from headrace_operator.decide.retention import FinishedRun
-from headrace_operator.decide.schedule import Owner, Plan, PlannedRun, plan
+from headrace_operator.decide.schedule import Owner, Plan, PlannedRun, Refusal, plan, without_runs
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey
 from headrace_operator.decide.spending import Count, Spending
 from headrace_operator.decide.triggers import TriggerSight, triggering
@@ -47,7 +47,7 @@ class DeploymentSnapshot:
         memory: Its status' schedules: what was decided before.
         last_known: Its status' lastRun.
         active: Runs that hold a slot, at most as many as the status lists.
-        known_runs: Names of FlowRuns that exist: their times have their run.
+        known_runs: Names of its FlowRuns that exist: their times have their run.
         last_finished: The run that ended last, as far as this process knows.
         circuit: Its status' circuit.
         consecutive_failures: As its status has it.
@@ -139,6 +139,12 @@ def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDeci
         ),
         count=purse.count if purse else None,
     )
+
+
+def with_refusals(decision: DeploymentDecision, refusals: Sequence[Refusal]) -> DeploymentDecision:
+    """The decision when these of its runs will never be: their times are missed ones."""
+    schedules = without_runs(decision.status.schedules, refusals)
+    return replace(decision, status=decision.status.model_copy(update={"schedules": schedules}))
 
 
 def _account(seen: DeploymentSnapshot, spec: DeploymentSpec, now: datetime) -> Account | None:

@@ -33,7 +33,7 @@ class Owner:
 
     Args:
         created: Aware UTC; where the times of its first schedules begin.
-        runs: Names of FlowRuns that exist: those times have their run.
+        runs: Names of its FlowRuns that exist: those times have their run.
     """
 
     name: str
@@ -48,6 +48,14 @@ class PlannedRun(NamedTuple):
     schedule: str
     scheduled_time: datetime
     name: str
+
+
+class Refusal(NamedTuple):
+    """A planned run that will never be."""
+
+    run: PlannedRun
+    reason: MissReason
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +149,14 @@ def fingerprint(schedule: Schedule) -> str:
     return hashlib.sha256(json.dumps(times).encode()).hexdigest()[:12]
 
 
+def without_runs(memory: Iterable[ScheduleMemory], refusals: Iterable[Refusal]) -> tuple[ScheduleMemory, ...]:
+    """The memory once the times of these runs are counted as missed."""
+    noted = {entry.name: entry for entry in memory}
+    for run, reason, _ in refusals:
+        noted[run.schedule] = _noted(noted[run.schedule], reason, run.scheduled_time, count=1)
+    return tuple(noted.values())
+
+
 def _remembered(schedule: Schedule, known: ScheduleMemory | None, start: datetime) -> ScheduleMemory:
     """Its memory, or a new one that begins at `start`; what was missed before its times were changed stays told."""
     found = fingerprint(schedule)
@@ -200,15 +216,16 @@ def _runs(schedule: Schedule, deployment: Owner, verdict: Verdict) -> Iterator[P
 
 
 def _moved(memory: ScheduleMemory, missed: tuple[Miss, ...], verdict: Verdict) -> ScheduleMemory:
-    changes: dict[str, Any] = {"last_scheduled_time": verdict.decided}
-    if missed:
-        last = max(missed, key=lambda miss: miss.last)
-        changes |= {
-            "missed": memory.missed + sum(miss.count for miss in missed),
-            "last_missed_time": last.last,
-            "last_missed_reason": last.reason.value,
-        }
-    return memory.model_copy(update=changes)
+    moved = memory.model_copy(update={"last_scheduled_time": verdict.decided})
+    if not missed:
+        return moved
+    last = max(missed, key=lambda miss: miss.last)
+    return _noted(moved, last.reason, last.last, count=sum(miss.count for miss in missed))
+
+
+def _noted(memory: ScheduleMemory, reason: MissReason, time: datetime, *, count: int) -> ScheduleMemory:
+    told = {"missed": memory.missed + count, "last_missed_time": time, "last_missed_reason": reason.value}
+    return memory.model_copy(update=told)
 
 
 def _miss(schedule: Schedule, catch_up: CatchUp, span: Span) -> Miss:

@@ -7,8 +7,14 @@ from headrace.api.keys import API_VERSION
 from headrace.kubeapi.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from headrace_operator.apply.events import record_event
 from headrace_operator.decide.actions import RecordEvent
-from headrace_operator.decide.deployment import DeploymentDecision, DeploymentSnapshot, decide_deployment
-from headrace_operator.decide.schedule import PlannedRun
+from headrace_operator.decide.catchup import MissReason
+from headrace_operator.decide.deployment import (
+    DeploymentDecision,
+    DeploymentSnapshot,
+    decide_deployment,
+    with_refusals,
+)
+from headrace_operator.decide.schedule import PlannedRun, Refusal
 from headrace_operator.decide.snapshot import DeploymentView, ObjectKey
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.resources import DEPLOYMENTS, FLOW_RUNS
@@ -32,8 +38,10 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     if decision.create and not await _is_current(context, seen):
         return 0.0
     refusals = [await _create(context, seen, run) for run in decision.create]
-    for refusal in filter(None, refusals):
-        raise refusal  # the status is not written: the times stay due
+    for refusal in refusals:
+        if isinstance(refusal, ApiError):
+            raise refusal  # the status is not written: the times stay due
+    decision = with_refusals(decision, [refusal for refusal in refusals if isinstance(refusal, Refusal)])
     # An Event that is written twice is one Event; one that comes after the status is lost if we die in between.
     await _record(context, seen, decision.events)
     await _write_status(context, seen, decision)
@@ -65,8 +73,8 @@ async def _is_current(context: Context, seen: DeploymentSnapshot) -> bool:
     return is_same
 
 
-async def _create(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -> ApiError | None:
-    """What refuses the run for now, None if nothing does. Raises: ApiError."""
+async def _create(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -> ApiError | Refusal | None:
+    """What refuses the run: an error for now, a refusal for ever; None if nothing does. Raises: ApiError."""
     if seen.spec is None:
         return None
     manifest = scheduled_run(
@@ -79,7 +87,7 @@ async def _create(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -
     try:
         context.intake.run_seen(await context.cluster.create(FLOW_RUNS, seen.key.namespace, manifest))
     except AlreadyExists:
-        await _check_owner(context, seen, run)
+        return await _taken(context, seen, run)
     except (Forbidden, Invalid) as error:
         return await _refused(context, seen, run, error)
     return None
@@ -87,29 +95,29 @@ async def _create(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -
 
 async def _refused(
     context: Context, seen: DeploymentSnapshot, run: PlannedRun, error: Forbidden | Invalid
-) -> ApiError | None:
+) -> ApiError | Refusal:
     """Tells it. Returns the error where the run may be taken later: a quota is raised, a policy forbids it no more."""
     if isinstance(error, Invalid) and error.is_final:
         message = f"run {run.name} is refused by the API server: {error.message}"
         await _record(context, seen, (RecordEvent("RunRefused", message, warning=True),))
-        return None
+        return Refusal(run, MissReason.REFUSED, message)
     message = f"run {run.name} cannot be created for now: {error.message}"
     await _record(context, seen, (RecordEvent("RunsNotCreated", message, warning=True),))
     return error
 
 
-async def _check_owner(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -> None:
-    """A run of this name that we made before a crash is this time's run; one of somebody else is told."""
+async def _taken(context: Context, seen: DeploymentSnapshot, run: PlannedRun) -> Refusal | None:
+    """A run of this name that we made before a crash is this time's run; that another one has the name is told."""
     try:
         obj = await context.cluster.get(FLOW_RUNS, seen.key.namespace, run.name)
     except NotFound:  # finished, retired or deleted since: the time had its run
-        return
-    owners = {owner["uid"] for owner in obj["metadata"].get("ownerReferences") or ()}
-    if seen.uid not in owners:
-        message = (
-            f"{run.name}, the run of {run.scheduled_time:%Y-%m-%dT%H:%M:%SZ}, exists and is not of this Deployment"
-        )
-        await _record(context, seen, (RecordEvent("RunNameTaken", message, warning=True),))
+        return None
+    if (obj["spec"].get("deploymentRef") or {}).get("name") == seen.key.name:
+        return None
+    time = f"{run.scheduled_time:%Y-%m-%dT%H:%M:%SZ}"
+    message = f"the time {time} gets no run: its name {run.name} is that of a FlowRun that is not of this Deployment"
+    await _record(context, seen, (RecordEvent("RunNameTaken", message, warning=True),))
+    return Refusal(run, MissReason.NAME_TAKEN, message)
 
 
 async def _write_status(context: Context, seen: DeploymentSnapshot, decision: DeploymentDecision) -> None:

@@ -74,15 +74,18 @@ def runs_allowed(record: DeploymentRecord, history: History) -> int | None:
 
 @dataclass(frozen=True, slots=True)
 class KnownRuns:
-    """The names of a namespace's FlowRuns, finished or not, as far as they are known."""
+    """The names of a Deployment's FlowRuns, finished or not, as far as they are known. One of its name that is not its own is none."""
 
     cache: Cache
     history: History
-    namespace: str
+    deployment: ObjectKey
 
     def __contains__(self, name: object) -> bool:
-        key = ObjectKey(self.namespace, str(name))
-        return key in self.cache.runs or key in self.history
+        key = ObjectKey(self.deployment.namespace, str(name))
+        run = self.cache.runs.get(key)
+        if run is not None:
+            return run.deployment_ref == self.deployment.name
+        return self.history.is_of(Owner(*self.deployment), key)
 
 
 def observe_deployment(
@@ -113,7 +116,7 @@ def observe_deployment(
         active=_active(cache, key),
         active_count=ledger.active_count,
         queued_count=ledger.waiting_count,
-        known_runs=KnownRuns(cache, history, key.namespace),
+        known_runs=KnownRuns(cache, history, key),
         last_finished=history.last(Owner(key.namespace, key.name)),
         circuit=record.circuit,
         consecutive_failures=status.consecutive_failures,

@@ -202,9 +202,9 @@ class History:
         if not ends:
             self._ends.pop(owner, None)
 
-    def __contains__(self, run: ObjectKey) -> bool:
-        """Whether a finished run of this name is known."""
-        return run in self._uids
+    def is_of(self, owner: Owner, run: ObjectKey) -> bool:
+        """Whether a finished run of this name and owner is known."""
+        return run in self._by_owner.get(owner, ())
 
     def has_finished(self, run: ObjectKey, uid: str | None) -> bool:
         """Whether this very run, and not another one of its name, is known to have finished."""

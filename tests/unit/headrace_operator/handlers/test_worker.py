@@ -311,6 +311,11 @@ class TestSchedules:
     def runs(self, operator: Operator) -> list[str]:
         return sorted(names(operator.cluster.all(FLOW_RUNS)))
 
+    def missed(self, operator: Operator) -> tuple[int, str, str]:
+        noted = operator.status(DEPLOYMENTS, "daily")["schedules"][0]
+        assert noted["lastScheduledTime"] == "2026-03-04T12:00:00Z"
+        return noted["missed"], noted["lastMissedTime"], noted["lastMissedReason"]
+
     async def test_a_time_that_is_due_gets_its_run_and_its_pod(self, operator: Operator) -> None:
         """And the status notes it after that."""
         operator.apply(DEPLOYMENTS, "daily", self.spec(), creationTimestamp="2026-03-04T11:30:00Z")
@@ -369,7 +374,26 @@ class TestSchedules:
         await operator.rests()
         assert self.runs(operator) == []
         assert [event["reason"] for event in operator.cluster.all(EVENTS)] == ["RunRefused"]
-        assert operator.status(DEPLOYMENTS, "daily")["schedules"][0]["lastScheduledTime"] == "2026-03-04T12:00:00Z"
+        assert self.missed(operator) == (1, "2026-03-04T12:00:00Z", "RunRefused")
+
+    @pytest.mark.parametrize("of", [{"flowRef": {"name": "etl"}}, {"deploymentRef": {"name": "weekly"}}])
+    @pytest.mark.parametrize("is_known", [True, False])
+    async def test_a_time_whose_name_is_taken_is_missed(
+        self, operator: Operator, of: dict[str, Any], *, is_known: bool
+    ) -> None:
+        """By a run that somebody made, or another Deployment; whether the operator has heard of it or not yet."""
+        name, spec = "daily-hourly-20260304120000", {**of, "cancel": True}
+        if is_known:
+            operator.apply(FLOW_RUNS, name, spec)
+        else:
+            operator.cluster.put(FLOW_RUNS, {"metadata": {"name": name, "namespace": NAMESPACE}, "spec": spec})
+        operator.apply(DEPLOYMENTS, "daily", self.spec(), creationTimestamp="2026-03-04T11:30:00Z")
+        await operator.rests()
+        assert "RunNameTaken" in [event["reason"] for event in operator.cluster.all(EVENTS)]
+        assert self.missed(operator) == (1, "2026-03-04T12:00:00Z", "RunNameTaken")
+        operator.intake.wake_everything()
+        await operator.rests()
+        assert self.missed(operator)[0] == 1
 
     async def test_dying_before_a_miss_is_noted_loses_no_event_about_it(self, operator: Operator) -> None:
         """And makes no second one."""
@@ -415,7 +439,7 @@ class TestSchedules:
         assert operator.intake.history.has_finished(key, kept["metadata"]["uid"])
         await operator.what_is_delayed()
         assert self.runs(operator) == []
-        assert key not in operator.intake.history
+        assert not operator.intake.history.has_finished(key, kept["metadata"]["uid"])
 
 
 async def test_a_conflict_over_a_status_is_told_at_debug_level_only(operator: Operator) -> None:

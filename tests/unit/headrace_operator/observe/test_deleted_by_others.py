@@ -35,7 +35,7 @@ def test_nothing_is_kept_of_one_that_is_found_to_be_deleted() -> None:
     intake.pod_gone(POD, "r1-1-uid")
     intake.run_deleted(key("r1"), "r1-uid")
     assert intake.history.of(OWNER) == []
-    assert key("r1") not in intake.history
+    assert not intake.history.has_finished(key("r1"), "r1-uid")
     assert intake.history.departures.uid(key("r1")) is None
 
 

@@ -86,6 +86,16 @@ def test_runs_that_exist_are_known_finished_or_not(intake: Intake) -> None:
     assert seen.last_finished.key == key("r2")
 
 
+def test_runs_of_others_are_none_of_its_own(intake: Intake) -> None:
+    """Deployment "daily", schedule "b-c" and Deployment "daily-b", schedule "c" derive the same name."""
+    other = {"name": "daily-b"}
+    intake.run_seen(run(name="r1", deploymentRef=other))
+    intake.run_seen(run(name="r2", deploymentRef=other, status=finished()))
+    intake.run_seen(run(name="r3", flowRef={"name": "etl"}))
+    seen = observe(intake)
+    assert [name in seen.known_runs for name in ("r1", "r2", "r3")] == [False, False, False]
+
+
 @pytest.mark.parametrize(
     ("flow_obj", "problem"),
     [

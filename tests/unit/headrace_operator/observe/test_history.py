@@ -29,7 +29,7 @@ def test_a_finished_run_is_remembered_by_its_owner() -> None:
         FinishedRun(key("r1"), "u", "daily", Phase.FAILED, "FlowFailed", NOW, "nightly", NOW, version=7)
     ]
     assert history.owners() == [DAILY]
-    assert key("r1") in history
+    assert history.is_of(DAILY, key("r1"))
 
 
 def test_a_run_that_goes_on_is_not() -> None:
@@ -44,6 +44,7 @@ def test_runs_without_a_deployment_are_their_namespaces() -> None:
     history = History()
     assert history.put(a_finished(deployment_ref=None)) == Owner(NAMESPACE, None)
     assert history.of(DAILY) == []
+    assert not history.is_of(DAILY, key("r1"))
 
 
 def test_hearing_of_it_twice_is_hearing_of_it_once() -> None:
@@ -62,7 +63,7 @@ def test_what_is_dropped_is_forgotten_but_for_the_last_end() -> None:
     for run in history.of(DAILY):
         history.drop(run)
     assert history.owners() == []
-    assert key("r1") not in history
+    assert not history.is_of(DAILY, key("r1"))
     last = history.last(DAILY)
     assert last is not None
     assert last.key == key("r1")
@@ -77,7 +78,7 @@ def test_dropping_the_old_run_of_a_name_keeps_the_new_one() -> None:
     history.put(a_finished(uid="new"))
     history.drop(old)
     assert [run.uid for run in history.of(DAILY)] == ["new"]
-    assert key("r1") in history
+    assert history.is_of(DAILY, key("r1"))
 
 
 def test_the_longer_a_history_is_the_later_it_is_looked_at() -> None:
