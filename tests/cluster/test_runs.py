@@ -120,6 +120,7 @@ async def test_exhausted_retries_end_as_failed_with_the_last_reason(world: World
     await world.a_run("etl-1")
     status = await world.finished("etl-1")
     assert (status["phase"], status["reason"], len(status["attempts"])) == ("Failed", "FlowFailed", 2)
+    assert condition(status, "Completed") == ("True", "FlowFailed")
     assert "KeyError: 'x'" in status["message"]
     assert "no retry left of 1" in status["message"]
     assert "FlowFailed" in {reason for reason, _ in await world.events("etl-1")}

@@ -93,7 +93,7 @@ def finish(
     base = status or seen.run.status
     completed = condition(
         ConditionType.COMPLETED,
-        holds=outcome.phase is Phase.SUCCEEDED,
+        holds=True,
         reason=outcome.reason,
         message=outcome.message,
         now=now,

@@ -183,7 +183,7 @@ class TestCancellation:
                 message=message,
                 conditions=(
                     *status.conditions,
-                    a_condition("Completed", status="False", reason="Cancelled", message=message, at=LATER),
+                    a_condition("Completed", status="True", reason="Cancelled", message=message, at=LATER),
                 ),
                 observed_generation=1,
                 queued_at=NOW,

@@ -24,7 +24,7 @@ def test_a_pod_that_would_be_refused_for_ever_fails_the_run() -> None:
             reason="PodCreationFailed",
             message=message,
             observed_generation=1,
-            conditions=(a_condition("Completed", status="False", reason="PodCreationFailed", message=message),),
+            conditions=(a_condition("Completed", status="True", reason="PodCreationFailed", message=message),),
             queued_at=NOW,
             finished_at=NOW,
         ),

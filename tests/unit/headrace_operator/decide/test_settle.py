@@ -70,13 +70,7 @@ def the_attempt(pod: Pod) -> Attempt:
 
 def over(phase: Phase, reason: str, message: str, **changes: Any) -> RunStatus:
     """The last status of a run whose first attempt ended."""
-    completed = a_condition(
-        "Completed",
-        status="True" if phase is Phase.SUCCEEDED else "False",
-        reason=reason,
-        message=message,
-        at=LATER,
-    )
+    completed = a_condition("Completed", status="True", reason=reason, message=message, at=LATER)
     fields = {"conditions": (ACCEPTED, admitted(), completed), "finished_at": LATER, **changes}
     return a_running_status(phase=phase, reason=reason, message=message, **fields)
 
@@ -153,7 +147,7 @@ def test_the_last_failure_ends_the_run() -> None:
             conditions=(
                 ACCEPTED,
                 admitted(3),
-                a_condition("Completed", status="False", reason="FlowFailed", message=message, at=LATER),
+                a_condition("Completed", status="True", reason="FlowFailed", message=message, at=LATER),
             ),
             attempts=(*failures, the_attempt(pod)),
         ),
