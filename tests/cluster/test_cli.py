@@ -112,6 +112,31 @@ async def test_a_run_that_fails_is_found_read_explained_and_retried(world: World
     assert (await world.status("FlowRun", again.stdout.strip()))["result"] == {"value": 1}
 
 
+async def test_all_of_a_namespace_is_held_let_go_and_cancelled(world: World, command: Command) -> None:
+    """What runs goes on until it is cancelled; what was suspended by name is not let go with the others."""
+    await world.create("Deployment", "parked", flowRef={"name": "etl"}, suspend=True)
+    first = (await command("run", "nightly", "-p", "wait=300")).stdout.strip()
+    await world.run_is(first, "Running", within_s=90)
+    second = (await command("run", "nightly", "-p", "n=1")).stdout.strip()
+    await world.run_is(second, "Pending", "WaitingForSlot")
+    held = await command("suspend", "--all", "--yes")
+    assert held.returncode == 0, held.stderr
+    assert held.stdout.splitlines()[0] == "deployment/nightly: suspended"
+    assert set(held.stdout.splitlines()[1:]) == {f"flowrun/{first}: suspended", f"flowrun/{second}: suspended"}
+    await world.run_is(second, "Paused", "Suspended")
+    assert (await world.status("FlowRun", first))["phase"] == "Running"
+    let_go = await command("resume", "--all", "--yes")
+    assert (let_go.returncode, len(let_go.stdout.splitlines())) == (0, 3), let_go.stderr
+    await world.run_is(second, "Pending", "WaitingForSlot")
+    assert "suspended" in (await command("deployments", "parked")).stdout
+    unasked = await command("cancel", "--all")
+    assert (unasked.returncode, "2 FlowRuns" in unasked.stderr) == (2, True)
+    assert (await command("cancel", "--all", "-y")).returncode == 0
+    for name in (first, second):
+        assert (await world.finished(name, within_s=90))["phase"] == "Cancelled"
+    assert (await command("cancel", "--all")).returncode == 0
+
+
 async def test_runs_are_held_let_go_and_cancelled(world: World, command: Command) -> None:
     """One name that is wrong is no matter to the others."""
     first = (await command("run", "nightly", "-p", "wait=300")).stdout.strip()

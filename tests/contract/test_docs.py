@@ -13,6 +13,7 @@ import typer.main
 from prometheus_client import CollectorRegistry
 
 from bench.__main__ import BENCHMARKS
+from charts.generate import SET_BY_THE_CHART, camel
 from headrace.api.conditions import Phase, Reason
 from headrace.api.crd import KINDS
 from headrace.cli.main import application
@@ -80,6 +81,13 @@ def test_a_setting_is_in_the_operations_page_with_its_default(name):
         assert re.fullmatch(r"\([a-z]+\)", told)
         return
     assert told == (f"{default:g}" if isinstance(default, float) else str(default))
+
+
+@pytest.mark.parametrize("name", Settings.model_fields)
+def test_a_setting_is_told_with_the_value_of_the_chart(name):
+    """By which it is changed for good."""
+    row = re.search(rf"^\| `{PREFIX}{name.upper()}` \| .*? \| (.*?) \|", OPERATIONS, re.MULTILINE)
+    assert row[1].strip("`") == SET_BY_THE_CHART.get(name, f"settings.{camel(name)}")
 
 
 @pytest.mark.parametrize("name", metric_names())

@@ -13,6 +13,7 @@ import typer
 
 from headrace.api import keys
 from headrace.cli.again import Changes, NotToBeRunAgain, once_more
+from headrace.cli.agreement import Yes, agreed
 from headrace.cli.arguments import Overrides, OverridesFile, fitting_parameters, text_parameters, untyped_parameters
 from headrace.cli.cluster import Api, Context, Namespace, asked, in_cluster, path_of
 from headrace.cli.deadletters import Filters, ForReason, OfDeployment, OfFlow, Since, age_from, dead_letters
@@ -86,7 +87,7 @@ def rerun(  # noqa: PLR0913 - one argument an option
         bool, typer.Option("--same-revision", help="With the Flow's revision of then. Else the latest.")
     ] = False,
     again: Annotated[bool, typer.Option("--again", help="Even if it was run again before.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     context: Context = None,
 ) -> None:
     """
@@ -108,7 +109,7 @@ def rerun(  # noqa: PLR0913 - one argument an option
     meant = in_cluster(lambda api, here: runs_meant(api, here, wish), namespace=namespace, context=context)
     if not meant:
         raise typer.Exit(_nothing())
-    if (all_ or len(meant) > 1) and not yes and not _agreed(plan(meant, wish)):
+    if (all_ or len(meant) > 1) and not yes and not agreed(plan(meant, wish)):
         raise typer.Exit(1)
     with progress() as shown:
         outcomes = in_cluster(lambda api, _: run_again(api, meant, wish, shown), namespace=namespace, context=context)
@@ -234,11 +235,3 @@ def told(outcomes: Sequence[Outcome]) -> int:
 def _nothing() -> int:
     print("no failed run is left that matches", file=sys.stderr)
     return 0
-
-
-def _agreed(text: str) -> bool:
-    """Whether a person wants it. Raises: UsageError: there is nobody to ask."""
-    if not sys.stdin.isatty():
-        raise UsageError(f"{text}\nnobody can be asked here, as this is no terminal; add --yes to go on")
-    print(text, file=sys.stderr)
-    return typer.confirm("Go on?", err=True)

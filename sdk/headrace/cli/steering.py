@@ -1,4 +1,4 @@
-"""`headrace cancel`, `suspend` and `resume`: runs, Deployments and Backfills."""
+"""`headrace cancel`, `suspend` and `resume`: runs, Deployments and Backfills, by name or all of a namespace."""
 
 from __future__ import annotations
 
@@ -9,22 +9,36 @@ from typing import Annotated, Any
 import typer
 
 from headrace.api import keys
+from headrace.cli.agreement import Yes, agreed
 from headrace.cli.cluster import Api, ClusterRefusal, Context, Namespace, asked, in_cluster, path_of
-from headrace.cli.exits import OK, status_of
+from headrace.cli.exits import FAILED, OK, status_of
 from headrace.cli.names import run_names
 from headrace.cli.references import Reference, reference
 from headrace.cli.runs import ENDED, phase_of
-from headrace.errors import HeadraceError
+from headrace.cli.sweep import CANCEL, ENDED_BACKFILLS, RESUME, SUSPEND, Sweep, marked, plan, swept, targets_of
+from headrace.errors import HeadraceError, UsageError
 from headrace.kubeapi.errors import ApiError
 from headrace.terminal_text import harmless
 
-ENDED_BACKFILLS = frozenset({"Succeeded", "Failed", "Cancelled"})
 Names = Annotated[
-    list[str],
-    typer.Argument(metavar="NAME...", help="Runs; or deployment/NAME, backfill/NAME.", autocompletion=run_names),
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="Runs; or deployment/NAME, backfill/NAME.", autocompletion=run_names),
 ]
-Some = Annotated[list[str], typer.Argument(metavar="NAME...", help="Runs; or backfill/NAME.", autocompletion=run_names)]
+Some = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[NAME]...", help="Runs; or backfill/NAME.", autocompletion=run_names),
+]
+CancelAll = Annotated[bool, typer.Option("--all", help="All runs and Backfills of the namespace that have not ended.")]
+SuspendAll = Annotated[
+    bool,
+    typer.Option(
+        "--all",
+        help="All Deployments and Automations of the namespace, and its Backfills and runs that have not ended.",
+    ),
+]
+ResumeAll = Annotated[bool, typer.Option("--all", help="All of the namespace that `suspend --all` has suspended.")]
 
+STEERED = (keys.FLOWRUNS, keys.DEPLOYMENTS, keys.BACKFILLS)
 Step = Callable[[Api, str, Reference], Any]
 
 
@@ -34,27 +48,49 @@ def register(app: typer.Typer) -> None:
         app.command(name=command.__name__)(command)
 
 
-def cancel(names: Some, *, namespace: Namespace = "", context: Context = None) -> None:
+def cancel(
+    names: Some = None, *, all_: CancelAll = False, yes: Yes = False, namespace: Namespace = "", context: Context = None
+) -> None:
     """
     Ends runs for good: `headrace cancel etl-7`. Their pods get SIGTERM, and SIGKILL after their grace period.
 
     A Backfill starts no more runs, and those of it that have not ended are cancelled. It cannot be taken back.
     """
-    _each(names, (keys.FLOWRUNS, keys.BACKFILLS), cancelled, namespace=namespace, context=context)
+    if _is_all(names, "cancel etl-7", all_=all_):
+        _sweep(CANCEL, yes=yes, namespace=namespace, context=context)
+    _each(names or (), (keys.FLOWRUNS, keys.BACKFILLS), cancelled, namespace=namespace, context=context)
 
 
-def suspend(names: Names, *, namespace: Namespace = "", context: Context = None) -> None:
+def suspend(
+    names: Names = None,
+    *,
+    all_: SuspendAll = False,
+    yes: Yes = False,
+    namespace: Namespace = "",
+    context: Context = None,
+) -> None:
     """
     Holds back: the next attempt of a run, the schedules of a Deployment, further runs of a Backfill.
 
     What runs goes on.
     """
-    _each(names, (keys.FLOWRUNS, keys.DEPLOYMENTS, keys.BACKFILLS), _suspended, namespace=namespace, context=context)
+    if _is_all(names, "suspend deployment/nightly", all_=all_):
+        _sweep(SUSPEND, yes=yes, namespace=namespace, context=context)
+    _each(names or (), STEERED, _suspended, namespace=namespace, context=context)
 
 
-def resume(names: Names, *, namespace: Namespace = "", context: Context = None) -> None:
+def resume(
+    names: Names = None,
+    *,
+    all_: ResumeAll = False,
+    yes: Yes = False,
+    namespace: Namespace = "",
+    context: Context = None,
+) -> None:
     """Lets go on what was suspended: `headrace resume deployment/nightly`. A run that asks a person needs `approve`."""
-    _each(names, (keys.FLOWRUNS, keys.DEPLOYMENTS, keys.BACKFILLS), _resumed, namespace=namespace, context=context)
+    if _is_all(names, "resume deployment/nightly", all_=all_):
+        _sweep(RESUME, yes=yes, namespace=namespace, context=context)
+    _each(names or (), STEERED, _resumed, namespace=namespace, context=context)
 
 
 async def cancelled(api: Api, namespace: str, target: Reference) -> str:
@@ -66,7 +102,7 @@ async def cancelled(api: Api, namespace: str, target: Reference) -> str:
         raise ClusterRefusal(wanted, f"it has ended already: it is {phase}")
     if found["spec"].get("cancel"):
         return f"{target}: is being cancelled already"
-    await _changed(api, namespace, target, {"cancel": True}, wanted=wanted)
+    await asked(wanted, api.patch(path_of(target.resource, namespace, target.name), {"spec": {"cancel": True}}))
     return f"{target}: will be cancelled; it was {phase}"
 
 
@@ -78,7 +114,8 @@ async def held(api: Api, namespace: str, target: Reference, *, suspend: bool) ->
         _refuse_ended(found, target, wanted)
     if bool(found["spec"].get("suspend")) == suspend:
         return _unchanged(found, target, wanted, suspend=suspend)
-    await _changed(api, namespace, target, {"suspend": suspend}, wanted=wanted)
+    change: dict[str, Any] = {"spec": {"suspend": suspend}, **(marked(together=False) if _is_marked(found) else {})}
+    await asked(wanted, api.patch(path_of(target.resource, namespace, target.name), change))
     return f"{target}: {'suspended; what runs goes on' if suspend else 'resumed'}"
 
 
@@ -95,9 +132,8 @@ async def found_object(api: Api, namespace: str, target: Reference, wanted: str)
     return await asked(wanted, api.get(path_of(resource, namespace, target.name)), missing=missing)
 
 
-async def _changed(api: Api, namespace: str, target: Reference, spec: dict[str, Any], *, wanted: str) -> dict[str, Any]:
-    """The object after these fields of its spec were set. Raises: ClusterRefusal, ApiError."""
-    return await asked(wanted, api.patch(path_of(target.resource, namespace, target.name), {"spec": spec}))
+def _is_marked(found: dict[str, Any]) -> bool:
+    return keys.SUSPENDED_TOGETHER_ANNOTATION in (found["metadata"].get("annotations") or {})
 
 
 def _refuse_ended(found: dict[str, Any], target: Reference, wanted: str) -> None:
@@ -154,3 +190,26 @@ def _each(
         return worst
 
     raise typer.Exit(in_cluster(work, namespace=namespace, context=context))
+
+
+def _is_all(names: Sequence[str] | None, example: str, *, all_: bool) -> bool:
+    """Whether all of a namespace is meant. Raises: UsageError: nothing is, or both."""
+    if bool(names) == all_:
+        verb = example.partition(" ")[0]
+        raise UsageError(f"name them, or say --all: headrace {example}, headrace {verb} --all -n team-a")
+    return all_
+
+
+def _sweep(sweep: Sweep, *, yes: bool, namespace: str, context: str | None) -> None:
+    """Ends the command. Raises: UsageError, ClusterRefusal, ApiError."""
+
+    async def looked(api: Api, here: str) -> tuple[str, list[Reference]]:
+        return here, await targets_of(api, here, sweep)
+
+    here, targets = in_cluster(looked, namespace=namespace, context=context)
+    if not targets:
+        print(f"nothing in namespace {here} is there to {sweep.verb}", file=sys.stderr)
+        raise typer.Exit(OK)
+    if not yes and not agreed(plan(targets, sweep, here)):
+        raise typer.Exit(FAILED)
+    raise typer.Exit(in_cluster(lambda api, _: swept(api, here, sweep), namespace=namespace, context=context))

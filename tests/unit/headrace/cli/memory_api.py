@@ -37,8 +37,12 @@ class MemoryApi:
 
     async def patch(self, path: str, body: Any) -> dict[str, Any]:
         self._note("PATCH", path)
+        if path not in self.objects:
+            raise NotFound(404, "NotFound", f"{path} not found")
         found = self.objects[path]
-        found["metadata"].setdefault("annotations", {}).update(body.get("metadata", {}).get("annotations", {}))
+        annotations = found["metadata"].setdefault("annotations", {})
+        annotations.update(body.get("metadata", {}).get("annotations", {}))
+        found["metadata"]["annotations"] = {name: text for name, text in annotations.items() if text is not None}
         found["spec"].update(body.get("spec", {}))
         return found
 
@@ -62,7 +66,7 @@ class MemoryApi:
 
 def path(obj: Mapping[str, Any]) -> str:
     """Where an object is."""
-    plural = {"Flow": "flows", "FlowRun": "flowruns", "Deployment": "deployments", "Backfill": "backfills"}[obj["kind"]]
+    plural = f"{obj['kind'].lower()}s"
     return f"{ROOT}/namespaces/{obj['metadata']['namespace']}/{plural}/{obj['metadata']['name']}"
 
 
