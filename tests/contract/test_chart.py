@@ -14,12 +14,14 @@ import yaml
 from charts.generate import SET_BY_THE_CHART, camel, current_schema, generated_files
 from headrace.api.crd import custom_resource_definitions
 from headrace_operator.settings import Settings, load_settings
+from tests.cluster.support.branches import BRANCHES
 from tests.cluster.support.helm import CHART, NAMESPACE, OLDEST, Helm, environment, names, only
 
 ROOT = Path(__file__).parents[2]
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 TEMPLATES = {path.relative_to(CHART): path.read_text() for path in (CHART / "templates").rglob("*.*")}
+AUDITED = "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 MONITORING = "--api-versions=monitoring.coreos.com/v1"
 
 pytestmark = pytest.mark.timeout(1200)
@@ -419,6 +421,22 @@ def test_labels_of_the_values_do_not_change_what_is_selected(helm, defaults, opt
     before, after = only(defaults, "Deployment"), only(helm.template(f"--set={option}"), "Deployment")
     assert after["spec"]["template"]["metadata"]["labels"]["team"] == "data"
     assert after["spec"]["selector"] == before["spec"]["selector"]
+
+
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_every_object_has_the_labels_of_the_chart_and_those_of_the_values(helm, tmp_path, branch):
+    """Definitions aside, which may outlive the release."""
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump({**BRANCHES[branch], "commonLabels": {"team": "data"}}))
+    made = [
+        m for m in helm.template(f"--values={file}", MONITORING, AUDITED) if m["kind"] != "CustomResourceDefinition"
+    ]
+    given = {"app.kubernetes.io/part-of": "headrace", "app.kubernetes.io/instance": "headrace", "team": "data"}
+    labels = {f"{m['kind']} {m['metadata']['name']}": m["metadata"].get("labels", {}) for m in made}
+    assert [name for name, each in labels.items() if not given.items() <= each.items()] == []
+    assert [
+        name for name, each in labels.items() if not {"app.kubernetes.io/component", "helm.sh/chart"} <= each.keys()
+    ] == []
 
 
 def test_what_the_values_add_to_the_pods_is_in_them(helm, tmp_path):
