@@ -91,3 +91,12 @@ async def test_all_that_is_rendered_is_known_to_the_api_server(
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(rendered[0].read_text().replace("revisionHistoryLimit:", "revisionHistoryLimits:"))
     assert "revisionHistoryLimits" in kubeconform(wrong).stdout
+
+
+def test_the_api_server_takes_priority_levels_of_its_own(kubectl, tmp_path: Path) -> None:
+    """What no schema says: names, numbers and rules are held to each other."""
+    made = Helm(tmp_path / "helm").template("--set=apiPriority.enabled=true")
+    levels = [each for each in made if each["apiVersion"].startswith("flowcontrol.")]
+    text = yaml.safe_dump_all(levels)
+    done = kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", input=text)
+    assert done.stdout.count("created (server dry run)") == len(levels) == 4

@@ -165,6 +165,12 @@ def test_lint_finds_nothing(helm):
             ],
             "each operator needs a volume of its own",
         ),
+        (["--set=operator.namespaces={a}", "--set=apiPriority.enabled=true"], "apiPriority.enabled: is true"),
+        (
+            ["--set=apiPriority.enabled=true,apiPriority.queues=3"],
+            "apiPriority.handSize: is 4, but apiPriority.queues is 3",
+        ),
+        (["--set=apiPriority.matchingPrecedence=9000"], "matchingPrecedence"),
         (["--set=settings.shards=0"], "shards"),
         (["--set=settings.logLevel=loud"], "logLevel"),
         (["--set=operator.replica=3"], "replica"),
@@ -386,6 +392,27 @@ def test_the_network_policy_lets_through_what_the_operator_needs(helm, defaults)
     assert opened == [[53, 53], [443, 6443], [5432]]
     assert policy["spec"]["podSelector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
     assert names(defaults, "NetworkPolicy") == []
+
+
+def test_the_operator_has_levels_of_the_api_server_where_it_is_asked_for(helm, defaults):
+    """One for Leases, which lends nothing and is found first, one for all else; requests wait by namespace, as there is one user."""
+    options = ("--set=apiPriority.enabled=true,apiPriority.matchingPrecedence=500", "--set=serviceAccount.name=pilot")
+    manifests = helm.template(*options)
+    leases, others = f"headrace-operator-leases.{NAMESPACE}", f"headrace-operator.{NAMESPACE}"
+    found = {each: only(manifests, "FlowSchema", each)["spec"] for each in (leases, others)}
+    levels = {each: only(manifests, "PriorityLevelConfiguration", each)["spec"]["limited"] for each in found}
+    assert {each: spec["priorityLevelConfiguration"]["name"] for each, spec in found.items()} == {e: e for e in levels}
+    assert {each: spec["matchingPrecedence"] for each, spec in found.items()} == {leases: 499, others: 500}
+    assert {each: level["lendablePercent"] for each, level in levels.items()} == {leases: 0, others: 50}
+    assert [levels[each]["nominalConcurrencyShares"] for each in (leases, others)] == [5, 10]
+    account = {"kind": "ServiceAccount", "serviceAccount": {"namespace": NAMESPACE, "name": "pilot"}}
+    rules = {each: rule for each, spec in found.items() for rule in spec["rules"]}
+    assert [rule["subjects"] for rule in rules.values()] == [[account], [account]]
+    assert {spec["distinguisherMethod"]["type"] for spec in found.values()} == {"ByNamespace"}
+    everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
+    held = {"verbs": ["*"], "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "namespaces": [NAMESPACE]}
+    assert {each: rule["resourceRules"] for each, rule in rules.items()} == {leases: [held], others: [everything]}
+    assert names(defaults, "FlowSchema") == names(defaults, "PriorityLevelConfiguration") == []
 
 
 def test_people_have_rights_to_every_kind(defaults):

@@ -25,6 +25,7 @@ BRANCHES: Final[dict[str, dict[str, Any]]] = {
         "settings": {"livenessPort": 0, "metricsPort": 0},
         "networkPolicy": {"enabled": True},
     },
+    "API priority": {"apiPriority": {"enabled": True}},
     "webhook": {"webhook": {"enabled": True}, "networkPolicy": {"enabled": True}},
     "inbound requests": {"settings": {"inboundPort": 8082}, "networkPolicy": {"enabled": True}},
     "dashboard": {"dashboard": {"enabled": True}},
