@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from charts.generate import SET_BY_THE_CHART, camel, current_schema, generated_files
+from charts.generate import DASHBOARD_SET_BY_THE_CHART, SET_BY_THE_CHART, camel, current_schema, generated_files
 from headrace.api.crd import custom_resource_definitions
+from headrace_dashboard.settings import Settings as DashboardSettings
+from headrace_dashboard.settings import load_settings as load_dashboard_settings
 from headrace_operator.settings import Settings, load_settings
 from tests.cluster.support.branches import BRANCHES
 from tests.cluster.support.helm import CHART, NAMESPACE, OLDEST, Helm, environment, names, only
@@ -93,6 +95,27 @@ def test_a_setting_of_the_operator_is_a_value_with_the_same_default(name):
 
 def test_what_the_chart_sets_by_itself_are_settings():
     assert set(SET_BY_THE_CHART) <= set(Settings.model_fields)
+    assert set(DASHBOARD_SET_BY_THE_CHART) <= set(DashboardSettings.model_fields)
+
+
+@pytest.mark.parametrize("name", DashboardSettings.model_fields)
+def test_a_setting_of_the_dashboard_is_given_once(helm, name):
+    """By a value of its own, or among `dashboard.settings`."""
+    default = json.dumps(DashboardSettings.model_fields[name].default)
+    options = ("--set=dashboard.enabled=true", f"--set-json=dashboard.settings.{camel(name)}={default}")
+    if name in DASHBOARD_SET_BY_THE_CHART:
+        assert f"'{camel(name)}' not allowed" in helm.refusal(*options)
+    else:
+        given = environment(only(helm.template(*options), "Deployment", "headrace-dashboard"))
+        assert f"HEADRACE_DASHBOARD_{name.upper()}" in given
+        assert load_dashboard_settings(given) == DashboardSettings(host="*")
+
+
+def test_the_dashboard_listens_on_all_addresses_and_understands_all_that_it_is_given(helm):
+    """In a cluster of IPv6 alone too."""
+    settings = "--set=dashboard.enabled=true,dashboard.port=9000,dashboard.settings.pageSize=7"
+    given = environment(only(helm.template(settings), "Deployment", "headrace-dashboard"))
+    assert load_dashboard_settings(given) == DashboardSettings(host="*", port=9000, page_size=7)
 
 
 def test_the_operator_understands_all_that_it_is_given(defaults):
@@ -171,6 +194,8 @@ def test_lint_finds_nothing(helm):
             "apiPriority.handSize: is 4, but apiPriority.queues is 3",
         ),
         (["--set=apiPriority.matchingPrecedence=9000"], "matchingPrecedence"),
+        (["--set=dashboard.settings.pagesize=7"], "pagesize"),
+        (["--set=dashboard.settings.pageSize=0"], "pageSize"),
         (["--set=settings.shards=0"], "shards"),
         (["--set=settings.logLevel=loud"], "logLevel"),
         (["--set=operator.replica=3"], "replica"),
