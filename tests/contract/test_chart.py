@@ -467,10 +467,12 @@ def test_what_people_may_do_grows_from_view_to_admin(defaults):
     assert not [resource for resource, _ in admin if resource.endswith("/status")]
 
 
-@pytest.mark.parametrize("option", ["commonLabels.team=data", "operator.podLabels.team=data"])
-def test_labels_of_the_values_do_not_change_what_is_selected(helm, defaults, option):
+@pytest.mark.parametrize("whose", ["operator", "dashboard"])
+@pytest.mark.parametrize("option", ["commonLabels", "{}.podLabels"])
+def test_labels_of_the_values_do_not_change_what_is_selected(helm, option, whose):
     """A selector cannot be changed by an upgrade."""
-    before, after = only(defaults, "Deployment"), only(helm.template(f"--set={option}"), "Deployment")
+    shown = ("--set=dashboard.enabled=true", f"--set={option.format(whose)}.team=data")
+    before, after = (only(helm.template(*each), "Deployment", f"headrace-{whose}") for each in (shown[:1], shown))
     assert after["spec"]["template"]["metadata"]["labels"]["team"] == "data"
     assert after["spec"]["selector"] == before["spec"]["selector"]
 
@@ -491,37 +493,58 @@ def test_every_object_has_the_labels_of_the_chart_and_those_of_the_values(helm, 
     ] == []
 
 
-def test_what_the_values_add_to_the_pods_is_in_them(helm, tmp_path):
+@pytest.mark.parametrize("whose", ["operator", "dashboard"])
+def test_what_the_values_add_to_the_pods_is_in_them(helm, tmp_path, whose):
     """Each optional branch of the template."""
-    extra = {
-        "imagePullSecrets": [{"name": "registry"}],
-        "serviceAccount": {"create": False, "name": "given"},
-        "operator": {
-            "priorityClassName": "system-cluster-critical",
-            "nodeSelector": {"pool": "system"},
-            "tolerations": [{"key": "system", "operator": "Exists"}],
-            "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
-            "podAnnotations": {"note": "x"},
-            "extraEnv": [{"name": "PGSSLMODE", "value": "verify-full"}],
-            "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
-            "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
-            "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
-        },
+    pods = {
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+        "podAnnotations": {"note": "x"},
+        "podLabels": {"team": "data"},
+        "extraEnv": [{"name": "PGSSLMODE", "value": "verify-full"}],
+        "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
     }
     file = tmp_path / "values.yaml"
-    file.write_text(yaml.safe_dump(extra))
-    manifests = helm.template(f"--values={file}")
-    template = only(manifests, "Deployment")["spec"]["template"]
+    file.write_text(yaml.safe_dump({"dashboard": {"enabled": True}, "imagePullSecrets": [{"name": "registry"}]}))
+    more = tmp_path / "more.yaml"
+    more.write_text(yaml.safe_dump({whose: pods}))
+    manifests = helm.template(f"--values={file}", f"--values={more}")
+    template = only(manifests, "Deployment", f"headrace-{whose}")["spec"]["template"]
     pod, (container,) = template["spec"], template["spec"]["containers"]
-    operator = extra["operator"]
-    assert pod["imagePullSecrets"] == extra["imagePullSecrets"]
-    assert pod["serviceAccountName"] == "given"
-    assert [pod[key] for key in ("priorityClassName", "nodeSelector", "tolerations", "affinity")] == [
-        operator[key] for key in ("priorityClassName", "nodeSelector", "tolerations", "affinity")
-    ]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    placed = ("priorityClassName", "nodeSelector", "tolerations", "affinity")
+    assert [pod[key] for key in placed] == [pods[key] for key in placed]
     assert template["metadata"]["annotations"]["note"] == "x"
-    assert operator["extraEnv"][0] in container["env"]
-    assert container["envFrom"] == operator["extraEnvFrom"]
-    assert operator["extraVolumes"][0] in pod["volumes"]
-    assert operator["extraVolumeMounts"][0] in container["volumeMounts"]
+    assert template["metadata"]["labels"]["team"] == "data"
+    assert pods["extraEnv"][0] in container["env"]
+    assert container["envFrom"] == pods["extraEnvFrom"]
+    assert pods["extraVolumes"][0] in pod["volumes"]
+    assert pods["extraVolumeMounts"][0] in container["volumeMounts"]
+
+
+def test_an_account_that_exists_is_taken(helm):
+    """And none is made."""
+    manifests = helm.template("--set=serviceAccount.create=false,serviceAccount.name=given")
+    assert only(manifests, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "given"
     assert "given" not in names(manifests, "ServiceAccount")
+
+
+@pytest.mark.parametrize("whose", ["operator", "dashboard"])
+def test_two_replicas_are_spread_and_a_drain_takes_one_at_a_time(helm, whose):
+    """Of the component itself; one alone is in nobody's way."""
+    name = f"headrace-{whose}"
+    one, two = (helm.template("--set=dashboard.enabled=true", f"--set={whose}.replicas={count}") for count in (1, 2))
+    assert name not in names(one, "PodDisruptionBudget")
+    budget, deployment = only(two, "PodDisruptionBudget", name), only(two, "Deployment", name)
+    selector = deployment["spec"]["selector"]
+    assert budget["spec"] == {"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": selector}
+    (spread,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["labelSelector"]) == ("kubernetes.io/hostname", selector)
+    without = helm.template(
+        "--set=dashboard.enabled=true,podDisruptionBudget.enabled=false", f"--set={whose}.replicas=2"
+    )
+    assert names(without, "PodDisruptionBudget") == []

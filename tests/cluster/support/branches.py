@@ -4,6 +4,20 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+POD: Final[dict[str, Any]] = {
+    "priorityClassName": "system-cluster-critical",
+    "nodeSelector": {"pool": "system"},
+    "tolerations": [{"key": "system", "operator": "Exists"}],
+    "affinity": {"podAntiAffinity": {}},
+    "podAnnotations": {"note": "x"},
+    "podLabels": {"team": "data"},
+    "extraEnv": [{"name": "PGSSLMODE", "value": "verify-full"}],
+    "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
+}
+"""All that the values may add to pods."""
+
 BRANCHES: Final[dict[str, dict[str, Any]]] = {
     "defaults": {},
     "namespaces": {"operator": {"namespaces": ["team-a", "team-b"]}},
@@ -52,18 +66,7 @@ BRANCHES: Final[dict[str, dict[str, Any]]] = {
     "everything of a pod": {
         "imagePullSecrets": [{"name": "registry"}],
         "podDisruptionBudget": {"maxUnavailable": "50%"},
-        "operator": {
-            "priorityClassName": "system-cluster-critical",
-            "nodeSelector": {"pool": "system"},
-            "tolerations": [{"key": "system", "operator": "Exists"}],
-            "affinity": {"podAntiAffinity": {}},
-            "podAnnotations": {"note": "x"},
-            "podLabels": {"team": "data"},
-            "topologySpread": [],
-            "extraEnv": [{"name": "PGSSLMODE", "value": "verify-full"}],
-            "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
-            "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
-            "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
-        },
+        "operator": {**POD, "topologySpread": []},
+        "dashboard": {**POD, "enabled": True, "replicas": 2, "settings": {"pageSize": 20, "secureCookie": False}},
     },
 }
