@@ -266,6 +266,35 @@ def test_the_operator_resumes_deployments_under_its_own_name(helm):
     assert f"request.userInfo.username != 'system:serviceaccount:{NAMESPACE}:pilot'" in told
 
 
+def test_the_role_that_reads_secrets_for_automations_is_there_whoever_makes_those_for_people(helm):
+    """Under the name that the page binds, to the account that the page binds it to; not where nothing may span the cluster."""
+    page = (ROOT / "docs" / "automations.md").read_text()
+    (told,) = re.findall(r"--clusterrole (\S+)\s+--serviceaccount (\S+):(\S+)", page)
+    made = helm.template("--set=rbac.userRoles=false")
+    assert only(made, "ClusterRole", told[0])["rules"] == [
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+    ]
+    assert only(made, "ServiceAccount", told[2])["metadata"]["namespace"] == told[1]
+    chosen = ("--set=operator.namespaces={team-a}", "--set=rbac.userRoles={}")
+    there = [
+        told[0] in names(helm.template(chosen[0], chosen[1].format(each)), "ClusterRole") for each in ("true", "false")
+    ]
+    assert there == [True, False]
+    assert told[0] not in names(helm.template("--set=rbac.userRoles=false,rbac.create=false"), "ClusterRole")
+
+
+def test_the_example_for_argo_cd_has_the_names_of_the_documentation(helm, defaults):
+    """Argo CD calls the release as its Application, unless that says otherwise."""
+    application = yaml.safe_load((ROOT / "examples" / "gitops" / "apps" / "operator.yaml").read_text())
+    source, target = application["spec"]["source"]["helm"], application["spec"]["destination"]["namespace"]
+    release = source.get("releaseName", application["metadata"]["name"])
+    values = [f"--set-json={key}={json.dumps(value)}" for key, value in source["valuesObject"].items()]
+    done = helm.call("template", release, str(CHART), f"--namespace={target}", OLDEST, *values)
+    shown = [each for each in yaml.safe_load_all(done.stdout) if each]
+    kinds = {each["kind"] for each in defaults} - {"CustomResourceDefinition"}
+    assert {kind: names(shown, kind) for kind in kinds} == {kind: names(defaults, kind) for kind in kinds}
+
+
 def test_policies_of_chosen_namespaces_hold_there_and_nowhere_else(helm):
     """Each of those that a release for all namespaces has, but for slots, which such an operator does not know."""
     able = "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
