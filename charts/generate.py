@@ -15,13 +15,15 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
+from pydantic import BaseModel
 
 from headrace.devcluster.progress import Silent
+from headrace_dashboard.settings import Settings as DashboardSettings
 from headrace_operator.settings import Settings
 from tests.gotools import provide
 from tests.tools import HELM
@@ -47,6 +49,14 @@ SET_BY_THE_CHART: Final = {
     "webhook_certificate": "webhook.certificate",
 }
 """Settings that are no value of `settings`, and what they follow from."""
+DASHBOARD_SET_BY_THE_CHART: Final = {
+    "host": "all addresses of the pod",
+    "port": "dashboard.port",
+    "auth": "dashboard.auth",
+    "proxy_secret": "dashboard.proxySecret",
+    "history_url": "dashboard.history",
+}
+"""The same for `dashboard.settings`."""
 TABLE: Final = re.compile(r"(<!-- values -->\n).*(<!-- /values -->)", re.DOTALL)
 HELM_LABELS: Final = ("helm.sh/chart", "app.kubernetes.io/managed-by")
 
@@ -64,18 +74,27 @@ def generated_files() -> dict[Path, str]:
 def current_schema() -> dict[str, Any]:
     """The schema of the values, with the operator's settings as they are."""
     schema: dict[str, Any] = json.loads(SCHEMA.read_text())
-    fields = {
-        camel(name): {key: value for key, value in field.items() if key not in {"title", "default"}}
-        for name, field in Settings.model_json_schema()["properties"].items()
-        if name not in SET_BY_THE_CHART
-    }
     schema["properties"]["settings"] = {
         "type": "object",
         "description": "Settings of the operator, `HEADRACE_<NAME>`; more on each in [operations.md](operations.md#settings).",
         "additionalProperties": False,
-        "properties": fields,
+        "properties": fields_of(Settings, SET_BY_THE_CHART),
     }
+    # Patterns, as `properties` would each need a default in values.yaml.
+    fields = fields_of(DashboardSettings, DASHBOARD_SET_BY_THE_CHART)
+    given = schema["properties"]["dashboard"]["properties"]["settings"]
+    given["patternProperties"] = {f"^{name}$": field for name, field in fields.items()}
+    given["additionalProperties"] = False
     return schema
+
+
+def fields_of(settings: type[BaseModel], left_out: Container[str]) -> dict[str, Any]:
+    """The schema of each setting but these, by its name in values."""
+    return {
+        camel(name): {key: value for key, value in field.items() if key not in {"title", "default"}}
+        for name, field in settings.model_json_schema()["properties"].items()
+        if name not in left_out
+    }
 
 
 def camel(name: str) -> str:

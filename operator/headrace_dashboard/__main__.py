@@ -23,7 +23,7 @@ from headrace_dashboard.access.rights import Rights
 from headrace_dashboard.access.visitors import doorkeeper
 from headrace_dashboard.recorded import Recorded
 from headrace_dashboard.server import application, assets_version, static_files
-from headrace_dashboard.settings import OWN_RIGHTS, Settings, SettingsError, load_settings
+from headrace_dashboard.settings import EVERYWHERE, OWN_RIGHTS, Settings, SettingsError, load_settings
 from headrace_dashboard.site import AGENT, Site
 from headrace_dashboard.watching.library import Library
 
@@ -74,7 +74,8 @@ async def serving(settings: Settings, connection: Connection) -> AsyncIterator[i
         runner = web.AppRunner(application(site), access_log=None, shutdown_timeout=SHUTDOWN_S)
         try:
             await runner.setup()
-            await web.TCPSite(runner, settings.host, settings.port).start()
+            # 0.0.0.0 and :: are one family each, and a cluster may have either; without a host the loop listens on both.
+            await web.TCPSite(runner, None if settings.host == EVERYWHERE else settings.host, settings.port).start()
             port = int(runner.addresses[0][1])
             if settings.auth == OWN_RIGHTS:
                 log.warning("authentication_switched_off", host=settings.host)

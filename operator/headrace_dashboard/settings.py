@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 PREFIX = "HEADRACE_DASHBOARD_"
 LEAST_SECRET = 16
+EVERYWHERE = "*"
 OWN_RIGHTS = "insecure-own-rights"
 
 Network = IPv4Network | IPv6Network
@@ -25,7 +26,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on; 0.0.0.0 for all of them.")
+    host: str = Field(
+        "127.0.0.1", min_length=1, description="Address to listen on; * for all of them, of IPv4 and IPv6."
+    )
     port: int = Field(8088, ge=0, le=65535, description="Port to listen on; 0 takes a free one, which the log tells.")
     namespace: str = Field("", description="The only namespace to show; empty shows all that a visitor may see.")
     context: str = Field(

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from headrace.kubeapi.client import KubeClient
+from tests.cluster.support.branches import BRANCHES
 from tests.cluster.support.helm import Helm, provided
 from tests.cluster.support.schemas import strict
 from tests.tools import KUBECONFORM
@@ -21,69 +22,6 @@ pytestmark = pytest.mark.timeout(1200)
 
 OF_OTHERS = ("ServiceMonitor", "PodMonitor", "PrometheusRule", "Certificate", "Issuer")
 """Kinds of operators that are not installed here."""
-BRANCHES = {
-    "defaults": {},
-    "namespaces": {"operator": {"namespaces": ["team-a", "team-b"]}},
-    "namespaces with policies": {"operator": {"namespaces": ["team-a"]}, "policies": {"forServedNamespaces": True}},
-    "one replica": {"operator": {"replicas": 1}},
-    "SQLite": {"operator": {"replicas": 1}, "history": {"store": "SQLite", "sqlite": {"storageClassName": "fast"}}},
-    "SQLite on a claim": {
-        "operator": {"replicas": 1},
-        "history": {"store": "SQLite", "sqlite": {"existingClaim": "x"}},
-    },
-    "PostgreSQL": {"history": {"store": "PostgreSQL", "postgresql": {"url": "postgresql://u@db/h"}}},
-    "PostgreSQL by Secrets": {
-        "history": {
-            "store": "PostgreSQL",
-            "postgresql": {"urlSecret": {"name": "db"}, "passwordSecret": {"name": "pw"}},
-        }
-    },
-    "no probes, no metrics": {
-        "settings": {"livenessPort": 0, "metricsPort": 0},
-        "networkPolicy": {"enabled": True},
-    },
-    "webhook": {"webhook": {"enabled": True}, "networkPolicy": {"enabled": True}},
-    "inbound requests": {"settings": {"inboundPort": 8082}, "networkPolicy": {"enabled": True}},
-    "dashboard": {"dashboard": {"enabled": True}},
-    "dashboard behind a proxy": {"dashboard": {"enabled": True, "auth": "header", "proxySecret": {"name": "proxy"}}},
-    "policies off": {"policies": {"enabled": False}},
-    "network policy": {
-        "networkPolicy": {
-            "enabled": True,
-            "egress": [{"ports": [{"port": 5432}]}],
-            "ingress": [{"from": [{"namespaceSelector": {}}]}],
-        }
-    },
-    "dashboards": {"metrics": {"dashboards": {"enabled": True, "annotations": {"folder": "headrace"}}}},
-    "given account": {
-        "serviceAccount": {"create": False, "name": "given"},
-        "rbac": {"create": False, "userRoles": False},
-    },
-    "annotated": {
-        "commonLabels": {"team": "data"},
-        "serviceAccount": {"annotations": {"iam.gke.io/gcp-service-account": "a@b"}},
-        "metrics": {"service": {"annotations": {"a": "b"}}},
-        "rbac": {"aggregateToBuiltIn": False},
-    },
-    "everything of a pod": {
-        "imagePullSecrets": [{"name": "registry"}],
-        "podDisruptionBudget": {"maxUnavailable": "50%"},
-        "operator": {
-            "priorityClassName": "system-cluster-critical",
-            "nodeSelector": {"pool": "system"},
-            "tolerations": [{"key": "system", "operator": "Exists"}],
-            "affinity": {"podAntiAffinity": {}},
-            "podAnnotations": {"note": "x"},
-            "podLabels": {"team": "data"},
-            "topologySpread": [],
-            "extraEnv": [{"name": "PGSSLMODE", "value": "verify-full"}],
-            "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
-            "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
-            "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
-        },
-    },
-}
-"""Values by the branches of the templates that they reach."""
 
 
 async def write_schemas(client: KubeClient, folder: Path, kinds: set[str]) -> None:
@@ -153,3 +91,12 @@ async def test_all_that_is_rendered_is_known_to_the_api_server(
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(rendered[0].read_text().replace("revisionHistoryLimit:", "revisionHistoryLimits:"))
     assert "revisionHistoryLimits" in kubeconform(wrong).stdout
+
+
+def test_the_api_server_takes_priority_levels_of_its_own(kubectl, tmp_path: Path) -> None:
+    """What no schema says: names, numbers and rules are held to each other."""
+    made = Helm(tmp_path / "helm").template("--set=apiPriority.enabled=true")
+    levels = [each for each in made if each["apiVersion"].startswith("flowcontrol.")]
+    text = yaml.safe_dump_all(levels)
+    done = kubectl("create", "--dry-run=server", "--validate=strict", "-f", "-", input=text)
+    assert done.stdout.count("created (server dry run)") == len(levels) == 4

@@ -11,15 +11,19 @@ from typing import Any
 import pytest
 import yaml
 
-from charts.generate import SET_BY_THE_CHART, camel, current_schema, generated_files
+from charts.generate import DASHBOARD_SET_BY_THE_CHART, SET_BY_THE_CHART, camel, current_schema, generated_files
 from headrace.api.crd import custom_resource_definitions
+from headrace_dashboard.settings import Settings as DashboardSettings
+from headrace_dashboard.settings import load_settings as load_dashboard_settings
 from headrace_operator.settings import Settings, load_settings
+from tests.cluster.support.branches import BRANCHES
 from tests.cluster.support.helm import CHART, NAMESPACE, OLDEST, Helm, environment, names, only
 
 ROOT = Path(__file__).parents[2]
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text())
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 TEMPLATES = {path.relative_to(CHART): path.read_text() for path in (CHART / "templates").rglob("*.*")}
+AUDITED = "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy"
 MONITORING = "--api-versions=monitoring.coreos.com/v1"
 
 pytestmark = pytest.mark.timeout(1200)
@@ -91,6 +95,27 @@ def test_a_setting_of_the_operator_is_a_value_with_the_same_default(name):
 
 def test_what_the_chart_sets_by_itself_are_settings():
     assert set(SET_BY_THE_CHART) <= set(Settings.model_fields)
+    assert set(DASHBOARD_SET_BY_THE_CHART) <= set(DashboardSettings.model_fields)
+
+
+@pytest.mark.parametrize("name", DashboardSettings.model_fields)
+def test_a_setting_of_the_dashboard_is_given_once(helm, name):
+    """By a value of its own, or among `dashboard.settings`."""
+    default = json.dumps(DashboardSettings.model_fields[name].default)
+    options = ("--set=dashboard.enabled=true", f"--set-json=dashboard.settings.{camel(name)}={default}")
+    if name in DASHBOARD_SET_BY_THE_CHART:
+        assert f"'{camel(name)}' not allowed" in helm.refusal(*options)
+    else:
+        given = environment(only(helm.template(*options), "Deployment", "headrace-dashboard"))
+        assert f"HEADRACE_DASHBOARD_{name.upper()}" in given
+        assert load_dashboard_settings(given) == DashboardSettings(host="*")
+
+
+def test_the_dashboard_listens_on_all_addresses_and_understands_all_that_it_is_given(helm):
+    """In a cluster of IPv6 alone too."""
+    settings = "--set=dashboard.enabled=true,dashboard.port=9000,dashboard.settings.pageSize=7"
+    given = environment(only(helm.template(settings), "Deployment", "headrace-dashboard"))
+    assert load_dashboard_settings(given) == DashboardSettings(host="*", port=9000, page_size=7)
 
 
 def test_the_operator_understands_all_that_it_is_given(defaults):
@@ -163,6 +188,14 @@ def test_lint_finds_nothing(helm):
             ],
             "each operator needs a volume of its own",
         ),
+        (["--set=operator.namespaces={a}", "--set=apiPriority.enabled=true"], "apiPriority.enabled: is true"),
+        (
+            ["--set=apiPriority.enabled=true,apiPriority.queues=3"],
+            "apiPriority.handSize: is 4, but apiPriority.queues is 3",
+        ),
+        (["--set=apiPriority.matchingPrecedence=9000"], "matchingPrecedence"),
+        (["--set=dashboard.settings.pagesize=7"], "pagesize"),
+        (["--set=dashboard.settings.pageSize=0"], "pageSize"),
         (["--set=settings.shards=0"], "shards"),
         (["--set=settings.logLevel=loud"], "logLevel"),
         (["--set=operator.replica=3"], "replica"),
@@ -231,6 +264,35 @@ def test_the_operator_resumes_deployments_under_its_own_name(helm):
     )
     told = [each["expression"] for each in policy["spec"]["matchConditions"]]
     assert f"request.userInfo.username != 'system:serviceaccount:{NAMESPACE}:pilot'" in told
+
+
+def test_the_role_that_reads_secrets_for_automations_is_there_whoever_makes_those_for_people(helm):
+    """Under the name that the page binds, to the account that the page binds it to; not where nothing may span the cluster."""
+    page = (ROOT / "docs" / "automations.md").read_text()
+    (told,) = re.findall(r"--clusterrole (\S+)\s+--serviceaccount (\S+):(\S+)", page)
+    made = helm.template("--set=rbac.userRoles=false")
+    assert only(made, "ClusterRole", told[0])["rules"] == [
+        {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}
+    ]
+    assert only(made, "ServiceAccount", told[2])["metadata"]["namespace"] == told[1]
+    chosen = ("--set=operator.namespaces={team-a}", "--set=rbac.userRoles={}")
+    there = [
+        told[0] in names(helm.template(chosen[0], chosen[1].format(each)), "ClusterRole") for each in ("true", "false")
+    ]
+    assert there == [True, False]
+    assert told[0] not in names(helm.template("--set=rbac.userRoles=false,rbac.create=false"), "ClusterRole")
+
+
+def test_the_example_for_argo_cd_has_the_names_of_the_documentation(helm, defaults):
+    """Argo CD calls the release as its Application, unless that says otherwise."""
+    application = yaml.safe_load((ROOT / "examples" / "gitops" / "apps" / "operator.yaml").read_text())
+    source, target = application["spec"]["source"]["helm"], application["spec"]["destination"]["namespace"]
+    release = source.get("releaseName", application["metadata"]["name"])
+    values = [f"--set-json={key}={json.dumps(value)}" for key, value in source["valuesObject"].items()]
+    done = helm.call("template", release, str(CHART), f"--namespace={target}", OLDEST, *values)
+    shown = [each for each in yaml.safe_load_all(done.stdout) if each]
+    kinds = {each["kind"] for each in defaults} - {"CustomResourceDefinition"}
+    assert {kind: names(shown, kind) for kind in kinds} == {kind: names(defaults, kind) for kind in kinds}
 
 
 def test_policies_of_chosen_namespaces_hold_there_and_nowhere_else(helm):
@@ -386,6 +448,27 @@ def test_the_network_policy_lets_through_what_the_operator_needs(helm, defaults)
     assert names(defaults, "NetworkPolicy") == []
 
 
+def test_the_operator_has_levels_of_the_api_server_where_it_is_asked_for(helm, defaults):
+    """One for Leases, which lends nothing and is found first, one for all else; requests wait by namespace, as there is one user."""
+    options = ("--set=apiPriority.enabled=true,apiPriority.matchingPrecedence=500", "--set=serviceAccount.name=pilot")
+    manifests = helm.template(*options)
+    leases, others = f"headrace-operator-leases.{NAMESPACE}", f"headrace-operator.{NAMESPACE}"
+    found = {each: only(manifests, "FlowSchema", each)["spec"] for each in (leases, others)}
+    levels = {each: only(manifests, "PriorityLevelConfiguration", each)["spec"]["limited"] for each in found}
+    assert {each: spec["priorityLevelConfiguration"]["name"] for each, spec in found.items()} == {e: e for e in levels}
+    assert {each: spec["matchingPrecedence"] for each, spec in found.items()} == {leases: 499, others: 500}
+    assert {each: level["lendablePercent"] for each, level in levels.items()} == {leases: 0, others: 50}
+    assert [levels[each]["nominalConcurrencyShares"] for each in (leases, others)] == [5, 10]
+    account = {"kind": "ServiceAccount", "serviceAccount": {"namespace": NAMESPACE, "name": "pilot"}}
+    rules = {each: rule for each, spec in found.items() for rule in spec["rules"]}
+    assert [rule["subjects"] for rule in rules.values()] == [[account], [account]]
+    assert {spec["distinguisherMethod"]["type"] for spec in found.values()} == {"ByNamespace"}
+    everything = {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
+    held = {"verbs": ["*"], "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "namespaces": [NAMESPACE]}
+    assert {each: rule["resourceRules"] for each, rule in rules.items()} == {leases: [held], others: [everything]}
+    assert names(defaults, "FlowSchema") == names(defaults, "PriorityLevelConfiguration") == []
+
+
 def test_people_have_rights_to_every_kind(defaults):
     """Also to those that come later."""
     edit, admin = (only(defaults, "ClusterRole", f"headrace-{role}")["rules"] for role in ("edit", "admin"))
@@ -413,45 +496,84 @@ def test_what_people_may_do_grows_from_view_to_admin(defaults):
     assert not [resource for resource, _ in admin if resource.endswith("/status")]
 
 
-@pytest.mark.parametrize("option", ["commonLabels.team=data", "operator.podLabels.team=data"])
-def test_labels_of_the_values_do_not_change_what_is_selected(helm, defaults, option):
+@pytest.mark.parametrize("whose", ["operator", "dashboard"])
+@pytest.mark.parametrize("option", ["commonLabels", "{}.podLabels"])
+def test_labels_of_the_values_do_not_change_what_is_selected(helm, option, whose):
     """A selector cannot be changed by an upgrade."""
-    before, after = only(defaults, "Deployment"), only(helm.template(f"--set={option}"), "Deployment")
+    shown = ("--set=dashboard.enabled=true", f"--set={option.format(whose)}.team=data")
+    before, after = (only(helm.template(*each), "Deployment", f"headrace-{whose}") for each in (shown[:1], shown))
     assert after["spec"]["template"]["metadata"]["labels"]["team"] == "data"
     assert after["spec"]["selector"] == before["spec"]["selector"]
 
 
-def test_what_the_values_add_to_the_pods_is_in_them(helm, tmp_path):
+@pytest.mark.parametrize("branch", BRANCHES)
+def test_every_object_has_the_labels_of_the_chart_and_those_of_the_values(helm, tmp_path, branch):
+    """Definitions aside, which may outlive the release."""
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump({**BRANCHES[branch], "commonLabels": {"team": "data"}}))
+    made = [
+        m for m in helm.template(f"--values={file}", MONITORING, AUDITED) if m["kind"] != "CustomResourceDefinition"
+    ]
+    given = {"app.kubernetes.io/part-of": "headrace", "app.kubernetes.io/instance": "headrace", "team": "data"}
+    labels = {f"{m['kind']} {m['metadata']['name']}": m["metadata"].get("labels", {}) for m in made}
+    assert [name for name, each in labels.items() if not given.items() <= each.items()] == []
+    assert [
+        name for name, each in labels.items() if not {"app.kubernetes.io/component", "helm.sh/chart"} <= each.keys()
+    ] == []
+
+
+@pytest.mark.parametrize("whose", ["operator", "dashboard"])
+def test_what_the_values_add_to_the_pods_is_in_them(helm, tmp_path, whose):
     """Each optional branch of the template."""
-    extra = {
-        "imagePullSecrets": [{"name": "registry"}],
-        "serviceAccount": {"create": False, "name": "given"},
-        "operator": {
-            "priorityClassName": "system-cluster-critical",
-            "nodeSelector": {"pool": "system"},
-            "tolerations": [{"key": "system", "operator": "Exists"}],
-            "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
-            "podAnnotations": {"note": "x"},
-            "extraEnv": [{"name": "PGSSLMODE", "value": "verify-full"}],
-            "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
-            "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
-            "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
-        },
+    pods = {
+        "priorityClassName": "system-cluster-critical",
+        "nodeSelector": {"pool": "system"},
+        "tolerations": [{"key": "system", "operator": "Exists"}],
+        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
+        "podAnnotations": {"note": "x"},
+        "podLabels": {"team": "data"},
+        "extraEnv": [{"name": "PGSSLMODE", "value": "verify-full"}],
+        "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
+        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
+        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
     }
     file = tmp_path / "values.yaml"
-    file.write_text(yaml.safe_dump(extra))
-    manifests = helm.template(f"--values={file}")
-    template = only(manifests, "Deployment")["spec"]["template"]
+    file.write_text(yaml.safe_dump({"dashboard": {"enabled": True}, "imagePullSecrets": [{"name": "registry"}]}))
+    more = tmp_path / "more.yaml"
+    more.write_text(yaml.safe_dump({whose: pods}))
+    manifests = helm.template(f"--values={file}", f"--values={more}")
+    template = only(manifests, "Deployment", f"headrace-{whose}")["spec"]["template"]
     pod, (container,) = template["spec"], template["spec"]["containers"]
-    operator = extra["operator"]
-    assert pod["imagePullSecrets"] == extra["imagePullSecrets"]
-    assert pod["serviceAccountName"] == "given"
-    assert [pod[key] for key in ("priorityClassName", "nodeSelector", "tolerations", "affinity")] == [
-        operator[key] for key in ("priorityClassName", "nodeSelector", "tolerations", "affinity")
-    ]
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    placed = ("priorityClassName", "nodeSelector", "tolerations", "affinity")
+    assert [pod[key] for key in placed] == [pods[key] for key in placed]
     assert template["metadata"]["annotations"]["note"] == "x"
-    assert operator["extraEnv"][0] in container["env"]
-    assert container["envFrom"] == operator["extraEnvFrom"]
-    assert operator["extraVolumes"][0] in pod["volumes"]
-    assert operator["extraVolumeMounts"][0] in container["volumeMounts"]
+    assert template["metadata"]["labels"]["team"] == "data"
+    assert pods["extraEnv"][0] in container["env"]
+    assert container["envFrom"] == pods["extraEnvFrom"]
+    assert pods["extraVolumes"][0] in pod["volumes"]
+    assert pods["extraVolumeMounts"][0] in container["volumeMounts"]
+
+
+def test_an_account_that_exists_is_taken(helm):
+    """And none is made."""
+    manifests = helm.template("--set=serviceAccount.create=false,serviceAccount.name=given")
+    assert only(manifests, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "given"
     assert "given" not in names(manifests, "ServiceAccount")
+
+
+@pytest.mark.parametrize("whose", ["operator", "dashboard"])
+def test_two_replicas_are_spread_and_a_drain_takes_one_at_a_time(helm, whose):
+    """Of the component itself; one alone is in nobody's way."""
+    name = f"headrace-{whose}"
+    one, two = (helm.template("--set=dashboard.enabled=true", f"--set={whose}.replicas={count}") for count in (1, 2))
+    assert name not in names(one, "PodDisruptionBudget")
+    budget, deployment = only(two, "PodDisruptionBudget", name), only(two, "Deployment", name)
+    selector = deployment["spec"]["selector"]
+    assert budget["spec"] == {"maxUnavailable": 1, "unhealthyPodEvictionPolicy": "AlwaysAllow", "selector": selector}
+    (spread,) = deployment["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert (spread["topologyKey"], spread["labelSelector"]) == ("kubernetes.io/hostname", selector)
+    without = helm.template(
+        "--set=dashboard.enabled=true,podDisruptionBudget.enabled=false", f"--set={whose}.replicas=2"
+    )
+    assert names(without, "PodDisruptionBudget") == []

@@ -8,6 +8,7 @@ Writes what is made from the models: crds/, the chart's copies and docs/api.md.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -36,6 +37,7 @@ AUDIT_HEADER = SLOTS_HEADER.replace("policies.yaml", "audit.yaml")
 AUDIT_SOURCE = SLOTS_SOURCE.with_name("audit.yaml")
 OPERATOR = "headrace-system:headrace-operator"
 """Whom the policies spare by name; in the chart its own ServiceAccount."""
+METADATA = re.compile(r"^metadata:\n  name: .+\n(?:  namespace: .+\n)?", re.MULTILINE)
 KEEP = "  {{- if .Values.crds.keep }}\n  annotations:\n    helm.sh/resource-policy: keep\n  {{- end }}\n"
 
 
@@ -77,7 +79,7 @@ def slots_template() -> str:
     rights = [each for each in documents if "\napiVersion: rbac." in f"\n{each}"]
     policies = [each for each in documents if each not in rights]
     body = WITH_RIGHTS + BETWEEN.join(rights) + BETWEEN + END + BETWEEN.join(policies)
-    return "{{- if not .Values.operator.namespaces }}\n" + SLOTS_HEADER + body + END
+    return "{{- if not .Values.operator.namespaces }}\n" + SLOTS_HEADER + _labelled(body, "slots") + END
 
 
 def guards_template() -> str:
@@ -85,7 +87,7 @@ def guards_template() -> str:
     text = _of_the_release(GUARDS_SOURCE.read_text())
     text = text.replace("orValue('Baseline')", "orValue('{{ .Values.policies.podPolicy }}')")
     text = text.replace("orValue('Namespace')", "orValue('{{ .Values.policies.runRights }}')")
-    return '{{- if include "headrace.policies" . }}\n' + GUARDS_HEADER + _served_only(text) + "{{- end }}\n"
+    return '{{- if include "headrace.policies" . }}\n' + GUARDS_HEADER + _of_policies(text) + END
 
 
 def audit_template() -> str:
@@ -97,8 +99,8 @@ def audit_template() -> str:
         '{{- if and (include "headrace.policies" .) .Values.policies.audit'
         ' (.Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy") }}\n'
         + AUDIT_HEADER
-        + _served_only(_of_the_release(text))
-        + "{{- end }}\n"
+        + _of_policies(_of_the_release(text))
+        + END
     )
 
 
@@ -147,6 +149,19 @@ def _served_only(text: str) -> str:
     marker = "  matchConstraints:\n"
     only = '    {{- with include "headrace.servedOnly" . }}{{- . | nindent 4 }}{{- end }}\n'
     return text.replace(marker, marker + only)
+
+
+def _of_policies(text: str) -> str:
+    """Policies with labels, that hold where the release serves."""
+    return _labelled(_served_only(text), "policies")
+
+
+def _labelled(text: str, component: str) -> str:
+    """Each object with the labels that the chart gives to all of its objects."""
+    labels = (
+        f'  labels:\n    {{{{- include "headrace.labels" (dict "root" $ "component" "{component}") | nindent 4 }}}}\n'
+    )
+    return METADATA.sub(lambda found: found[0] + labels, text)
 
 
 def _yaml(value: dict[str, Any]) -> str:

@@ -241,6 +241,7 @@ def test_a_mark_that_is_not_ascii_is_not_ours() -> None:
         ({"AUTH": "header"}, "PROXY_SECRET"),
         ({"AUTH": "header", "PROXY_SECRET": "short"}, "16 characters"),
         ({"AUTH": "insecure-own-rights", "HOST": "0.0.0.0"}, "127.0.0.1"),
+        ({"AUTH": "insecure-own-rights", "HOST": "*"}, "127.0.0.1"),
         ({"AUTH": "insecure-own-rights", "HOST": "example.org"}, "127.0.0.1"),
         ({"PROXY_NETWORKS": "10.0.0.300"}, "10.0.0.300"),
         ({"PORT": "99999"}, "PORT is"),
