@@ -15,14 +15,14 @@ from typing import Any, Final
 import structlog
 
 from headrace.api.automation import AutomationStatus, Firing, PlannedAction, RunDeed
-from headrace.api.conditions import ConditionType, Reason
+from headrace.api.conditions import ConditionType, EventReason, Reason
 from headrace.api.keys import API_VERSION
 from headrace.kubeapi.errors import ApiError, Forbidden, Invalid
 from headrace_operator.apply.automation import change_deployment, repeat_run, start_run
 from headrace_operator.apply.cancelling import cancel_run
 from headrace_operator.apply.events import record_event, write_event
 from headrace_operator.apply.webhooks import Delivery
-from headrace_operator.decide.actions import RecordEvent
+from headrace_operator.decide.actions import GivenReason, RecordEvent
 from headrace_operator.decide.automation.judging import Judgement, judged
 from headrace_operator.decide.automation.progress import (
     observed,
@@ -175,7 +175,7 @@ async def _tell_ended(context: Context, record: AutomationRecord, ended: dict[st
 
 
 async def _tell_failure(context: Context, record: AutomationRecord, problem: str) -> None:
-    await _tell(context, record, RecordEvent("AutomationFailed", problem, warning=True))
+    await _tell(context, record, RecordEvent(EventReason.AUTOMATION_FAILED, problem, warning=True))
 
 
 async def _tell(context: Context, record: AutomationRecord, event: RecordEvent) -> None:
@@ -255,7 +255,7 @@ async def _one(context: Context, record: AutomationRecord, firing: Firing, actio
         case {"deployment": change}:
             return await change_deployment(context.cluster, record.key.namespace, change)
         case {"event": told}:
-            event = RecordEvent(told["reason"], told["message"], warning=told["type"] == "Warning")
+            event = RecordEvent(GivenReason(told["reason"]), told["message"], warning=told["type"] == "Warning")
             cause = f"{firing.id}/{action.name}"  # each firing tells, also what an earlier one has told
             await write_event(context.cluster, _subject(record), event, context.clock(), cause=cause)
             return None
