@@ -6,7 +6,6 @@ Whatever comes in is put into the cache, and the keys whose decision may rest on
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from typing import Any
@@ -54,7 +53,6 @@ from headrace_operator.observe.task_runs import TaskRuns
 from headrace_operator.observe.usage import sized_flow
 from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
 
-AUTOSIZE_DELAY_S = 30.0
 ANSWER_DELAY_S = 1.0
 """The stream often tells of our own write before its answer comes: until then its absence is not asked about."""
 
@@ -76,8 +74,8 @@ class Intake:
         waker: Waker,
         *,
         status_delay_s: float,
-        autosize_delay_s: float = AUTOSIZE_DELAY_S,
-        monotonic: Callable[[], float] = time.monotonic,
+        autosize_delay_s: float,
+        monotonic: Callable[[], float],
     ) -> None:
         self.cache = cache
         self.history = history
