@@ -30,7 +30,7 @@ from headrace_operator.decide.pausing import pauses
 from headrace_operator.decide.placement import falls_over
 from headrace_operator.decide.run_status import accepted, gives_way, not_accepted, not_admitted, pending, running
 from headrace_operator.decide.settle import START_PROBLEMS, Outcome, cancellation, finish, is_live, settle, settle_lost
-from headrace_operator.decide.snapshot import Blocked, Pod, RunStatus, Snapshot, Turn, Unresolved
+from headrace_operator.decide.snapshot import Blocked, Pod, RunStatus, Snapshot, Turn, Unresolved, current_pod, own_pods
 from headrace_operator.decide.waiting import SLOW_START_S, UNANSWERED_S
 
 Rule = Callable[[Snapshot, datetime], Decision | None]
@@ -72,7 +72,7 @@ def attempt_is_recorded(seen: Snapshot, _now: datetime) -> Decision | None:
 
 def pod_ended(seen: Snapshot, now: datetime) -> Decision | None:
     """The current pod's end is taken down, then the pod is let go."""
-    pod = _current_pod(seen)
+    pod = current_pod(seen)
     if pod is None:
         return None
     ending = diagnose_end(pod.raw, now=now, sdk=_is_sdk(seen))
@@ -89,7 +89,7 @@ def cancelled(seen: Snapshot, now: datetime) -> Decision | None:
     outcome = cancellation(seen)
     if outcome is None:
         return None
-    pod = _current_pod(seen)
+    pod = current_pod(seen)
     return finish(seen, now, outcome) if pod is None else _ask_to_end(seen, pod, outcome, now)
 
 
@@ -118,7 +118,7 @@ def _unanswered_at(pod: Pod) -> datetime | None:
 
 def outranked(seen: Snapshot, now: datetime) -> Decision | None:
     """A run of higher priority needs its places: it gives them back, and waits for its turn again."""
-    pod = _current_pod(seen)
+    pod = current_pod(seen)
     if pod is None:
         return _gives_way_between_attempts(seen, now) if seen.outranked and seen.admitted else None
     if not (seen.outranked or gives_way(seen.run.status, pod.attempt)):
@@ -143,7 +143,7 @@ def _gives_way_between_attempts(seen: Snapshot, now: datetime) -> Decision | Non
 
 def pod_exists(seen: Snapshot, now: datetime) -> Decision | None:
     """The current pod has not ended: tell whether it runs, or what it waits for."""
-    pod = _current_pod(seen)
+    pod = current_pod(seen)
     if pod is None:
         return None
     waiting = diagnose_wait(pod.raw, now=now)
@@ -389,20 +389,9 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def _own_pods(seen: Snapshot) -> tuple[Pod, ...]:
-    return tuple(pod for pod in seen.pods if pod.run_uid == seen.run.uid)
-
-
-def _current_pod(seen: Snapshot) -> Pod | None:
-    """The pod of the latest attempt, unless its end is in the status already."""
-    ended = {a.number for a in seen.run.status.attempts if a.finished_at is not None}
-    live = [pod for pod in _own_pods(seen) if pod.attempt not in ended]
-    return max(live, key=lambda pod: pod.attempt, default=None)
-
-
 def _next_attempt(seen: Snapshot) -> int:
     recorded = [a.number for a in seen.run.status.attempts]
-    existing = [pod.attempt for pod in _own_pods(seen)]
+    existing = [pod.attempt for pod in own_pods(seen)]
     return max([0, *recorded, *existing]) + 1
 
 
