@@ -90,7 +90,7 @@ class Gate:
         self._unheard: set[ObjectKey] = set()
         self._limits: dict[str, LimitView] = {}
         self._pools: dict[str, Pool] = {}
-        self.rooms: Rooms | None = None
+        self.rooms = None if cache.share.is_alone else Rooms(cache.share, waker)
         """None: nobody else launches into the pools."""
         self._allowed: dict[str, tuple[Extent, bool]] = {}
 
