@@ -70,7 +70,9 @@ async def fed(intake: Intake, runs: list[dict[str, Any]], settled: Callable[[], 
 
 def an_intake(outbox: Outbox | None = None) -> Intake:
     """Of an operator that does nothing but look on."""
-    return Intake(Cache(), History(outbox), WorkQueue(), status_delay_s=3600)
+    return Intake(
+        Cache(), History(outbox), WorkQueue(), status_delay_s=3600, autosize_delay_s=3600, monotonic=time.monotonic
+    )
 
 
 async def without_store(runs: list[dict[str, Any]]) -> Cost:

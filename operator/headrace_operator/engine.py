@@ -21,7 +21,6 @@ from headrace_operator.observe.history import History
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.kubernetes_events import KubernetesEvents
 from headrace_operator.observe.revisions import Revisions
-from headrace_operator.observe.rooms import Rooms
 from headrace_operator.observe.tallies import tally
 from headrace_operator.observe.workkeys import Kind, WorkKey, line_of
 from headrace_operator.settings import Settings
@@ -66,8 +65,6 @@ class Engine:
             resource: Feed(resource.kind, door) for resource, door in self.intake.doors.items()
         }
         gate = self.intake.gate
-        if not share.is_alone:
-            gate.rooms = Rooms(share, self.queue)
         revisions = Revisions(cluster)
         self._settings = settings
         self.recorder: Recorder | None = None

@@ -71,7 +71,7 @@ LEADER_LEASE = "headrace-operator"
 
 
 def utc_now() -> datetime:
-    """The machine's clock; nothing else in the operator reads one."""
+    """The machine's clock of the day; nothing else in the operator reads it."""
     return datetime.now(UTC)  # noqa: TID251 - this is the one
 
 

@@ -4,8 +4,31 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
+from typing import NewType
 
+from headrace.api.conditions import EventReason, Reason
 from headrace_operator.decide.snapshot import RunStatus, Turn
+
+GivenReason = NewType("GivenReason", str)
+"""A word that people chose: an Automation's Event has it."""
+
+
+class PassReason(StrEnum):
+    """Why a pass over a run did what it did, where no status says so: for the log alone."""
+
+    NOTHING_TO_DO = "NothingToDo"
+    RUN_DELETED = "RunDeleted"
+    ALREADY_FINISHED = "AlreadyFinished"
+    OUTCOME_ALREADY_WRITTEN = "OutcomeAlreadyWritten"
+    POD_IS_ENDING = "PodIsEnding"
+    POD_STARTING = "PodStarting"
+    POD_UNSEEN = "PodUnseen"
+    HISTORY_NOT_READ = "HistoryNotRead"
+    BACKING_OFF = "BackingOff"
+    EARLIER_POD_IS_LIVE = "EarlierPodIsLive"
+    ASKS_FOR_ITS_TURN = "AsksForItsTurn"
+    LAUNCHED = "Launched"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +65,7 @@ class ReleasePod:
 class RecordEvent:
     """A Kubernetes Event on the object in question; `warning` is its type."""
 
-    reason: str
+    reason: Reason | EventReason | GivenReason
     message: str
     warning: bool = False
 
@@ -56,7 +79,7 @@ class Decision:
     What to do about one FlowRun, and why.
 
     Args:
-        reason: Of this pass, for the log and the metrics; doing nothing has one too.
+        reason: Of this pass, for the log; doing nothing has one too.
         actions: Carried out first, in order.
         status: Written then, once; None leaves it.
         afterwards: Carried out when the status is written: what would lose the outcome if it came before.
@@ -64,7 +87,7 @@ class Decision:
         asks: Nothing but its turn holds the run back; it is to ask for it.
     """
 
-    reason: str
+    reason: Reason | PassReason
     actions: tuple[Action, ...] = ()
     status: RunStatus | None = None
     afterwards: tuple[Action, ...] = ()

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from headrace.api.budget import Spent
-from headrace.api.conditions import ConditionType, Phase, Reason
+from headrace.api.conditions import ConditionType, EventReason, Phase, Reason
 from headrace.api.deployment import (
     MAX_ACTIVE_LISTED,
     ActiveRun,
@@ -122,7 +122,7 @@ def decide_deployment(seen: DeploymentSnapshot, now: datetime) -> DeploymentDeci
     conditions = with_budget_condition(conditions, purse, generation=seen.generation, now=now)
     next_schedules = tuple(NextSchedule(name=name, time=time) for name, time in planned.next_times)
     next_time = None if planned.look_again_after_s is None else now + timedelta(seconds=planned.look_again_after_s)
-    missed = tuple(RecordEvent("MissedSchedule", miss.message, warning=True) for miss in planned.missed)
+    missed = tuple(RecordEvent(EventReason.MISSED_SCHEDULE, miss.message, warning=True) for miss in planned.missed)
     return DeploymentDecision(
         create=planned.runs,
         events=(*missed, *blocked, *counted.events, *_warnings(purse)),
@@ -235,7 +235,7 @@ def _blocked_triggers(seen: DeploymentSnapshot, conditions: tuple[ConditionView,
     if after is None or after.status == "True" or after.reason == Reason.SUSPENDED:
         return ()
     is_news = before is None or (before.reason, before.message) != (after.reason, after.message)
-    return (RecordEvent("TriggerBlocked", after.message, warning=True),) if is_news else ()
+    return (RecordEvent(EventReason.TRIGGER_BLOCKED, after.message, warning=True),) if is_news else ()
 
 
 def _beginning(seen: DeploymentSnapshot, now: datetime) -> datetime:

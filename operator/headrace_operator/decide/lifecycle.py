@@ -19,7 +19,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from headrace.api.conditions import Phase, Reason
-from headrace_operator.decide.actions import Action, Decision, DeletePod, LaunchPod, RecordEvent, ReleasePod
+from headrace_operator.decide.actions import Action, Decision, DeletePod, LaunchPod, PassReason, RecordEvent, ReleasePod
 from headrace_operator.decide.admission import is_skipped
 from headrace_operator.decide.circuit import circuit_wait
 from headrace_operator.decide.conditions import shortened
@@ -30,7 +30,7 @@ from headrace_operator.decide.pausing import pauses
 from headrace_operator.decide.placement import falls_over
 from headrace_operator.decide.run_status import accepted, gives_way, not_accepted, not_admitted, pending, running
 from headrace_operator.decide.settle import START_PROBLEMS, Outcome, cancellation, finish, is_live, settle, settle_lost
-from headrace_operator.decide.snapshot import Blocked, Pod, RunStatus, Snapshot, Turn, Unresolved
+from headrace_operator.decide.snapshot import Blocked, Pod, RunStatus, Snapshot, Turn, Unresolved, current_pod, own_pods
 from headrace_operator.decide.waiting import SLOW_START_S, UNANSWERED_S
 
 Rule = Callable[[Snapshot, datetime], Decision | None]
@@ -43,36 +43,36 @@ def decide(seen: Snapshot, now: datetime) -> Decision:
     for rule in RULES:
         if decision := rule(seen, now):
             return decision
-    return Decision(reason="NothingToDo")
+    return Decision(reason=PassReason.NOTHING_TO_DO)
 
 
 def decide_turn(seen: Snapshot, now: datetime) -> Decision:
     """As `decide`, for a run that has asked and been answered: no rule before those about its turn rests on that."""
-    return waits_for_its_turn(seen, now) or starts(seen, now) or Decision(reason="NothingToDo")
+    return waits_for_its_turn(seen, now) or starts(seen, now) or Decision(reason=PassReason.NOTHING_TO_DO)
 
 
 def being_deleted(seen: Snapshot, _now: datetime) -> Decision | None:
     """Its pods go with it by owner reference; we only stop holding them."""
     if not seen.run.deleting:
         return None
-    return Decision(reason="RunDeleted", actions=_release_all(seen))
+    return Decision(reason=PassReason.RUN_DELETED, actions=_release_all(seen))
 
 
 def already_finished(seen: Snapshot, _now: datetime) -> Decision | None:
     """The outcome is written: what is left of its pods may go."""
-    return Decision(reason="AlreadyFinished", actions=clear_orphans(seen.pods)) if seen.run.finished else None
+    return Decision(reason=PassReason.ALREADY_FINISHED, actions=clear_orphans(seen.pods)) if seen.run.finished else None
 
 
 def attempt_is_recorded(seen: Snapshot, _now: datetime) -> Decision | None:
     """A pod whose end is in the status already: the operator died between the two writes."""
     ended = {a.pod for a in seen.run.status.attempts if a.finished_at is not None}
     stale = tuple(ReleasePod(pod.key.name, pod.uid) for pod in seen.pods if pod.held and pod.key.name in ended)
-    return Decision(reason="OutcomeAlreadyWritten", actions=stale) if stale else None
+    return Decision(reason=PassReason.OUTCOME_ALREADY_WRITTEN, actions=stale) if stale else None
 
 
 def pod_ended(seen: Snapshot, now: datetime) -> Decision | None:
     """The current pod's end is taken down, then the pod is let go."""
-    pod = _current_pod(seen)
+    pod = current_pod(seen)
     if pod is None:
         return None
     ending = diagnose_end(pod.raw, now=now, sdk=_is_sdk(seen))
@@ -89,7 +89,7 @@ def cancelled(seen: Snapshot, now: datetime) -> Decision | None:
     outcome = cancellation(seen)
     if outcome is None:
         return None
-    pod = _current_pod(seen)
+    pod = current_pod(seen)
     return finish(seen, now, outcome) if pod is None else _ask_to_end(seen, pod, outcome, now)
 
 
@@ -106,7 +106,7 @@ def _unanswered_end(seen: Snapshot, pod: Pod, now: datetime) -> Decision | None:
     """A pod that was asked to end and whose node does not answer: the run waits, and says for what."""
     waiting = diagnose_wait(pod.raw, now=now)
     if waiting is None:
-        return Decision(reason="PodIsEnding", look_again_at=_unanswered_at(pod))
+        return Decision(reason=PassReason.POD_IS_ENDING, look_again_at=_unanswered_at(pod))
     return _tell_wait(seen, pod, waiting, now)
 
 
@@ -118,13 +118,13 @@ def _unanswered_at(pod: Pod) -> datetime | None:
 
 def outranked(seen: Snapshot, now: datetime) -> Decision | None:
     """A run of higher priority needs its places: it gives them back, and waits for its turn again."""
-    pod = _current_pod(seen)
+    pod = current_pod(seen)
     if pod is None:
         return _gives_way_between_attempts(seen, now) if seen.outranked and seen.admitted else None
     if not (seen.outranked or gives_way(seen.run.status, pod.attempt)):
         return None
     if pod.deleting:
-        return Decision(reason="PodIsEnding", look_again_at=_unanswered_at(pod))
+        return Decision(reason=PassReason.POD_IS_ENDING, look_again_at=_unanswered_at(pod))
     # The status first: it tells the pod's end apart from a deletion by somebody else.
     status = _told(seen, pod, Reason.OUTRANKED, OUTRANKED, now=now)
     return Decision(
@@ -143,7 +143,7 @@ def _gives_way_between_attempts(seen: Snapshot, now: datetime) -> Decision | Non
 
 def pod_exists(seen: Snapshot, now: datetime) -> Decision | None:
     """The current pod has not ended: tell whether it runs, or what it waits for."""
-    pod = _current_pod(seen)
+    pod = current_pod(seen)
     if pod is None:
         return None
     waiting = diagnose_wait(pod.raw, now=now)
@@ -172,12 +172,12 @@ def _pod_starts(seen: Snapshot, pod: Pod, now: datetime) -> Decision:
     """Nothing is wrong yet; only a start that takes its time is worth a write."""
     quiet_until = _quiet_until(seen, pod, now)
     if now < quiet_until:
-        return Decision(reason="PodStarting", look_again_at=quiet_until)
+        return Decision(reason=PassReason.POD_STARTING, look_again_at=quiet_until)
     message = f"pod {pod.key.name} is on its way" + (f" on node {pod.node}" if pod.node else "")
     status = pending(seen, pod, Reason.POD_PENDING, message, now=now)
     slow_at = _bound_at(pod, now) + timedelta(seconds=SLOW_START_S + 1)
     return Decision(
-        reason="PodStarting",
+        reason=PassReason.POD_STARTING,
         status=status if status != seen.run.status else None,
         look_again_at=slow_at if now < slow_at else _unanswered_at(pod),
     )
@@ -228,7 +228,7 @@ def pod_unseen(seen: Snapshot, _now: datetime) -> Decision | None:
     attempts = seen.run.status.attempts
     if not attempts or attempts[-1].finished_at is not None:
         return None
-    return Decision(reason="PodUnseen")
+    return Decision(reason=PassReason.POD_UNSEEN)
 
 
 def _told(seen: Snapshot, pod: Pod, reason: Reason, message: str, *, now: datetime) -> RunStatus:
@@ -247,7 +247,7 @@ def key_unsettled(seen: Snapshot, _now: datetime) -> Decision | None:
     """Whether an earlier run has its idempotency key is not known yet: the operator has just started."""
     if seen.key_is_settled or seen.admitted or seen.run.status.attempts:
         return None
-    return Decision(reason="HistoryNotRead")
+    return Decision(reason=PassReason.HISTORY_NOT_READ)
 
 
 def duplicate(seen: Snapshot, now: datetime) -> Decision | None:
@@ -308,7 +308,7 @@ def suspended(seen: Snapshot, now: datetime) -> Decision | None:
 def backs_off(seen: Snapshot, now: datetime) -> Decision | None:
     """A retry that is not due yet."""
     due = seen.run.status.next_attempt_at
-    return Decision(reason="BackingOff", look_again_at=due) if due is not None and now < due else None
+    return Decision(reason=PassReason.BACKING_OFF, look_again_at=due) if due is not None and now < due else None
 
 
 def skipped(seen: Snapshot, now: datetime) -> Decision | None:
@@ -329,12 +329,12 @@ def skipped(seen: Snapshot, now: datetime) -> Decision | None:
 def earlier_pod_is_live(seen: Snapshot, _now: datetime) -> Decision | None:
     """A pod of the attempt before, or of a deleted run of the same name, must have ended first."""
     earlier = tuple(pod for pod in seen.pods if pod.run_uid != seen.run.uid or is_live(pod))
-    return Decision(reason="EarlierPodIsLive", actions=clear_orphans(earlier)) if earlier else None
+    return Decision(reason=PassReason.EARLIER_POD_IS_LIVE, actions=clear_orphans(earlier)) if earlier else None
 
 
 def asks_for_its_turn(seen: Snapshot, _now: datetime) -> Decision | None:
     """Nothing else is in the way."""
-    return Decision(reason="AsksForItsTurn", asks=True) if seen.turn is None else None
+    return Decision(reason=PassReason.ASKS_FOR_ITS_TURN, asks=True) if seen.turn is None else None
 
 
 def waits_for_its_turn(seen: Snapshot, now: datetime) -> Decision | None:
@@ -359,7 +359,7 @@ def starts(seen: Snapshot, _now: datetime) -> Decision | None:
     """It is its turn: the next attempt's pod is created."""
     if not isinstance(seen.turn, Turn):
         return None
-    return Decision(reason="Launched", actions=(LaunchPod(_next_attempt(seen), seen.turn),))
+    return Decision(reason=PassReason.LAUNCHED, actions=(LaunchPod(_next_attempt(seen), seen.turn),))
 
 
 RULES: tuple[Rule, ...] = (
@@ -389,20 +389,9 @@ RULES: tuple[Rule, ...] = (
 )
 
 
-def _own_pods(seen: Snapshot) -> tuple[Pod, ...]:
-    return tuple(pod for pod in seen.pods if pod.run_uid == seen.run.uid)
-
-
-def _current_pod(seen: Snapshot) -> Pod | None:
-    """The pod of the latest attempt, unless its end is in the status already."""
-    ended = {a.number for a in seen.run.status.attempts if a.finished_at is not None}
-    live = [pod for pod in _own_pods(seen) if pod.attempt not in ended]
-    return max(live, key=lambda pod: pod.attempt, default=None)
-
-
 def _next_attempt(seen: Snapshot) -> int:
     recorded = [a.number for a in seen.run.status.attempts]
-    existing = [pod.attempt for pod in _own_pods(seen)]
+    existing = [pod.attempt for pod in own_pods(seen)]
     return max([0, *recorded, *existing]) + 1
 
 

@@ -93,7 +93,7 @@ def pauses(seen: Snapshot, now: datetime) -> Decision | None:
         return _over(seen, pause, OverDecision.ELAPSED if elapsed else OverDecision.TIMED_OUT, now)
     if answer is not None and problem is not None:
         return _refusal(seen, replace(pause, problem=shortened(problem), refused=fingerprint(answer)))
-    return Decision(reason=seen.run.status.reason or Reason.PAUSED, look_again_at=pause.until)
+    return Decision(reason=_reason(pause), look_again_at=pause.until)
 
 
 def answer_problem(answer: GivenAnswer, pause: PauseView) -> str | None:
@@ -171,18 +171,25 @@ def _refusal(seen: Snapshot, pause: PauseView) -> Decision:
     return Decision(reason=Reason.INVALID_ANSWER, status=status, afterwards=(event,), look_again_at=pause.until)
 
 
+def _reason(pause: PauseView) -> Reason:
+    if pause.kind is PauseKind.SLEEP:
+        return Reason.SLEEPING
+    return Reason.AWAITING_APPROVAL if pause.problem is None else Reason.INVALID_ANSWER
+
+
 def _with_words(status: RunStatus, run: Run, pause: PauseView) -> RunStatus:
     """The status with what the pause says of itself, and what to do about it."""
+    status = replace(status, reason=_reason(pause))
     if pause.kind is PauseKind.SLEEP:
-        return replace(status, reason=Reason.SLEEPING, message=f'"{pause.name}" sleeps until {_stamp(pause.until)}')
+        return replace(status, message=f'"{pause.name}" sleeps until {_stamp(pause.until)}')
     how = f"headrace approve {run.key.name} -n {run.key.namespace}, or headrace reject"
     until = f" until {_stamp(pause.until)}" if pause.until else ""
     if pause.problem is not None:
         message = f'the answer to "{pause.name}" cannot be taken: {pause.problem}. Waits{until} for another one: {how}'
-        return replace(status, reason=Reason.INVALID_ANSWER, message=shortened(message))
+        return replace(status, message=shortened(message))
     asks = f": {pause.message}" if pause.message else ""
     message = f'"{pause.name}" waits{until} for an answer{asks} ({how})'
-    return replace(status, reason=Reason.AWAITING_APPROVAL, message=shortened(message))
+    return replace(status, message=shortened(message))
 
 
 def _refused(run: Run, asked: PauseReport) -> str | None:

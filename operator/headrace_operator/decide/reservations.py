@@ -88,6 +88,11 @@ class Ledger:
         rooms = [self.bookings[name].room if name in self.bookings else {} for name in self.shards]
         return all(unit in room for room in rooms for unit in units)
 
+    def leaves(self, capacity: Extent) -> bool:
+        """Whether more could be booked of each unit: nobody need be sent away for room then."""
+        booked = [each.room for each in self.bookings.values()]
+        return all(size > sum(room.get(unit, NOTHING) for room in booked) for unit, size in capacity.items())
+
     def others(self, me: str) -> dict[str, Booking]:
         """Bookings that count beside mine; those under old names until all new ones are there."""
         counts = self.shards if self.is_complete else self.bookings.keys()
@@ -115,6 +120,13 @@ def settled(capacity: Extent, ledger: Ledger, me: str, *, appetite: Appetite, no
     wanted = ((unit, appetite.used.get(unit, NOTHING) + amount) for unit, amount in appetite.wanted.items())
     wants = any(total > room[unit] for unit, total in wanted if unit in room)
     return Booking(room, wants, since_ms)
+
+
+def held_throughout(mine: Booking | None, wanted: Booking) -> Extent:
+    """What may be used while the booking is changed: it is booked whether the change has taken effect or not."""
+    if mine is None:
+        return {}
+    return {unit: min(amount, mine.room[unit]) for unit, amount in wanted.room.items() if unit in mine.room}
 
 
 def _goal(capacity: Extent, ledger: Ledger, me: str, *, appetite: Appetite, since_ms: int | None) -> dict[str, Decimal]:

@@ -368,3 +368,15 @@ class Snapshot:
     withheld: Unresolved | None = None
     slots_namespace: str = ""
     patience: Patience = field(default_factory=Patience)
+
+
+def own_pods(seen: Snapshot) -> tuple[Pod, ...]:
+    """Without those of a deleted run of the same name."""
+    return tuple(pod for pod in seen.pods if pod.run_uid == seen.run.uid)
+
+
+def current_pod(seen: Snapshot) -> Pod | None:
+    """The pod of the latest attempt, unless its end is in the status already."""
+    ended = {attempt.number for attempt in seen.run.status.attempts if attempt.finished_at is not None}
+    open_ones = (pod for pod in own_pods(seen) if pod.attempt not in ended)
+    return max(open_ones, key=lambda pod: pod.attempt, default=None)

@@ -9,31 +9,27 @@ found again. Receivers of webhooks claim in the same way, on any replica.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Final
 
 import structlog
 
 from headrace.api.automation import AutomationStatus, Firing, PlannedAction, RunDeed
-from headrace.api.conditions import ConditionType, Reason
+from headrace.api.conditions import ConditionType, EventReason, Reason
 from headrace.api.keys import API_VERSION
 from headrace.kubeapi.errors import ApiError, Forbidden, Invalid
 from headrace_operator.apply.automation import change_deployment, repeat_run, start_run
 from headrace_operator.apply.cancelling import cancel_run
 from headrace_operator.apply.events import record_event, write_event
 from headrace_operator.apply.webhooks import Delivery
-from headrace_operator.decide.actions import RecordEvent
-from headrace_operator.decide.automation.judging import Judgement, judged
-from headrace_operator.decide.automation.progress import (
-    observed,
-    open_firings,
-    with_counts,
-    with_ended,
-    with_judgement,
-)
+from headrace_operator.decide.actions import GivenReason, RecordEvent
+from headrace_operator.decide.automation.claiming import COUNTED_EVERY, AutomationSnapshot, claimed
+from headrace_operator.decide.automation.occurrences import Occurrence
+from headrace_operator.decide.automation.progress import open_firings, with_ended
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.automation_secrets import secrets_due, secrets_problem
-from headrace_operator.handlers.automation_sources import problem_of, stand, with_series
+from headrace_operator.handlers.automation_sources import problem_of, series_of, stand
 from headrace_operator.handlers.context import Context, seconds_until
 from headrace_operator.kube.resources import AUTOMATIONS
 from headrace_operator.manifests.automation_run import run_names
@@ -43,8 +39,6 @@ from headrace_operator.observe.automations import AutomationRecord, Waiting
 
 log = structlog.get_logger()
 
-COUNTED_EVERY: Final = timedelta(seconds=30)
-"""Counts that nothing else takes along are written after this long."""
 BLIND: Final = (Reason.QUERY_FAILED, Reason.EVENTS_NOT_READABLE)
 PATIENCE: Final = timedelta(hours=1)
 """An action that the API server forbids is tried for this long: a quota may be used up, or a policy forbid it, for a while."""
@@ -87,39 +81,46 @@ async def _claim(
 ) -> AutomationRecord:
     """What has happened goes into the status, where it is to be acted on. Returns the record with it."""
     waiting = context.intake.automations.waiting(record.uid)
-    status = observed(record.status, generation=record.generation, problem=problem, created=record.created, now=now)
-    seen = tuple(waiting.occurrences.values())
-    status = with_series(context, record, status)
-    judgement = Judgement(status.firings)
-    if record.rules is not None:
-        current = [each for each in seen if status.since is None or each.at >= status.since]
-        judgement = judged(record.rules, status, current, uid=record.uid, now=now, listed=waiting.listed)
-        status = with_judgement(status, judgement)
-    counts = waiting.counts + judgement.outcomes
-    is_due = waiting.counted_since is not None and now - waiting.counted_since >= COUNTED_EVERY
-    if status != record.status or is_due:
-        before, record = record, await _write(context, record, with_counts(status, counts))
-        counts.clear()
+    seen = _snapshot(context, record, waiting, problem)
+    claim = claimed(seen, now)
+    if claim.status is not None:
+        before, record = record, await _write(context, record, claim.status)
         await _tell_blindness(context, before, problem)
-    deferred = {each.id for each in judgement.deferred}
-    for each in seen:
-        if each.id not in deferred and waiting.occurrences.get(each.id) is each:
-            del waiting.occurrences[each.id]
-            waiting.listed.discard(each.id)
-    _count(waiting, counts, now, status)
-    context.metrics.automations.judged(record.key, judgement.outcomes)
-    for firing in judgement.fresh:
+    _forget(waiting, claim.settled)
+    # Beside what is left for later, what was counted while the status was written: it is not in it.
+    waiting.counts, waiting.counted_since = claim.counts + (waiting.counts - seen.counts), claim.counted_since
+    context.metrics.automations.judged(record.key, claim.judgement.outcomes)
+    for firing in claim.judgement.fresh:
         log.info("automation_fired", firing=firing.id, about=firing.about)
         if firing.message is not None:
             await _tell_failure(context, record, firing.message)
     return record
 
 
-def _count(waiting: Waiting, counts: Any, now: datetime, status: AutomationStatus) -> None:
-    """Counts that change nothing that people see are not kept."""
-    waiting.counts = counts
-    is_news = with_counts(status, counts) is not status
-    waiting.counted_since = (waiting.counted_since or now) if is_news else None
+def _snapshot(
+    context: Context, record: AutomationRecord, waiting: Waiting, problem: tuple[Reason, str] | None
+) -> AutomationSnapshot:
+    return AutomationSnapshot(
+        uid=record.uid,
+        generation=record.generation,
+        created=record.created,
+        rules=record.rules,
+        status=record.status,
+        problem=problem,
+        series=series_of(context, record),
+        occurrences=tuple(waiting.occurrences.values()),
+        listed=waiting.listed,
+        counts=waiting.counts.copy(),
+        counted_since=waiting.counted_since,
+    )
+
+
+def _forget(waiting: Waiting, settled: Iterable[Occurrence]) -> None:
+    """Not what has been told of anew since it was judged."""
+    for each in settled:
+        if waiting.occurrences.get(each.id) is each:
+            del waiting.occurrences[each.id]
+            waiting.listed.discard(each.id)
 
 
 async def _write(context: Context, record: AutomationRecord, status: AutomationStatus) -> AutomationRecord:
@@ -175,7 +176,7 @@ async def _tell_ended(context: Context, record: AutomationRecord, ended: dict[st
 
 
 async def _tell_failure(context: Context, record: AutomationRecord, problem: str) -> None:
-    await _tell(context, record, RecordEvent("AutomationFailed", problem, warning=True))
+    await _tell(context, record, RecordEvent(EventReason.AUTOMATION_FAILED, problem, warning=True))
 
 
 async def _tell(context: Context, record: AutomationRecord, event: RecordEvent) -> None:
@@ -255,7 +256,7 @@ async def _one(context: Context, record: AutomationRecord, firing: Firing, actio
         case {"deployment": change}:
             return await change_deployment(context.cluster, record.key.namespace, change)
         case {"event": told}:
-            event = RecordEvent(told["reason"], told["message"], warning=told["type"] == "Warning")
+            event = RecordEvent(GivenReason(told["reason"]), told["message"], warning=told["type"] == "Warning")
             cause = f"{firing.id}/{action.name}"  # each firing tells, also what an earlier one has told
             await write_event(context.cluster, _subject(record), event, context.clock(), cause=cause)
             return None

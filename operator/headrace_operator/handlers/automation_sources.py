@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Final
 
-from headrace.api.automation import AutomationStatus, Series
+from headrace.api.automation import Series
 from headrace.api.automation_sources import OnLimitSaturated, OnMetric
 from headrace.api.conditions import Reason
 from headrace.slots import PodHolder, RunHolder, parse_holder
@@ -37,10 +37,12 @@ def stand(context: Context, record: AutomationRecord, now: datetime) -> datetime
     return None
 
 
-def with_series(context: Context, record: AutomationRecord, status: AutomationStatus) -> AutomationStatus:
-    """The status with the series that are beyond the threshold by now."""
-    series = _series(context, record)
-    return status if series == status.series else status.model_copy(update={"series": series})
+def series_of(context: Context, record: AutomationRecord) -> tuple[Series, ...]:
+    """Those that are beyond the threshold, as the last reading has them; as they were before it, while there is none."""
+    if record.rules is not None and record.rules.spec.trigger.metric is None:
+        return ()
+    seen = context.queries.reading(record.key)
+    return record.status.series if seen is None else followed(record.status.series, seen)
 
 
 def problem_of(context: Context, record: AutomationRecord) -> tuple[Reason, str] | None:
@@ -101,13 +103,5 @@ def _stand_series(context: Context, record: AutomationRecord, on: OnMetric, now:
     left_s = context.queries.look(record.key, (record.uid, record.generation), on)
     seen = context.queries.reading(record.key)
     if seen is not None:
-        context.intake.automations.stand(record, series_occurrences(on, _series(context, record), seen))
+        context.intake.automations.stand(record, series_occurrences(on, series_of(context, record), seen))
     return None if left_s is None else now + timedelta(seconds=left_s)
-
-
-def _series(context: Context, record: AutomationRecord) -> tuple[Series, ...]:
-    """As the last reading has them; as they were before it, while there is none."""
-    if record.rules is not None and record.rules.spec.trigger.metric is None:
-        return ()
-    seen = context.queries.reading(record.key)
-    return record.status.series if seen is None else followed(record.status.series, seen)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 
 from headrace.api.backfill import BackfillSpec
-from headrace.api.conditions import Phase, Reason
+from headrace.api.conditions import EventReason, Phase, Reason
 from headrace.api.keys import API_VERSION
 from headrace.kubeapi.errors import AlreadyExists, Forbidden, Invalid, NotFound
 from headrace_operator.apply.cancelling import cancel_run
@@ -100,7 +100,7 @@ async def _change_runs(context: Context, record: BackfillRecord, runs: Runs, dec
         await several_at_once(changes, most=REQUESTS_AT_ONCE)
     except (Forbidden, Invalid) as error:
         told = f"runs cannot be created: {error.message}"
-        await _record(context, record, RecordEvent("RunsNotCreated", told, warning=True))
+        await _record(context, record, RecordEvent(EventReason.RUNS_NOT_CREATED, told, warning=True))
         raise
 
 
@@ -151,7 +151,7 @@ async def _meet(context: Context, record: BackfillRecord, runs: Runs, ref: Parti
         return
     runs.blocked[ref.position] = context.clock() + timedelta(seconds=BLOCKED_S)
     message = f"FlowRun {key.name} exists and is not of this Backfill; its partition runs when it is gone"
-    await _record(context, record, RecordEvent("RunNameTaken", message, warning=True))
+    await _record(context, record, RecordEvent(EventReason.RUN_NAME_TAKEN, message, warning=True))
 
 
 async def _refused(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from headrace.api.conditions import ConditionType
+from headrace.api.conditions import ConditionType, EventReason, Reason
 from headrace.api.keys import API_VERSION
 from headrace.kubeapi.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from headrace_operator.apply.events import record_event
@@ -99,10 +99,10 @@ async def _refused(
     """Tells it. Returns the error where the run may be taken later: a quota is raised, a policy forbids it no more."""
     if isinstance(error, Invalid) and error.is_final:
         message = f"run {run.name} is refused by the API server: {error.message}"
-        await _record(context, seen, (RecordEvent("RunRefused", message, warning=True),))
+        await _record(context, seen, (RecordEvent(Reason.RUN_REFUSED, message, warning=True),))
         return Refusal(run, MissReason.REFUSED, message)
     message = f"run {run.name} cannot be created for now: {error.message}"
-    await _record(context, seen, (RecordEvent("RunsNotCreated", message, warning=True),))
+    await _record(context, seen, (RecordEvent(EventReason.RUNS_NOT_CREATED, message, warning=True),))
     return error
 
 
@@ -116,7 +116,7 @@ async def _taken(context: Context, seen: DeploymentSnapshot, run: PlannedRun) ->
         return None
     time = f"{run.scheduled_time:%Y-%m-%dT%H:%M:%SZ}"
     message = f"the time {time} gets no run: its name {run.name} is that of a FlowRun that is not of this Deployment"
-    await _record(context, seen, (RecordEvent("RunNameTaken", message, warning=True),))
+    await _record(context, seen, (RecordEvent(EventReason.RUN_NAME_TAKEN, message, warning=True),))
     return Refusal(run, MissReason.NAME_TAKEN, message)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from headrace.kubeapi.errors import AlreadyExists, Conflict, NotFound
 from headrace_operator.decide.leases import milliseconds
-from headrace_operator.decide.reservations import Booking, Extent, Ledger, settled
+from headrace_operator.decide.reservations import Booking, Ledger, held_throughout, settled
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.context import Context
 from headrace_operator.kube.resources import LEASES
@@ -28,13 +28,13 @@ async def reconcile(context: Context, key: ObjectKey) -> float | None:
     wanted = settled(capacity, ledger, rooms.me, appetite=appetite, now_ms=now_ms)
     if mine != wanted:
         # Before the write, whose answer may be lost: what is given back is not used from now on.
-        context.gate.allow(key.name, _least(mine, wanted))
+        context.gate.allow(key.name, held_throughout(mine, wanted))
         room = await _write(context, rooms, room, pool=key.name, ledger=ledger.with_mine(rooms.me, wanted))
         if room is None or room.ledger.tells(capacity) != ledger.tells(capacity):
             return 0.0
         ledger = room.ledger
     booked = ledger.bookings.get(rooms.me, Booking())
-    context.gate.allow(key.name, booked.room, may_grow=_is_left(capacity, ledger))
+    context.gate.allow(key.name, booked.room, may_grow=ledger.leaves(capacity))
     return None
 
 
@@ -72,15 +72,3 @@ async def _clear(context: Context, rooms: Rooms, pool: str) -> None:
         namespace = context.settings.operator_namespace
         await context.cluster.delete(LEASES, namespace, room_name(pool), uid=room.uid, version=room.version)
         rooms.forget(pool)
-
-
-def _least(mine: Booking | None, wanted: Booking) -> Extent:
-    if mine is None:
-        return {}
-    return {unit: min(amount, mine.room[unit]) for unit, amount in wanted.room.items() if unit in mine.room}
-
-
-def _is_left(capacity: Extent, ledger: Ledger) -> bool:
-    """Whether more could be booked: nobody need be sent away for room then."""
-    booked = [each.room for each in ledger.bookings.values()]
-    return all(size > sum(room.get(unit, 0) for room in booked) for unit, size in capacity.items())

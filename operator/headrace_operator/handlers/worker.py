@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 
 import structlog
@@ -85,7 +84,7 @@ async def work(queue: WorkQueue[WorkKey], context: Context) -> None:
 
 
 async def _reconcile(queue: WorkQueue[WorkKey], context: Context, item: WorkKey) -> None:
-    began = time.monotonic()
+    began = context.monotonic()
     outcome = "done"
     try:
         again_s = await RECONCILES[item.kind](context, item.key)
@@ -104,7 +103,7 @@ async def _reconcile(queue: WorkQueue[WorkKey], context: Context, item: WorkKey)
         outcome = "error"
         delay_s = queue.back_off(item, at_least_s=1.0)
         log.exception("reconcile_failed", error=type(error).__name__, retry_in_s=delay_s)
-    duration_s = time.monotonic() - began
+    duration_s = context.monotonic() - began
     context.metrics.reconciled(item.kind, outcome, duration_s)
     log.debug("reconciled", outcome=outcome, duration_s=round(duration_s, 4))
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from headrace_operator.decide.pod_news import starts
+from headrace_operator.decide.pod_news import goes_without_saying, starts, starts_quietly
 from headrace_operator.decide.run_status import is_back_in_line
 from headrace_operator.decide.sharding import EVERYTHING, Share
 from headrace_operator.decide.snapshot import ObjectKey, Place, Pod, Run, Turn
@@ -171,6 +171,13 @@ class Cache:
         """Whether a pod of the run waits for its outcome to be written."""
         return any(pod.held for pod in self.pods_of(run))
 
+    def expects(self, pod: Pod) -> bool:
+        """Whether nothing is to be decided for it: the stream may tell of a launch before its answer comes."""
+        before = self.pods.get(pod.key)
+        if before is None:
+            return pod.run in self._launching and starts_quietly(pod)
+        return goes_without_saying(self.runs.get(pod.run), before, pod)
+
     def charge(self, run: ObjectKey, attempt: int, turn: Turn) -> None:
         """Count the run as active: the pod of this attempt is about to be created, with what it was given for that."""
         self._launching[run] = Launch(attempt, turn)
@@ -207,6 +214,13 @@ class Cache:
         if run.deployment_ref is None:
             return Place()
         return self.ledger(ObjectKey(run.key.namespace, run.deployment_ref)).place(run.key)
+
+    def in_line(self) -> tuple[list[ObjectKey], list[ObjectKey]]:
+        """All runs, those that are to be first before others: those that wait, and those under way."""
+        waiting, under_way = list[ObjectKey](), list[ObjectKey]()
+        for run in sorted(self.runs.values(), key=lambda run: (-self.priority_of(run), run.due, run.key)):
+            (under_way if self.is_admitted(run) else waiting).append(run.key)
+        return waiting, under_way
 
     def runs_of_flow(self, flow: ObjectKey) -> Iterator[ObjectKey]:
         """Unfinished runs that name the flow, themselves or through their deployment."""

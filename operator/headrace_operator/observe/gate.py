@@ -33,11 +33,11 @@ from headrace_operator.decide.snapshot import (
     HourlyPrice,
     ObjectKey,
     Placement,
-    Pod,
     Run,
     Snapshot,
     Turn,
     Unresolved,
+    current_pod,
 )
 from headrace_operator.observe.budget import budget_waits
 from headrace_operator.observe.cache import Cache
@@ -90,7 +90,7 @@ class Gate:
         self._unheard: set[ObjectKey] = set()
         self._limits: dict[str, LimitView] = {}
         self._pools: dict[str, Pool] = {}
-        self.rooms: Rooms | None = None
+        self.rooms = None if cache.share.is_alone else Rooms(cache.share, waker)
         """None: nobody else launches into the pools."""
         self._allowed: dict[str, tuple[Extent, bool]] = {}
 
@@ -114,7 +114,7 @@ class Gate:
 
     def placement(self, seen: Snapshot) -> Placement | None:
         """Where the run's pod is, and where else it could be; None where it is in no pool."""
-        pod = _current_pod(seen)
+        pod = current_pod(seen)
         if pod is None or pod.pool is None or isinstance(seen.flow, Unresolved):
             return None
         found = pools_for(seen, seen.flow, self.around(seen.run), pod.requests)
@@ -122,7 +122,7 @@ class Gate:
 
     def price(self, seen: Snapshot) -> HourlyPrice | None:
         """What the run's current pod costs; None where that is unknown."""
-        pod = _current_pod(seen)
+        pod = current_pod(seen)
         return None if pod is None else price_of(self.pool(pod.pool), pod.requests)
 
     def ask(self, wish: Wish, now: datetime) -> Turn | Blocked | None:
@@ -484,9 +484,3 @@ def _limit_view(record: LimitRecord) -> LimitView | None:
     if spec is None:
         return None
     return LimitView(record.key.name, spec.slots is not None, spec.rate is not None, spec.selector)
-
-
-def _current_pod(seen: Snapshot) -> Pod | None:
-    """The pod of the run's latest attempt, as far as it still exists."""
-    own = (pod for pod in seen.pods if pod.run_uid == seen.run.uid)
-    return max(own, key=lambda pod: pod.attempt, default=None)

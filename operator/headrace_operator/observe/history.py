@@ -6,6 +6,7 @@ from collections.abc import Container, Iterable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple, Protocol
 
+from headrace.api.conditions import Phase
 from headrace_operator.decide.circuit import COUNTING
 from headrace_operator.decide.cost import expenses_of
 from headrace_operator.decide.retention import FinishedRun
@@ -118,34 +119,26 @@ class History:
         """
         if not run.finished or run.status.phase is None:
             return None
-        record = FinishedRun(
-            key=run.key,
-            uid=run.uid,
-            deployment=run.deployment_ref,
-            phase=run.status.phase,
-            reason=run.status.reason or "",
-            finished_at=run.status.finished_at or run.created,
-            schedule=run.schedule,
-            scheduled_time=run.scheduled_time,
-            version=run.version,
-            partition=run.partition,
-            expenses=expenses_of(run.status.attempts),
-        )
-        is_new = not self.has_finished(run.key, run.uid)
-        if is_new and not is_recorded:
-            self.unrecorded.finished(record, obj)
-        owner, deployment = owner_of_run(record), Owner(run.key.namespace, run.deployment_ref)
-        if is_new and not self._was_let_go(run, was_under_way=was_under_way):
-            self.purses.finished(record, is_news=self.is_complete)
-            if record.phase in COUNTING:
-                self._ends.setdefault(deployment, {})[run.uid] = record
+        record = _finished_run(run, run.status.phase)
+        if not self.has_finished(run.key, run.uid):
+            if not is_recorded:
+                self.unrecorded.finished(record, obj)
+            if not self._was_let_go(run, was_under_way=was_under_way):
+                self._count(record)
         self.usages.put(run)
+        owner, deployment = owner_of_run(record), Owner(run.key.namespace, run.deployment_ref)
         self._by_owner.setdefault(owner, {})[run.key] = record
         self._uids[run.key] = run.uid
         last = self._last.get(deployment)
         if last is None or last.finished_at <= record.finished_at:
             self._last[deployment] = record
         return owner
+
+    def _count(self, run: FinishedRun) -> None:
+        """For the budget and the circuit of its Deployment, once for each run."""
+        self.purses.finished(run, is_news=self.is_complete)
+        if run.phase in COUNTING:
+            self._ends.setdefault(Owner(run.key.namespace, run.deployment), {})[run.uid] = run
 
     def _was_let_go(self, run: Run, *, was_under_way: bool) -> bool:
         """
@@ -217,3 +210,19 @@ class History:
     def owners(self) -> list[Owner]:
         """All that have a history."""
         return list(self._by_owner)
+
+
+def _finished_run(run: Run, phase: Phase) -> FinishedRun:
+    return FinishedRun(
+        key=run.key,
+        uid=run.uid,
+        deployment=run.deployment_ref,
+        phase=phase,
+        reason=run.status.reason or "",
+        finished_at=run.status.finished_at or run.created,
+        schedule=run.schedule,
+        scheduled_time=run.scheduled_time,
+        version=run.version,
+        partition=run.partition,
+        expenses=expenses_of(run.status.attempts),
+    )

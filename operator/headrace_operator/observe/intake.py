@@ -6,14 +6,12 @@ Whatever comes in is put into the cache, and the keys whose decision may rest on
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Any
 
 from headrace.api.conditions import FAILURES
 from headrace.api.deployment import OnConflict
-from headrace_operator.decide.pod_news import goes_without_saying, starts_quietly
+from headrace_operator.decide.pod_news import starts_quietly
 from headrace_operator.decide.queueing.slots import run_holder
 from headrace_operator.decide.retention import FinishedRun
 from headrace_operator.decide.settle import is_live
@@ -54,7 +52,6 @@ from headrace_operator.observe.task_runs import TaskRuns
 from headrace_operator.observe.usage import sized_flow
 from headrace_operator.observe.workkeys import Kind, Waker, WorkKey
 
-AUTOSIZE_DELAY_S = 30.0
 ANSWER_DELAY_S = 1.0
 """The stream often tells of our own write before its answer comes: until then its absence is not asked about."""
 
@@ -76,8 +73,8 @@ class Intake:
         waker: Waker,
         *,
         status_delay_s: float,
-        autosize_delay_s: float = AUTOSIZE_DELAY_S,
-        monotonic: Callable[[], float] = time.monotonic,
+        autosize_delay_s: float,
+        monotonic: Callable[[], float],
     ) -> None:
         self.cache = cache
         self.history = history
@@ -171,34 +168,50 @@ class Intake:
         return left is not None and left == obj["metadata"]["uid"] and not run_from(obj).finished
 
     def _take_run(self, obj: Mapping[str, Any], *, wakes_itself: bool) -> None:
+        """
+        First what its end counts for, then the cache, then those who look at both.
+
+        What the cache held until now tells whether it was under way; and a circuit or budget that its end closes must be known before its slot is free.
+        """
         if is_echo(self.cache.runs, obj):
             return
         run = run_from(obj)
-        left = self.history.departures.settle(run.key)
-        if left is not None and left.uid != run.uid:  # another run has the name: that one is gone
-            self.claims.drop(left.uid)
-            self.history.forget(run.key, left.uid)
-            self.history.purses.deleted(run.key, left.uid, left.deployment)
-            self.backfills.run_deleted(run.key, left.uid)
-        self.claims.put(run)
-        owner = self.history.put(run, obj, was_under_way=left is not None or self.cache.holds(run))
-        if owner is not None:
-            self._wake_owner(owner, run)
-        if left is not None and left.deployment is not None:
-            self.gate.deployment_changed(left.deployment)
+        self._count_end(run, obj)
         is_news = self.cache.put_run(run)
-        if is_news and not run.finished and self.history.purses.under_way(run):
-            self.gate.deployment_changed(ObjectKey(run.key.namespace, run.deployment_ref or ""))
-        if run.partition is not None and (is_news or run.finished):
-            self.backfills.run_seen(run)
         if is_news or run.finished:
-            self.automations.run_seen(run)
+            self._tell_of_run(run, is_news=is_news)
         if is_news:
             self._run_changed(run.key, run.uid)
             if wakes_itself:
                 self._waker.add(WorkKey(Kind.FLOW_RUN, run.key))
             self._wake_runs(self.tasks.changed(run))
             self._wake_deployment(run.key.namespace, run.deployment_ref)
+
+    def _count_end(self, run: Run, obj: Mapping[str, Any]) -> None:
+        """Its own, and before it that of one of the same name, which is gone: histories know runs by their names."""
+        left = self.history.departures.settle(run.key)
+        if left is not None and left.uid != run.uid:
+            self._count_deletion(run.key, left.uid, left.deployment)
+        self.claims.put(run)
+        owner = self.history.put(run, obj, was_under_way=left is not None or self.cache.holds(run))
+        if owner is not None:
+            self._wake_owner(owner, run)
+        if left is not None and left.deployment is not None:  # it waited to know what became of that run
+            self.gate.deployment_changed(left.deployment)
+
+    def _count_deletion(self, key: ObjectKey, uid: str, deployment: ObjectKey | None) -> None:
+        self.claims.drop(uid)
+        self.history.forget(key, uid)
+        self.history.purses.deleted(key, uid, deployment)
+        self.backfills.run_deleted(key, uid)
+
+    def _tell_of_run(self, run: Run, *, is_news: bool) -> None:
+        """Those who count runs themselves, also of the end of a run that the cache never held, to which it is no news."""
+        if is_news and not run.finished and self.history.purses.under_way(run):
+            self.gate.deployment_changed(ObjectKey(run.key.namespace, run.deployment_ref or ""))
+        if run.partition is not None:
+            self.backfills.run_seen(run)
+        self.automations.run_seen(run)
 
     def run_gone(self, key: ObjectKey, uid: str) -> None:
         """A FlowRun was deleted, or has finished: the stream holds unfinished ones only."""
@@ -227,13 +240,11 @@ class Intake:
 
     def run_deleted(self, key: ObjectKey, uid: str) -> None:
         """A run that had left the stream, or had finished, is confirmed to be gone."""
-        self.claims.drop(uid)
-        self.history.forget(key, uid)
-        self.backfills.run_deleted(key, uid)
         left = self.history.departures.settle(key) if self.history.departures.uid(key) == uid else None
-        if left is not None and left.deployment is not None:
-            self.history.purses.deleted(key, uid, left.deployment)
-            self.gate.deployment_changed(left.deployment)
+        deployment = left.deployment if left is not None else None
+        self._count_deletion(key, uid, deployment)
+        if deployment is not None:
+            self.gate.deployment_changed(deployment)
 
     def run_retired(self, run: FinishedRun) -> None:
         """A finished run was deleted."""
@@ -261,7 +272,7 @@ class Intake:
         pod = self._pod_of(obj)
         if pod is None:
             return
-        is_expected = self._is_expected(pod)
+        is_expected = self.cache.expects(pod)
         if self._take_pod(pod) and not is_expected:
             self._waker.add(WorkKey(Kind.FLOW_RUN, pod.run))
 
@@ -279,13 +290,6 @@ class Intake:
         if is_echo(self.cache.pods, obj):
             return None
         return pod_from(obj, self.cache.pods.get(object_key(obj)))
-
-    def _is_expected(self, pod: Pod) -> bool:
-        """Whether nothing is to be decided for it: the stream may tell of a launch before its answer comes."""
-        before = self.cache.pods.get(pod.key)
-        if before is None:
-            return self.cache.launch_of(pod.run) is not None and starts_quietly(pod)
-        return goes_without_saying(self.cache.runs.get(pod.run), before, pod)
 
     def _take_pod(self, pod: Pod) -> bool:
         """Whether this was news."""
@@ -418,15 +422,7 @@ class Intake:
         Those that wait, as they stand in line: nobody is given a place before all of them have asked. Those under way in turn with these and with
         what comes in now, though lists told of them first: a new run must not wait until thousands were looked at, and the outcomes of a night written.
         """
-        cache = self.cache
-
-        def turn(run: Run) -> tuple[int, datetime, ObjectKey]:
-            return -cache.priority_of(run), run.due, run.key
-
-        runs = sorted(cache.runs.values(), key=turn)
-        waiting, under_way = list[ObjectKey](), list[ObjectKey]()
-        for run in runs:
-            (under_way if cache.is_admitted(run) else waiting).append(run.key)
+        waiting, under_way = self.cache.in_line()
         self.gate.hear_first(waiting)
         for key in under_way:
             self._waker.add_behind(WorkKey(Kind.FLOW_RUN, key), gives_way=True)

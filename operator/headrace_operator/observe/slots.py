@@ -57,13 +57,7 @@ class Offer:
 
 
 class Slots:
-    """
-    Belongs to one event loop; nothing here waits.
-
-    Attributes:
-        begins_at: Where among the free slots that nobody here has held yet the first is picked, from 0 to below 1: replicas that
-            begin at different places seldom meet.
-    """
+    """Belongs to one event loop; nothing here waits."""
 
     def __init__(self) -> None:
         self.held: dict[ObjectKey, Record] = {}
@@ -72,7 +66,7 @@ class Slots:
         self._held_by: dict[str, dict[ObjectKey, Slot]] = {}
         self._in_pod: dict[PodName, dict[ObjectKey, Slot]] = {}
         self._rates: dict[str, dict[ObjectKey, RateLease]] = {}
-        self.begins_at = 0.0
+        self._begins_at = 0.0
         self._free: dict[str, list[tuple[int, ObjectKey]]] = {}
         self._free_here: dict[str, list[tuple[int, ObjectKey]]] = {}
         self._used_here: set[ObjectKey] = set()
@@ -202,9 +196,18 @@ class Slots:
         for _, key in self._free_here.get(limit, ()):
             yield key
         others = self._free.get(limit, ())
-        begin = bisect_left(others, (int(self.begins_at * self.count(limit)),))
+        begin = bisect_left(others, (int(self._begins_at * self.count(limit)),))
         for place in (*range(begin, len(others)), *range(begin)):
             yield others[place][1]
+
+    def begin_at(self, fraction: float) -> None:
+        """
+        Replicas that begin at different places seldom meet.
+
+        Args:
+            fraction: Where among the free slots that nobody here has held yet the first is picked, from 0 to below 1.
+        """
+        self._begins_at = fraction
 
     def put_down(self, slot: Slot) -> None:
         """Whoever picked it is done."""

@@ -211,7 +211,7 @@ class ShardedOperator:
         if self._taken:
             engines = [self._engine(shard) for shard in self._taken]
             self._taken = []
-            self._shop.slots.begins_at = min(self.ring.held, default=0) / self._count
+            self._shop.slots.begin_at(min(self.ring.held, default=0) / self._count)
             group.create_task(self._adopt(engines, group), name="adoption")
             return True
         for shard in self.ring.strays():

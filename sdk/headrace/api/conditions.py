@@ -162,7 +162,10 @@ class Reason(Word):
     PARTITIONS_FAILED = "PartitionsFailed", "Every partition is over, and some of them failed or were cancelled."
     INVALID_STATUS = "InvalidStatus", "The status does not say which partitions are over."
     RUN_DELETED = "RunDeleted", "A run of the Backfill was deleted before its end; its partition counts as cancelled."
-    RUN_REFUSED = "RunRefused", "The API server refused a run of the Backfill; its partition counts as failed."
+    RUN_REFUSED = (
+        "RunRefused",
+        "The API server refused a run for good: its partition of the Backfill has failed, its time of the Deployment has no run.",
+    )
 
     # Under way
     RUNNING = "Running", "The attempt's pod runs."
@@ -211,6 +214,22 @@ class Reason(Word):
     CANCEL_REQUESTED = "CancelRequested", "spec.cancel is true; the pod is being ended."
     REPLACED = "Replaced", "A newer run of the deployment took its place."
     SKIPPED_BY_CONCURRENCY = "SkippedByConcurrency", "No slot was free, and the deployment skips such runs."
+
+
+class EventReason(Word):
+    """What an Event tells that no status has for its reason."""
+
+    MISSED_SCHEDULE = "MissedSchedule", "Deployment: times of a schedule passed without a run."
+    TRIGGER_BLOCKED = "TriggerBlocked", "Deployment: one of its triggers starts no runs."
+    RUNS_NOT_CREATED = (
+        "RunsNotCreated",
+        "Deployment, Backfill: the API server forbids its runs for now; they are tried again.",
+    )
+    RUN_NAME_TAKEN = "RunNameTaken", "Deployment, Backfill: a FlowRun of somebody else has the name of one that is due."
+    STARTED = "Started", "Backfill: its first runs are created."
+    RESUMED = "Resumed", "Backfill: it creates runs again."
+    RERUN_STARTED = "RerunStarted", "Backfill: partitions that failed are run once more."
+    AUTOMATION_FAILED = "AutomationFailed", "Automation: something that it was to do went wrong."
 
 
 class Condition(StatusModel):

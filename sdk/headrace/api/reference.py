@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from headrace.api.common import CustomResource
-from headrace.api.conditions import ConditionType, Phase, Reason, Word
+from headrace.api.conditions import ConditionType, EventReason, Phase, Reason, Word
 from headrace.api.crd import KINDS, custom_resource_definition
 from headrace.api.keys import API_VERSION
 from headrace.api.structural import Schema
@@ -19,6 +19,7 @@ def reference() -> str:
     parts.append(_words("Phases", "`status.phase` of a FlowRun.", Phase))
     parts.append(_words("Conditions", "`type` of the entries of `status.conditions`.", ConditionType))
     parts.append(_words("Reasons", "`reason` of conditions, FlowRuns, attempts and Events.", Reason))
+    parts.append(_words("Events", "`reason` of Events that no status has.", EventReason))
     return "\n".join(parts)
 
 

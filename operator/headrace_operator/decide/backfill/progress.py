@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from headrace.api.backfill import BackfillPhase, BackfillSpec, BackfillStatus
-from headrace.api.conditions import ConditionType, Reason
+from headrace.api.conditions import ConditionType, EventReason, Reason
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.backfill.costs import affordable, projected, with_costs
 from headrace_operator.decide.backfill.noted import (
@@ -131,7 +131,7 @@ def _with_status(at: Situation, verdict: Verdict, decision: BackfillDecision) ->
         return replace(decision, look_again_at=_earliest(decision.look_again_at, due))
     if not is_same:  # last, as this may take milliseconds
         status = status.model_copy(update={"outcomes": at.after.outcomes.encoded()})
-    return replace(decision, status=status, events=_events(at, status))
+    return replace(decision, status=status, events=_events(at, status, verdict))
 
 
 def _unusable(seen: BackfillSnapshot, now: datetime) -> BackfillDecision:
@@ -298,17 +298,19 @@ def _expiry(spec: BackfillSpec, status: BackfillStatus) -> datetime | None:
     return status.finished_at + timedelta(seconds=ttl_s)
 
 
-def _events(at: Situation, new: BackfillStatus) -> tuple[RecordEvent, ...]:
+def _events(at: Situation, new: BackfillStatus, verdict: Verdict) -> tuple[RecordEvent, ...]:
     """One for each turn that people want to know of."""
     old, found = at.seen.status, []
     if new.rerun_failed != old.rerun_failed:
         told = f"{len(at.after.outcomes.again)} partition(s) that failed are run once more (spec.rerunFailed is {new.rerun_failed})"
-        found.append(RecordEvent("RerunStarted", told))
+        found.append(RecordEvent(EventReason.RERUN_STARTED, told))
     if (new.phase, new.reason) != (old.phase, old.reason) and new.phase not in {None, BackfillPhase.PENDING}:
-        goes_on = new.phase is BackfillPhase.RUNNING and new.reason == Reason.RUNNING
-        name = ("Started" if old.started_at is None else "Resumed") if goes_on else str(new.reason)
-        is_bad = new.phase in {BackfillPhase.FAILED, BackfillPhase.WAITING} and new.reason != Reason.WINDOW_CLOSED
-        found.append(RecordEvent(name, new.message or "", warning=is_bad))
+        goes_on = new.phase is BackfillPhase.RUNNING and verdict.reason is Reason.RUNNING
+        begins = EventReason.STARTED if old.started_at is None else EventReason.RESUMED
+        is_bad = (
+            new.phase in {BackfillPhase.FAILED, BackfillPhase.WAITING} and verdict.reason is not Reason.WINDOW_CLOSED
+        )
+        found.append(RecordEvent(begins if goes_on else verdict.reason, new.message or "", warning=is_bad))
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace_operator.decide.reservations import RUNS, Appetite, Booking, Ledger, settled
+from headrace_operator.decide.reservations import RUNS, Appetite, Booking, Ledger, held_throughout, settled
 
 SHARDS = ("0", "1", "2")
 ALL = frozenset(SHARDS)
@@ -51,6 +51,33 @@ def test_what_is_not_used_is_given_back_when_another_wants_it() -> None:
 def test_nobody_books_beyond_the_capacity() -> None:
     held = ledger(s1=Booking(extent(8)))
     assert settled(extent(10), held, "0", appetite=appetite(1, 5), now_ms=5) == Booking(extent(2), wants=True)
+
+
+@pytest.mark.parametrize(
+    ("mine", "wanted", "held"),
+    [
+        pytest.param(Booking(extent(3)), Booking(extent(5)), extent(3), id="what is not booked yet is not used"),
+        pytest.param(Booking(extent(5)), Booking(extent(3)), extent(3), id="what is given back is not used any more"),
+        pytest.param(Booking(extent(5)), Booking(extent(3, 2)), extent(3), id="a unit that was not booked is not used"),
+        pytest.param(None, Booking(extent(3)), {}, id="who has booked nothing uses nothing"),
+    ],
+)
+def test_while_a_booking_is_changed_what_both_hold_is_used(mine, wanted, held) -> None:
+    """The answer to the write may be lost."""
+    assert held_throughout(mine, wanted) == held
+
+
+@pytest.mark.parametrize(
+    ("capacity", "leaves"),
+    [
+        pytest.param(extent(10, 10), True, id="of all units"),
+        pytest.param(extent(7, 10), False, id="of one unit there is nothing left"),
+        pytest.param(extent(6), False, id="more is booked than there is"),
+    ],
+)
+def test_something_is_left_where_each_unit_has_some(capacity, leaves) -> None:
+    held = ledger(s0=Booking(extent(4, 1)), s1=Booking(extent(3, 1)))
+    assert held.leaves(capacity) is leaves
 
 
 def test_what_runs_is_booked_though_the_capacity_was_lowered() -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
 from headrace.kubeapi.errors import Conflict, Forbidden, Invalid, Unavailable, Unreachable
+from headrace_operator.decide.automation.judging import Outcome
+from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers.automation import reconcile
 from headrace_operator.kube.resources import AUTOMATIONS, DEPLOYMENTS, EVENTS, FLOW_RUNS, FLOWS, SECRETS
 from headrace_operator.observe.parse import run_from
@@ -464,3 +467,21 @@ async def test_what_happened_before_the_spec_was_changed_is_no_event(operator: O
     await operator.rests()
     (made,) = operator.cluster.all(FLOW_RUNS)
     assert made["spec"]["parameters"] == {"run": "new"}
+
+
+async def test_what_is_counted_while_a_status_is_written_is_told_by_the_next_one(operator: Operator) -> None:
+    """Of a flood, what is above the room for it is counted as it comes."""
+    automate(operator)
+    await operator.rests()
+    waiting = operator.intake.automations.waiting(stored(operator)["metadata"]["uid"])
+    write = operator.cluster.patch
+
+    async def slow(*args: Any, **options: Any) -> Any:
+        waiting.counts[Outcome.THROTTLED] += 7
+        return await write(*args, **options)
+
+    operator.intake.run_seen(a_run("bad"))
+    with patch.object(operator.cluster, "patch", slow):
+        await reconcile(operator.context, ObjectKey(NAMESPACE, "auto"))
+    assert stored(operator)["status"]["counts"]["throttled"] == 0
+    assert waiting.counts[Outcome.THROTTLED] == 14  # as the firing was claimed, and as its end was told

@@ -113,7 +113,7 @@ class Story:
 
     def begin(self) -> None:
         """A new process: it lists what there is, and the finished runs not yet."""
-        self.intake = Intake(Cache(), History(), Wakes(), status_delay_s=0)
+        self.intake = Intake(Cache(), History(), Wakes(), status_delay_s=0, autosize_delay_s=0, monotonic=lambda: 0.0)
         self.context: Any = SimpleNamespace(
             settings=Settings(status_delay_s=0),
             cluster=self.faulty,

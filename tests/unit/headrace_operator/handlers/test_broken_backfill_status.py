@@ -40,7 +40,7 @@ BROKEN = {
 
 async def looked_at(cluster: FakeCluster) -> dict[str, Any]:
     """The status after a new operator has looked at the Backfill, twice."""
-    intake = Intake(Cache(), History(), Wakes(), status_delay_s=0)
+    intake = Intake(Cache(), History(), Wakes(), status_delay_s=0, autosize_delay_s=0, monotonic=lambda: 0.0)
     settings, metrics = Settings(status_delay_s=0), Metrics(CollectorRegistry())
     for resource in (DEPLOYMENTS, BACKFILLS):
         for obj in cluster.all(resource):

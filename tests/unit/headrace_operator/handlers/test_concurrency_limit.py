@@ -42,7 +42,9 @@ class Operator:
         self.now_s = 0.0
         self.cluster = cluster or FakeCluster()
         self.registry = CollectorRegistry()
-        self.intake = Intake(Cache(), History(), WorkQueue(), status_delay_s=0, monotonic=lambda: self.now_s)
+        self.intake = Intake(
+            Cache(), History(), WorkQueue(), status_delay_s=0, autosize_delay_s=0, monotonic=lambda: self.now_s
+        )
         revisions = Revisions(self.cluster)
         self.context = Context(
             settings=Settings(namespace=namespace, operator_namespace=SYSTEM),

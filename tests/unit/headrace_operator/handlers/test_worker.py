@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -19,7 +20,7 @@ from headrace_operator.apply.webhooks import Webhooks
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.handlers import flow_run
 from headrace_operator.handlers.context import Context
-from headrace_operator.handlers.worker import work
+from headrace_operator.handlers.worker import RECONCILES, work
 from headrace_operator.kube.resources import (
     CONFIG_MAPS,
     CONTROLLER_REVISIONS,
@@ -35,7 +36,7 @@ from headrace_operator.observe.flow_run import RunObserver
 from headrace_operator.observe.history import History
 from headrace_operator.observe.intake import Intake
 from headrace_operator.observe.revisions import Revisions
-from headrace_operator.observe.workkeys import WorkKey
+from headrace_operator.observe.workkeys import Kind, WorkKey
 from headrace_operator.settings import Settings
 from headrace_operator.telemetry.metrics import Metrics
 from headrace_operator.workqueue import WorkQueue
@@ -52,7 +53,9 @@ class Operator:
         self.now = NOW
         self.cluster = FakeCluster()
         self.queue: WorkQueue[WorkKey] = WorkQueue()
-        self.intake = Intake(Cache(), History(), self.queue, status_delay_s=0)
+        self.intake = Intake(
+            Cache(), History(), self.queue, status_delay_s=0, autosize_delay_s=30, monotonic=self.monotonic
+        )
         self.intake.history_listed()
         revisions = Revisions(self.cluster)
         self.context = Context(
@@ -300,6 +303,18 @@ class TestFaults:
         assert operator.pods() == ["r2-1"]
         (told,) = (entry for entry in logs if entry["event"] == "reconcile_failed")
         assert (told["error"], told["retry_in_s"], told["log_level"]) == ("RuntimeError", 1.0, "error")
+
+    async def test_how_long_it_took_is_told_by_the_clock_that_was_handed_in(self, operator: Operator) -> None:
+        """A simulation has its own."""
+
+        async def slow(_context: Context, _key: ObjectKey) -> None:
+            operator.now += timedelta(seconds=90)
+
+        operator.queue.add(WorkKey(Kind.TRIGGERS, ObjectKey(NAMESPACE, "daily")))
+        with patch.dict(RECONCILES, {Kind.TRIGGERS: slow}), capture_logs() as logs:
+            await operator.rests()
+        (told,) = (entry for entry in logs if entry["event"] == "reconciled")
+        assert told["duration_s"] == 90
 
 
 class TestSchedules:

@@ -57,7 +57,9 @@ class Process:
             monotonic=lambda: 7.0,
         )
         self.queue: WorkQueue[WorkKey] = WorkQueue()
-        self.intake = Intake(Cache(), History(), self.queue, status_delay_s=0)
+        self.intake = Intake(
+            Cache(), History(), self.queue, status_delay_s=0, autosize_delay_s=0, monotonic=lambda: 7.0
+        )
         self.recorder = self.recording.recorder(self.intake, cast("Cluster", FakeCluster()))
 
     def rows(self) -> list[dict[str, Any]]:

@@ -97,7 +97,10 @@ class Wakes:
 
 def an_intake(cache: Cache | None = None) -> tuple[Intake, Wakes]:
     wakes = Wakes()
-    return Intake(cache or Cache(), History(), wakes, status_delay_s=STATUS_DELAY_S), wakes
+    cache = cache or Cache()
+    return Intake(
+        cache, History(), wakes, status_delay_s=STATUS_DELAY_S, autosize_delay_s=30, monotonic=lambda: 0.0
+    ), wakes
 
 
 def key(name: str) -> ObjectKey:

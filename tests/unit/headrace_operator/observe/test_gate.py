@@ -18,7 +18,6 @@ from headrace_operator.decide.snapshot import Blocked, Turn
 from headrace_operator.observe.cache import Cache
 from headrace_operator.observe.gate import OF_OTHER_SHARDS
 from headrace_operator.observe.intake import Intake
-from headrace_operator.observe.rooms import Rooms
 from headrace_operator.observe.slots import Slots
 from tests.builders import NAMESPACE, NOW, a_deployment, a_flow, a_pod_object, a_snapshot, ended, running
 from tests.unit.headrace_operator.observe.objects import (
@@ -425,9 +424,8 @@ def test_who_goes_before_it_was_heard_is_not_waited_for(house: House) -> None:
 
 def test_a_shard_starts_nothing_in_a_pool_before_it_has_booked_room_there() -> None:
     """Not in the moment either in which it hears of the pool for the first time."""
-    house = House()
+    house = House(Cache(Share(1, 2)))
     gate = house.intake.gate
-    gate.rooms = Rooms(Share(1, 2), house.wakes)
     house.intake.pool_seen(cluster_scoped("small", capacity={"runs": 2}))
     house.limit(slots=2)
     house.runs("r1", "r2")

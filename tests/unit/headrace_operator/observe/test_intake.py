@@ -225,7 +225,9 @@ class TestStart:
     def test_a_new_run_waits_for_no_run_under_way_that_was_listed_before_it(self) -> None:
         """Each of those may have an outcome to be written."""
         queue: WorkQueue[WorkKey] = WorkQueue(line_of)
-        intake = Intake(Cache(), History(), queue, status_delay_s=STATUS_DELAY_S)
+        intake = Intake(
+            Cache(), History(), queue, status_delay_s=STATUS_DELAY_S, autosize_delay_s=30, monotonic=lambda: 0.0
+        )
         for number in range(20):
             name = f"r{number}"
             intake.run_seen(run(name=name, flowRef={"name": "etl"}, status=under_way(f"{name}-1")))

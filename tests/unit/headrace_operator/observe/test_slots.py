@@ -188,7 +188,7 @@ def test_a_slot_that_was_held_here_is_picked_first() -> None:
 def test_replicas_begin_at_different_places() -> None:
     """Of what nobody here has held; from the end it goes on at the beginning."""
     store = Slots()
-    store.begins_at = 0.5
+    store.begin_at(0.5)
     for index in range(4):
         store.seen(lease(index=index))
     picked = [store.pick("db") for _ in range(5)]
@@ -231,7 +231,7 @@ leases = st.builds(
 def test_counts_and_free_slots_follow_from_what_is_held(events: list[tuple[dict[str, Any], str]]) -> None:
     """After whatever the stream tells; whoever adds up the news knows the own holders, and how many slots all others hold."""
     store, told = Slots(), {"db": dict[str, int](), "api": dict[str, int]()}
-    store.begins_at = 0.5
+    store.begin_at(0.5)
     news, others = store.listen(lambda namespace: namespace == TEAM), store.listen(lambda _: False)
     for obj, event in events:
         if event == "gone":
