@@ -342,10 +342,13 @@ class Intake:
         self.gate.slots_told(None)
 
     def pool_seen(self, obj: dict[str, Any]) -> None:
-        """A WorkPool is there, or has changed."""
-        record = pool_record(obj, self.cache.pools.get(object_key(obj)))
-        if self.cache.put_pool(record):
-            self.gate.pool_changed(record.key.name, record)
+        """A WorkPool is there, or has changed. A status alone wakes nobody: operators of two namespaces would answer each other for ever."""
+        old = self.cache.pools.get(object_key(obj))
+        record = pool_record(obj, old)
+        if not self.cache.put_pool(record):
+            return
+        self.gate.pool_changed(record.key.name, record)
+        if old is None or (old.uid, old.generation) != (record.uid, record.generation):
             self._waker.add(WorkKey(Kind.POOL, record.key))
 
     def pool_gone(self, key: ObjectKey, uid: str) -> None:

@@ -31,7 +31,7 @@ class World:
 
     def __init__(self) -> None:
         self.cluster = FakeCluster()
-        self.intake, _ = an_intake()
+        self.intake, self.wakes = an_intake()
         self.registry = CollectorRegistry()
         board = Board()
         board.set_pool("cpu", PoolTerms(runs=1))
@@ -92,6 +92,22 @@ async def test_counts_requests_and_nodes_are_told_once(world: World) -> None:
     assert counts == {"active": 1, "queued": 1, "requested": {"memory": "2Gi"}, "nodes": {"total": 1, "ready": 1}}
     assert world.status["conditions"][0]["reason"] == "NodesReady"
     assert world.told() == {"runs": 1, "queued": 1, "nodes total": 1, "nodes ready": 1}
+
+
+async def test_the_status_that_another_operator_writes_is_not_answered(world: World) -> None:
+    """Operators of two namespaces tell different numbers, each when its own change; a new spec is looked at by both."""
+    world.apply()
+    await work_pool.reconcile(world.context, POOL)
+    stored = world.cluster.find(WORK_POOLS, "", "cpu")
+    assert stored is not None
+    told = [{**stored, "status": {**stored["status"], "active": 7}}, {**stored, "spec": {"nodeSelector": {"a": "b"}}}]
+    wakes = []
+    for generation, obj in enumerate(told, start=1):
+        metadata = {**obj["metadata"], "generation": generation, "resourceVersion": str(1000 + generation)}
+        world.wakes.told()
+        world.intake.pool_seen({**obj, "metadata": metadata})
+        wakes.append("WorkPool cpu" in world.wakes.told())
+    assert wakes == [False, True]
 
 
 async def test_a_spec_that_cannot_be_read_is_told(world: World) -> None:
