@@ -293,7 +293,7 @@ class Operator:
         self._unanswered = self._shop.unanswered(self.leadership.write_timeout_s)
         self.engine = self._shop.engine(self.leadership.fence, self._unanswered)
         self.metrics.queue_length.set_function(lambda: len(self.engine.queue))
-        self.metrics.shards_held.set_function(lambda: int(self.leadership.leads))
+        self.metrics.shards(settings.namespace, settings.shards, lambda: int(self.leadership.leads))
         self._shop.tell_of(lambda: [self.engine])
         self.is_ready = asyncio.Event()
 

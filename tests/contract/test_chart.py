@@ -367,13 +367,10 @@ def test_metrics_are_scraped_where_the_cluster_can(helm, defaults, kind):
     assert names(helm.template(MONITORING, "--set=metrics.monitor.create=Never"), "ServiceMonitor") == []
 
 
-def test_rules_and_dashboards_are_those_of_the_folders(helm):
+def test_dashboards_are_those_of_the_folder(helm):
     """As they are, whatever is in them."""
-    manifests = helm.template("--set=metrics.rules.create=Always", "--set=metrics.dashboards.enabled=true")
-    rules, boards = CHART / "files" / "rules.yaml", sorted((CHART / "dashboards").glob("*.json"))
-    made = [m["spec"] for m in manifests if m["kind"] == "PrometheusRule"]
+    manifests, boards = helm.template("--set=metrics.dashboards.enabled=true"), (CHART / "dashboards").glob("*.json")
     shown = {name: text for m in manifests if m["kind"] == "ConfigMap" for name, text in m["data"].items()}
-    assert made == ([yaml.safe_load(rules.read_text())] if rules.exists() else [])
     assert {name: json.loads(text) for name, text in shown.items() if name.endswith(".json")} == {
         path.name: json.loads(path.read_text()) for path in boards
     }

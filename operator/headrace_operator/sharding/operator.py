@@ -106,7 +106,7 @@ class ShardedOperator:
         self.is_ready = asyncio.Event()
         self.metrics = metrics = self._shop.metrics
         metrics.queue_length.set_function(lambda: sum(len(engine.queue) for engine in self._routes.engines))
-        metrics.shards_held.set_function(lambda: len(self.ring.held))
+        metrics.shards(settings.namespace, settings.shards, lambda: len(self.ring.held))
         self._shop.tell_of(lambda: self._routes.engines)
 
     async def run(self) -> None:

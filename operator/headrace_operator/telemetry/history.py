@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+OUTCOMES = ("recorded", "bare", "lost")
 
 
 class HistoryMetrics:
@@ -20,6 +21,8 @@ class HistoryMetrics:
             ["outcome"],
             registry=registry,
         )
+        for outcome in OUTCOMES:  # a series that begins at its first loss is one that increase() does not see
+            self._records.labels(outcome)
         self.failures = Counter(
             "headrace_history_failures_total", "Calls of the history store that have failed.", registry=registry
         )
@@ -57,6 +60,6 @@ class HistoryMetrics:
 
     def count(self, *, recorded: int = 0, bare: int = 0, lost: int = 0) -> None:
         """So many runs more."""
-        for outcome, count in (("recorded", recorded), ("bare", bare), ("lost", lost)):
+        for outcome, count in zip(OUTCOMES, (recorded, bare, lost), strict=True):
             if count:
                 self._records.labels(outcome).inc(count)

@@ -75,9 +75,16 @@ class Metrics:
             "namespace",
             "deployment",
         )
-        self.shards_held = gauge(
+        self._shards = gauge(
+            "headrace_shards",
+            "Shards that all replicas together are to hold; 1 without shards. serves: as below.",
+            "serves",
+        )
+        self._shards_held = gauge(
             "headrace_shards_held",
-            "Shards that this replica holds; without shards, 1 while it leads and 0 while it stands by.",
+            "Shards that this replica holds; without shards, 1 while it leads and 0 while it stands by. "
+            "serves: the one namespace that it serves, empty for all.",
+            "serves",
         )
         self.queue_length = gauge("headrace_workqueue_length", "Keys that wait for a worker.")
 
@@ -95,6 +102,18 @@ class Metrics:
         """One reconcile is over."""
         self._reconciles_of(kind, outcome).inc()
         self._durations_of(kind).observe(duration_s)
+
+    def shards(self, serves: str, count: int, held: Callable[[], int]) -> None:
+        """
+        From now on, standing by included.
+
+        Args:
+            serves: The one namespace that is served; empty for all.
+            count: Shards of all replicas together.
+            held: How many are held here, whenever it is asked for.
+        """
+        self._shards.labels(serves).set(count)
+        self._shards_held.labels(serves).set_function(held)
 
     def circuit(self, deployment: ObjectKey, *, is_open: bool | None) -> None:
         """Whether the circuit of a Deployment is open; None: it has no circuit breaker, or is gone."""

@@ -21,7 +21,8 @@ from headrace_operator.decide.work_pool import PoolSnapshot
 from headrace_operator.engine import Engine
 from headrace_operator.kube.resources import BACKFILLS, CLUSTER_SCOPED, CONCURRENCY_LIMITS, DEPLOYMENTS, WORK_POOLS
 from headrace_operator.settings import Settings
-from headrace_operator.wiring import Workshop, all_watched
+from headrace_operator.sharding.operator import ShardedOperator
+from headrace_operator.wiring import Operator, Workshop, all_watched
 from tests.builders import NOW
 
 POOL = PoolSnapshot(
@@ -111,6 +112,24 @@ async def test_a_shard_that_is_given_away_is_told_of_no_more(
     shop.drop(given)
     assert told_of(registry) == left
     await shop.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "serves", "wanted"),
+    [
+        pytest.param(Operator, Settings(), "", 1, id="one that leads"),
+        pytest.param(Operator, Settings(namespace="team-a"), "team-a", 1, id="of one namespace"),
+        pytest.param(ShardedOperator, Settings(shards=8), "", 8, id="of many that share"),
+    ],
+)
+async def test_a_replica_that_stands_by_tells_what_is_to_be_held(
+    registry: CollectorRegistry, kind: type[Operator | ShardedOperator], settings: Settings, serves: str, wanted: int
+) -> None:
+    """Else nobody could tell that a shard is held by none."""
+    operator = kind(settings, NOWHERE, registry=registry)
+    told = [registry.get_sample_value(name, {"serves": serves}) for name in ("headrace_shards", "headrace_shards_held")]
+    assert told == [wanted, 0]
+    await operator.close()
 
 
 def test_objects_of_the_cluster_are_watched_unless_they_are_ignored() -> None:

@@ -106,9 +106,9 @@ class World:
         return obj
 
     @property
-    def lost(self) -> float:
-        """Runs that are told to have gone without a record."""
-        return self.registry.get_sample_value("headrace_history_records_total", {"outcome": "lost"}) or 0
+    def lost(self) -> float | None:
+        """Runs that are told to have gone without a record: 0 from the start, so that the first one is an increase."""
+        return self.registry.get_sample_value("headrace_history_records_total", {"outcome": "lost"})
 
     async def list_all(self) -> None:
         """What an operator does at its start with runs that have finished before."""
