@@ -95,7 +95,7 @@ def test_wrong_parameters_end_the_run_without_a_pod() -> None:
             reason="InvalidParameters",
             message=message,
             observed_generation=1,
-            conditions=(a_condition("Accepted", **refused), a_condition("Completed", **refused)),
+            conditions=(a_condition("Accepted", **refused), a_condition("Completed", **refused | {"status": "True"})),
             queued_at=NOW,
             finished_at=NOW,
         ),
@@ -161,7 +161,7 @@ def test_a_skipped_run_says_why_and_is_no_event() -> None:
         status=RunStatus(
             phase=Phase.SKIPPED,
             observed_generation=1,
-            conditions=(a_condition("Completed", status="False", **skipped),),
+            conditions=(a_condition("Completed", status="True", **skipped),),
             queued_at=NOW,
             finished_at=NOW,
             **skipped,
