@@ -130,12 +130,12 @@ def _spent(run: Mapping[str, Any], deployments: Mapping[tuple[str, str], str]) -
 
 
 def _recorded(url: str, namespace: str, since: datetime | None) -> list[Spent]:
-    """What the history store has of runs that ended since then. Raises: HistoryError, UsageError."""
+    """What the history store has of runs created since then, as `_spent` has those of the cluster. Raises: HistoryError, UsageError."""
     from headrace.history import open_history, reading  # noqa: PLC0415 - where a store is named
 
     opened = open_history(url, is_reader=True)
     try:
-        rows = reading.listed(opened, reading.Question(namespace=namespace or None, since=since), MOST_RECORDS)
+        rows = reading.listed(opened, reading.Question(namespace=namespace or None, created_since=since), MOST_RECORDS)
     finally:
         opened.close()
     return [
@@ -144,7 +144,7 @@ def _recorded(url: str, namespace: str, since: datetime | None) -> list[Spent]:
             keys={name: row.get(name) or "" for name in ("flow", "deployment", "namespace", "backfill")},
             amount=Decimal(row["cost_amount"]) if row["cost_amount"] is not None else None,
             currency=row["cost_currency"] or "",
-            created=datetime.fromisoformat(row["started_at"] or row["finished_at"]),
+            created=datetime.fromisoformat(row["created_at"]),
         )
         for row in rows
     ]
