@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import typer
 
@@ -141,7 +141,7 @@ def _recorded(url: str, namespace: str, since: datetime | None) -> list[Spent]:
     return [
         Spent(
             uid=row["uid"],
-            keys={name: row.get(name) or "" for name in ("flow", "deployment", "namespace", "backfill")},
+            keys={name: row.get(name) or "" for name in get_args(By)},
             amount=Decimal(row["cost_amount"]) if row["cost_amount"] is not None else None,
             currency=row["cost_currency"] or "",
             created=datetime.fromisoformat(row["created_at"]),

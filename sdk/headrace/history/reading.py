@@ -15,7 +15,7 @@ from headrace.history.schema import COLUMNS, DOCUMENTS, TABLE
 from headrace.history.store import HistoryStore
 
 SHORT: Final = (
-    *("namespace", "name", "uid", "flow", "deployment", "backfill", "partition", "phase", "reason"),
+    *("namespace", "name", "uid", "flow", "deployment", "backfill", "partition", "phase", "reason", "pool"),
     *("created_at", "started_at", "finished_at", "duration_s", "attempt_count", "cost_amount", "cost_currency"),
 )
 """What a list tells of each run."""
@@ -60,7 +60,9 @@ def _rows(store: HistoryStore, columns: Sequence[str], question: Question, limit
     given["finished_at < %s"] = stamp(question.until) if question.until else None
     if question.created_since:
         given["created_at >= %s"] = stamp(question.created_since)
-        given["%s <= finished_at"] = stamp(question.created_since - CLOCKS_DIFFER)  # an index has ends, and none has this
+        given["%s <= finished_at"] = stamp(
+            question.created_since - CLOCKS_DIFFER
+        )  # an index has ends, and none has this
     asked = {condition: value for condition, value in given.items() if value is not None}
     where = f"where {' and '.join(asked)}" if asked else ""
     query = f"select {', '.join(columns)} from {TABLE} {where} order by finished_at desc, uid limit %s"  # noqa: S608 - constants

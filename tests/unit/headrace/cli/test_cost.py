@@ -7,11 +7,12 @@ import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from typer.testing import CliRunner
 
+from headrace.api.keys import BACKFILL_LABEL
 from headrace.cli import cost
 from headrace.cli.main import application
 from headrace.history import open_history, record_of
@@ -83,3 +84,13 @@ def test_a_run_that_is_in_both_counts_once(told: Told) -> None:
     assert told(there=RUNS, recorded=RUNS) == [
         {"flow": "etl", "amount": "2", "currency": "EUR", "runs": 2, "unpriced": 0}
     ]
+
+
+@pytest.mark.parametrize("by", get_args(cost.By))
+def test_a_run_counts_for_the_same_wherever_it_is(told: Told, by: str) -> None:
+    """Its pool too."""
+    labelled = {**AT_ONCE, "metadata": {**AT_ONCE["metadata"], "labels": {BACKFILL_LABEL: "q1"}}}
+    in_the_cluster = told("--by", by, there=[labelled], recorded=[])
+    assert told("--by", by, there=[], recorded=[labelled]) == in_the_cluster
+    names = {"flow": "etl", "deployment": "daily", "namespace": "team-a", "pool": "cpu", "backfill": "q1"}
+    assert [each[by] for each in in_the_cluster] == [names[by]]
