@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace.api.conditions import ConditionType
 from headrace.api.keys import API_VERSION
+from headrace.instants import stamp
 from headrace.kubeapi.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from headrace_operator.apply.events import record_event
 from headrace_operator.decide.actions import RecordEvent
@@ -106,9 +107,7 @@ async def _check_owner(context: Context, seen: DeploymentSnapshot, run: PlannedR
         return
     owners = {owner["uid"] for owner in obj["metadata"].get("ownerReferences") or ()}
     if seen.uid not in owners:
-        message = (
-            f"{run.name}, the run of {run.scheduled_time:%Y-%m-%dT%H:%M:%SZ}, exists and is not of this Deployment"
-        )
+        message = f"{run.name}, the run of {stamp(run.scheduled_time)}, exists and is not of this Deployment"
         await _record(context, seen, (RecordEvent("RunNameTaken", message, warning=True),))
 
 
