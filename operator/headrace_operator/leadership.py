@@ -35,13 +35,13 @@ from typing import Any, Final
 
 import structlog
 
+from headrace.instants import microseconds
 from headrace.kubeapi.client import JSON_PATCH, KubeClient
 from headrace.kubeapi.errors import AlreadyExists, ApiError, Conflict, Invalid, NotFound
 from headrace.kubeapi.stream import Stream
 from headrace.slots import holder_of
 from headrace_operator.errors import LeadershipLostError
 from headrace_operator.kube.resources import LEASES
-from headrace_operator.manifests.times import microseconds
 from headrace_operator.sightings import Sighting, Sightings
 
 log = structlog.get_logger()

@@ -16,6 +16,8 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any, Final
 
+from headrace.instants import microseconds
+
 LIMIT_LABEL: Final = "headrace.dev/concurrency-limit"
 """On every Lease of a limit: the limit's name."""
 DURATION_ANNOTATION: Final = "headrace.dev/lease-duration-seconds"
@@ -124,7 +126,7 @@ def taking(lease: Lease, holder: str, now: datetime, *, duration_s: int | None =
     Args:
         duration_s: Seconds after which the holding expires unless it is renewed. None: never.
     """
-    time = micro_time(now)
+    time = microseconds(now)
     spec = {
         "holderIdentity": holder,
         "acquireTime": time,
@@ -137,7 +139,7 @@ def taking(lease: Lease, holder: str, now: datetime, *, duration_s: int | None =
 
 def renewing(holder: str, transitions: int, now: datetime) -> Patch:
     """The patch that renews a holding, refused if it is not this one any more."""
-    return [*_still_held(holder, transitions), {"op": "add", "path": "/spec/renewTime", "value": micro_time(now)}]
+    return [*_still_held(holder, transitions), {"op": "add", "path": "/spec/renewTime", "value": microseconds(now)}]
 
 
 def giving_back(holder: str, transitions: int) -> Patch:
@@ -195,11 +197,6 @@ def noting(lease: Lease, starts: Sequence[int]) -> dict[str, Any]:
     """The merge patch that notes starts, refused if the Lease has changed since it was read."""
     annotations = {STARTS_ANNOTATION: ",".join(map(str, starts))}
     return {"metadata": {"resourceVersion": lease["metadata"]["resourceVersion"], "annotations": annotations}}
-
-
-def micro_time(time: datetime) -> str:
-    """A time as Leases hold it; `time` is UTC."""
-    return f"{time:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 def _still_held(holder: str, transitions: int) -> Patch:

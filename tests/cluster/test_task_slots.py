@@ -24,6 +24,7 @@ from headrace import slots
 from headrace.devcluster.plane import Plane
 from headrace.devcluster.policies import install_policies, policy_paths, slot_policies
 from headrace.errors import LimitUnusable, TimedOut
+from headrace.instants import microseconds
 from headrace.kubeapi.client import JSON_PATCH, KubeClient
 from headrace.limits.cluster import ClusterLimits, Place
 from headrace.limits.demand import Demand
@@ -228,7 +229,7 @@ HELD: dict[str, tuple[Attempt, str]] = {
     "take over": (lambda me, other, lease: taking(other.holder(), lease), "is held by"),
     "renew": (lambda me, other, lease: slots.renewing(me.holder(), 1, NOW), "is held by"),
     "free": (lambda me, other, lease: slots.giving_back(me.holder(), 1), "is held by"),
-    "touch": (lambda me, other, lease: {"spec": {"renewTime": slots.micro_time(NOW)}}, "is held by"),
+    "touch": (lambda me, other, lease: {"spec": {"renewTime": microseconds(NOW)}}, "is held by"),
     "label": (lambda me, other, lease: {"metadata": {"labels": {"a": "b"}}}, "pods may not change labels"),
 }
 
@@ -271,7 +272,7 @@ async def test_a_pod_does_not_rewrite_what_it_holds(world):
     me.api.patch(path, taking(me.holder(), await world.get("db.slot-0")))
     assert "give the slot back" in denial(me.api, path, {"spec": {"holderIdentity": me.holder("u")}})
     assert "must rise by 1" in denial(me.api, path, {"spec": {"leaseTransitions": 2}})
-    assert "stays as it is" in denial(me.api, path, {"spec": {"acquireTime": slots.micro_time(datetime.now(UTC))}})
+    assert "stays as it is" in denial(me.api, path, {"spec": {"acquireTime": microseconds(datetime.now(UTC))}})
     assert "must be 60" in denial(me.api, path, {"spec": {"leaseDurationSeconds": 61}})
     assert "must rise by 1" in denial(
         me.api, path, [*slots.giving_back(me.holder(), 1)[:-1], {"op": "remove", "path": "/spec"}]

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from itertools import chain
 from typing import Final
 from urllib.parse import urlencode
 
+from headrace.costs import Total, of_run, together, totals
 from headrace_dashboard.pages.html import Html, join, tag
 from headrace_dashboard.pages.layout import Frame, cells, page, section, table
 from headrace_dashboard.pages.runs import SPAN_NAMES
@@ -42,17 +43,6 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
-class Spent:
-    """What recorded runs of one name and currency have cost together; `runs` are those with a price, `unpriced` those without."""
-
-    name: str
-    currency: str
-    amount: Decimal
-    runs: int
-    unpriced: int
-
-
-@dataclass(frozen=True, slots=True)
 class Past:
     """
     What the history store adds.
@@ -61,21 +51,10 @@ class Past:
     `months` what runs cost that ended in each month, the last one first. `problem` says why there is nothing; empty: nothing is wrong.
     """
 
-    spent: Sequence[Spent] = ()
+    spent: Sequence[Total] = ()
     known: frozenset[str] = frozenset()
-    months: Sequence[tuple[str, Sequence[Spent]]] = ()
+    months: Sequence[tuple[str, Sequence[Total]]] = ()
     problem: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """What the runs of one name have cost together in one currency, `""` where no price is known."""
-
-    name: str
-    currency: str
-    amount: Decimal
-    runs: int
-    unpriced: int
 
 
 def asked_from(given: Mapping[str, str], spans: Mapping[str, int] = SPANS) -> Asked:
@@ -84,34 +63,16 @@ def asked_from(given: Mapping[str, str], spans: Mapping[str, int] = SPANS) -> As
     return Asked(by if by in BY else FIRST, since if since in {"", *spans} else DEFAULT_SPAN)
 
 
-def totals(runs: Iterable[tuple[str, RunRecord]], recorded: Iterable[Spent] = ()) -> list[Total]:
+def added_up(runs: Iterable[tuple[str, RunRecord]], recorded: Iterable[Total] = ()) -> list[Total]:
     """
-    The dearest first; runs without a price count with the dearest currency of their name.
+    The dearest first.
 
     Args:
         runs: Each with the name that it counts for.
         recorded: Of others.
     """
-    amounts: defaultdict[tuple[str, str], Decimal] = defaultdict(Decimal)
-    priced: Counter[tuple[str, str]] = Counter()
-    unpriced: Counter[str] = Counter()
-    for name, run in runs:
-        if run.cost:
-            amounts[name, run.currency] += Decimal(run.cost)
-            priced[name, run.currency] += 1
-        else:
-            unpriced[name] += 1
-    for each in recorded:
-        if each.runs:
-            amounts[each.name, each.currency] += each.amount
-            priced[each.name, each.currency] += each.runs
-        unpriced[each.name] += each.unpriced
-    found = [
-        Total(name, currency, amount, priced[name, currency], unpriced.pop(name, 0))
-        for (name, currency), amount in sorted(amounts.items(), key=lambda each: -each[1])
-    ]
-    found += [Total(name, "", Decimal(0), 0, count) for name, count in unpriced.items() if count]
-    return sorted(found, key=lambda total: (-total.amount, total.name, total.currency))
+    live = (of_run(name, Decimal(run.cost) if run.cost else None, run.currency) for name, run in runs)
+    return totals(chain(live, recorded))
 
 
 def counted(
@@ -170,12 +131,8 @@ def _links(label: str, links: Sequence[tuple[str, str, bool]]) -> Html:
 
 
 def _together(found: Sequence[Total], past: Past | None, now: datetime) -> Html:
-    sums: defaultdict[str, Decimal] = defaultdict(Decimal)
-    for each in found:
-        if each.currency:
-            sums[each.currency] += each.amount
     runs, unpriced = sum(each.runs for each in found), sum(each.unpriced for each in found)
-    amounts = ", ".join(_amount(amount, currency) for currency, amount in sorted(sums.items()))
+    amounts = ", ".join(_amount(amount, currency) for currency, amount in together(found).items())
     return join(
         (
             tag("p", f"{past.problem} What has left the cluster is missing.", class_="notice bad", role="alert")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from headrace.instants import stamp
 from headrace_dashboard.pages.html import Html, tag, text
 
 MINUTE_S = 60
@@ -50,7 +51,7 @@ def lasted(started: str | None, finished: str | None, now: datetime) -> Html:
 
 def before(now: datetime, seconds: float) -> str:
     """The instant so long ago, as the API writes it."""
-    return f"{(now - timedelta(seconds=seconds)).astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    return stamp(now - timedelta(seconds=seconds))
 
 
 def _two(whole: int, *units: tuple[int, str]) -> str:

@@ -11,9 +11,10 @@ from typing import Any, Final
 from aiohttp import web
 
 from headrace.api.keys import FLOWRUNS
+from headrace.costs import Total
 from headrace.history import HistoryStore
 from headrace.history.searching import GroupBy, Search, spent, spent_between
-from headrace_dashboard.pages.cost import Asked, Past, Spent, asked_from, cost_page, counted, name_of, totals
+from headrace_dashboard.pages.cost import Asked, Past, added_up, asked_from, cost_page, counted, name_of
 from headrace_dashboard.pages.selecting import LONGER_SPANS, SPANS
 from headrace_dashboard.recorded import HistoryAway, Recorded
 from headrace_dashboard.routes.history import visible
@@ -41,7 +42,7 @@ async def cost(visit: Visit) -> web.StreamResponse:
     past = await _past(visit, recorded, asked) if recorded else None
     runs = counted(library.runs.all(), asked, scope.has, past=past, now=now)
     named = ((_name(library, run, asked.by), run) for run in runs)
-    return html(cost_page(visit.frame(), asked, totals(named, past.spent if past else ()), past=past, now=now))
+    return html(cost_page(visit.frame(), asked, added_up(named, past.spent if past else ()), past=past, now=now))
 
 
 async def _past(visit: Visit, recorded: Recorded, asked: Asked) -> Past:
@@ -76,8 +77,8 @@ def months_before(now: datetime) -> list[tuple[datetime, datetime]]:
     return [(since, until) for until, since in pairwise(begins)]
 
 
-def _spent(name: str, row: Mapping[str, Any]) -> Spent:
-    return Spent(name, row["currency"] or "", Decimal(row["amount"] or 0), row["runs"], row["unpriced"])
+def _spent(name: str, row: Mapping[str, Any]) -> Total:
+    return Total(name, row["currency"] or "", Decimal(row["amount"] or 0), row["runs"], row["unpriced"])
 
 
 def _recorded_name(library: Library, row: Mapping[str, Any], by: str) -> str:

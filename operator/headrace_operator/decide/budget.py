@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
 from headrace.api.budget import BudgetAction, PeriodBudget, Spent
 from headrace.api.conditions import Reason
+from headrace.instants import stamp
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.snapshot import Blocked
 
@@ -63,7 +63,7 @@ def budget_wait(budget: PeriodBudget, spent: Spent, *, is_spent: bool) -> Blocke
     return Blocked(
         Reason.WAITING_FOR_BUDGET,
         f"what is left of its deployment's budget of {told(budget)} (spec.budget) does not pay for one more run; it starts "
-        f"in the next period, at {_instant(spent.until)}, or when spec.budget.amount is raised",
+        f"in the next period, at {stamp(spent.until)}, or when spec.budget.amount is raised",
     )
 
 
@@ -87,7 +87,7 @@ def told(budget: PeriodBudget) -> str:
 
 def _verdict(budget: PeriodBudget, spent: Spent) -> tuple[Reason, str]:
     amount, limit = Decimal(spent.amount), Decimal(budget.amount)
-    until = _instant(spent.until)
+    until = stamp(spent.until)
     then = f"; runs start again at {until}, or when spec.budget.amount is raised"
     stops = budget.action is BudgetAction.STOP
     if amount >= limit:
@@ -104,7 +104,3 @@ def _verdict(budget: PeriodBudget, spent: Spent) -> tuple[Reason, str]:
         Reason.WITHIN_BUDGET,
         f"less than {percent} of the budget of {told(budget)} are spent; the period ends at {until}",
     )
-
-
-def _instant(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")

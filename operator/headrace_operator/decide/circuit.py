@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 
 from headrace.api.conditions import FAILURES, Phase, Reason
 from headrace.api.deployment import Circuit, CircuitBreaker, CircuitState
+from headrace.instants import stamp
 from headrace_operator.decide.actions import RecordEvent
 from headrace_operator.decide.retention import FinishedRun
 
@@ -125,7 +126,7 @@ def circuit_wait(circuit: Circuit | None) -> tuple[Reason, str] | None:
         return Reason.CIRCUIT_HALF_OPEN, "its deployment has failed too often in a row; one run at a time tries it"
     mended = "headrace circuit close ends the wait"
     return Reason.CIRCUIT_OPEN, (
-        f"its deployment has failed too often in a row (spec.circuitBreaker); one run tries at {_told(circuit.retry_at)}, "
+        f"its deployment has failed too often in a row (spec.circuitBreaker); one run tries at {stamp(circuit.retry_at)}, "
         f"{mended}"
     )
 
@@ -201,7 +202,7 @@ class _Tally:
     def close_by_hand(self) -> None:
         """None is counted so far; an open circuit is closed."""
         if self.retry_at is not None:
-            self._close(f"closed by hand; it would have tried at {_told(self.retry_at)}")
+            self._close(f"closed by hand; it would have tried at {stamp(self.retry_at)}")
         self.consecutive = 0
 
     def cool_down(self, instant: datetime) -> None:
@@ -235,12 +236,8 @@ def _order(run: FinishedRun) -> tuple[datetime, int, str]:
 
 
 def _open(retry_at: datetime) -> str:
-    return f"no run starts until {_told(retry_at)}, then one tries; headrace circuit close ends the wait"
+    return f"no run starts until {stamp(retry_at)}, then one tries; headrace circuit close ends the wait"
 
 
 def _half_open(retry_at: datetime) -> str:
-    return f"cooled down at {_told(retry_at)}; one run at a time tries whether it works again"
-
-
-def _told(instant: datetime) -> str:
-    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return f"cooled down at {stamp(retry_at)}; one run at a time tries whether it works again"

@@ -23,6 +23,7 @@ from referencing.exceptions import Unresolvable
 
 from headrace.api.conditions import Phase, Reason
 from headrace.api.flowrun import AnswerDecision, OverDecision, PauseKind
+from headrace.instants import stamp
 from headrace_operator.decide.actions import Decision, RecordEvent
 from headrace_operator.decide.conditions import shortened
 from headrace_operator.decide.report import PauseReport
@@ -180,10 +181,10 @@ def _reason(pause: PauseView) -> Reason:
 def _with_words(status: RunStatus, run: Run, pause: PauseView) -> RunStatus:
     """The status with what the pause says of itself, and what to do about it."""
     status = replace(status, reason=_reason(pause))
+    until = f" until {stamp(pause.until)}" if pause.until else ""
     if pause.kind is PauseKind.SLEEP:
-        return replace(status, message=f'"{pause.name}" sleeps until {_stamp(pause.until)}')
+        return replace(status, message=f'"{pause.name}" sleeps{until}')
     how = f"headrace approve {run.key.name} -n {run.key.namespace}, or headrace reject"
-    until = f" until {_stamp(pause.until)}" if pause.until else ""
     if pause.problem is not None:
         message = f'the answer to "{pause.name}" cannot be taken: {pause.problem}. Waits{until} for another one: {how}'
         return replace(status, message=shortened(message))
@@ -229,7 +230,3 @@ def _to_the_second(instant: datetime | None) -> datetime | None:
     if instant is None or not instant.microsecond:
         return instant
     return instant.replace(microsecond=0) + timedelta(seconds=1)
-
-
-def _stamp(instant: datetime | None) -> str:
-    return "" if instant is None else f"{instant:%Y-%m-%dT%H:%M:%SZ}"

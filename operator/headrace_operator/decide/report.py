@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import MAXYEAR, MINYEAR, UTC, datetime
 from math import isfinite
 from typing import Any
 
@@ -206,11 +206,14 @@ def _pause(value: object) -> PauseReport | None:
 
 
 def _instant(value: object) -> datetime | None:
+    """In UTC; None for what is no certain instant, or at an end of the calendar, where some zone has no date for it."""
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:
         return None
-    return found if found is not None and found.tzinfo is not None else None
+    if found is None or found.tzinfo is None or not MINYEAR < found.year < MAXYEAR:
+        return None
+    return found.astimezone(UTC)
 
 
 def _schema(value: object) -> Mapping[str, Any] | None:

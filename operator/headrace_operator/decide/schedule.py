@@ -19,11 +19,10 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from headrace.api.deployment import CatchUp, Schedule, ScheduleMemory
+from headrace.instants import stamp
 from headrace_operator.decide.catchup import Due, MissReason, Span, Timetable, Verdict, decide_times
 from headrace_operator.decide.errors import InvalidSchedule
 from headrace_operator.decide.recurrence import Recurrence, parse
-
-STAMP = "%Y-%m-%dT%H:%M:%SZ"
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +229,7 @@ def _noted(memory: ScheduleMemory, reason: MissReason, time: datetime, *, count:
 
 def _miss(schedule: Schedule, catch_up: CatchUp, span: Span) -> Miss:
     number = f"{'at least ' if span.at_least else ''}{span.count}"
-    when = f"{span.first:{STAMP}}" if span.count == 1 else f"from {span.first:{STAMP}} to {span.last:{STAMP}}"
+    when = stamp(span.first) if span.count == 1 else f"from {stamp(span.first)} to {stamp(span.last)}"
     times = "time" if span.count == 1 else "times"
     message = f'schedule "{schedule.name}" missed {number} {times} ({when}): {_explained(catch_up, span.reason)}'
     return Miss(schedule.name, span.reason, span.first, span.last, span.count, span.at_least, message)

@@ -11,6 +11,7 @@ from headrace.api.common import RetryPolicy
 from headrace.api.conditions import ConditionType, Phase, Reason
 from headrace.api.flowrun import MAX_PAUSES
 from headrace.api.money import Cost
+from headrace.instants import stamp
 from headrace_operator.decide.actions import Action, Decision, DeletePod, RecordEvent, ReleasePod
 from headrace_operator.decide.admission import is_replaced
 from headrace_operator.decide.artifacts import with_artifacts
@@ -217,7 +218,7 @@ def _retry_or_finish(seen: Snapshot, ending: Ending, status: RunStatus, now: dat
     if due is None:
         tries = f" (no retry left of {policy.limit})" if policy.limit else ""
         return finish(seen, now, changed(over, message=f"{ending.message}{tries}"), status=status)
-    told = f"{ending.message}; retry {failures} of {policy.limit} starts at {due:%Y-%m-%dT%H:%M:%SZ}"
+    told = f"{ending.message}; retry {failures} of {policy.limit} starts at {stamp(due)}"
     return _retry_later(seen, ending.reason, told, changed(status, next_attempt_at=due))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from headrace.api.conditions import ConditionType, EventReason, Reason
 from headrace.api.keys import API_VERSION
+from headrace.instants import stamp
 from headrace.kubeapi.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from headrace_operator.apply.events import record_event
 from headrace_operator.decide.actions import RecordEvent
@@ -114,8 +115,7 @@ async def _taken(context: Context, seen: DeploymentSnapshot, run: PlannedRun) ->
         return None
     if (obj["spec"].get("deploymentRef") or {}).get("name") == seen.key.name:
         return None
-    time = f"{run.scheduled_time:%Y-%m-%dT%H:%M:%SZ}"
-    message = f"the time {time} gets no run: its name {run.name} is that of a FlowRun that is not of this Deployment"
+    message = f"the time {stamp(run.scheduled_time)} gets no run: its name {run.name} is that of a FlowRun that is not of this Deployment"
     await _record(context, seen, (RecordEvent(EventReason.RUN_NAME_TAKEN, message, warning=True),))
     return Refusal(run, MissReason.NAME_TAKEN, message)
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from headrace.instants import stamp
 from headrace_operator.decide.conditions import shortened
 from headrace_operator.decide.snapshot import ObjectKey
-from headrace_operator.manifests.times import timestamp
 
 COMPONENT = "headrace-operator"
 
@@ -36,7 +36,7 @@ def event_manifest(
     text = shortened(message)
     said = f"{reason}/{text}" if cause is None else cause
     digest = hashlib.sha256(f"{subject.uid}/{said}".encode()).hexdigest()[:16]
-    stamp = timestamp(now)
+    at = stamp(now)
     return {
         "apiVersion": "v1",
         "kind": "Event",
@@ -53,7 +53,7 @@ def event_manifest(
         "type": "Warning" if warning else "Normal",
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
-        "firstTimestamp": stamp,
-        "lastTimestamp": stamp,
+        "firstTimestamp": at,
+        "lastTimestamp": at,
         "count": 1,
     }

@@ -7,8 +7,8 @@ from datetime import datetime
 from typing import Any
 
 from headrace.api import keys
+from headrace.instants import stamp
 from headrace_operator.decide.snapshot import DeploymentView
-from headrace_operator.manifests.times import timestamp
 
 
 def scheduled_run(
@@ -28,7 +28,7 @@ def scheduled_run(
     """
     spec: dict[str, Any] = {
         "deploymentRef": {"name": deployment.key.name},
-        "scheduledTime": timestamp(scheduled_time),
+        "scheduledTime": stamp(scheduled_time),
     }
     if parameters:
         spec["parameters"] = dict(parameters)

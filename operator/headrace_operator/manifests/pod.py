@@ -19,6 +19,7 @@ from headrace.api import keys
 from headrace.api.common import Resources
 from headrace.api.deployment import DeploymentSpec
 from headrace.api.flow import ApiAccess
+from headrace.instants import stamp
 from headrace_operator.decide.parameters import effective_parameters
 from headrace_operator.decide.pausing import answers_json
 from headrace_operator.decide.placement import Pool
@@ -30,7 +31,6 @@ from headrace_operator.manifests.mounts import with_sources
 from headrace_operator.manifests.pool import placed
 from headrace_operator.manifests.revision import revision_name
 from headrace_operator.manifests.security import secured
-from headrace_operator.manifests.times import timestamp
 
 CODE_DIR = "/opt/headrace/code"
 CODE_VOLUME = "headrace-code"
@@ -302,7 +302,7 @@ def _variables(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> dict[str, st
         "HEADRACE_NAMESPACE": run.key.namespace,
         "HEADRACE_DEPLOYMENT": seen.deployment.key.name if seen.deployment else None,
         "HEADRACE_ATTEMPT": str(attempt),
-        "HEADRACE_SCHEDULED_TIME": timestamp(run.scheduled_time) if run.scheduled_time else None,
+        "HEADRACE_SCHEDULED_TIME": stamp(run.scheduled_time) if run.scheduled_time else None,
         "HEADRACE_PARENT_RUN": run.started_by.name if run.started_by else None,
         "HEADRACE_ROOT_RUN": run.started_by.root if run.started_by else None,
         "HEADRACE_CODE_DIR": CODE_DIR if _inline(flow) else None,

@@ -6,9 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from headrace.api.money import Cost
+from headrace.instants import stamp
 from headrace_operator.decide.snapshot import Attempt, ConditionView, PastPauseView, PauseView, RunStatus
 from headrace_operator.manifests.patches import JsonPatch, status_changes
-from headrace_operator.manifests.times import timestamp
 
 
 def status_patch(old: RunStatus, new: RunStatus, *, resource_version: int) -> JsonPatch | None:
@@ -56,7 +56,7 @@ def render_condition(condition: ConditionView) -> dict[str, Any]:
         "status": condition.status,
         "reason": condition.reason,
         "message": condition.message,
-        "lastTransitionTime": timestamp(condition.last_transition_time),
+        "lastTransitionTime": stamp(condition.last_transition_time),
     }
     if condition.observed_generation is not None:
         rendered["observedGeneration"] = condition.observed_generation
@@ -89,7 +89,7 @@ def _pause(pause: PauseView) -> dict[str, Any]:
         "name": pause.name,
         "message": pause.message,
         "schema": _plain(pause.schema),
-        "since": timestamp(pause.since),
+        "since": stamp(pause.since),
         "until": _stamp(pause.until),
         "problem": pause.problem,
         "refused": pause.refused,
@@ -103,14 +103,14 @@ def _past_pause(past: PastPauseView) -> dict[str, Any]:
         "decision": past.decision.value,
         "input": _plain(past.input),
         "comment": past.comment,
-        "since": timestamp(past.since),
-        "at": timestamp(past.at),
+        "since": stamp(past.since),
+        "at": stamp(past.at),
     }
     return {key: value for key, value in fields.items() if value is not None}
 
 
 def _stamp(instant: datetime | None) -> str | None:
-    return None if instant is None else timestamp(instant)
+    return None if instant is None else stamp(instant)
 
 
 def _plain(mapping: Any) -> dict[str, Any] | None:

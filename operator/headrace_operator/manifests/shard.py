@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from headrace.api.keys import COUNTS_ANNOTATION, MANAGED_BY, MANAGED_BY_LABEL, OPERATOR_LABEL
-from headrace_operator.manifests.times import microseconds
+from headrace.instants import microseconds
 
 SHARD: Final = "headrace-operator-shard-"
 MEMBER: Final = "headrace-operator-member-"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args
 
 import typer
 
@@ -17,6 +17,7 @@ from headrace.cli.deadletters import age_from
 from headrace.cli.outputs import document
 from headrace.cli.printing import counted, table
 from headrace.cli.runs import flow_of, flows_of_deployments, instant
+from headrace.costs import Total, of_run, together, totals
 
 By = Literal["flow", "deployment", "namespace", "pool", "backfill"]
 MOST_RECORDS: Final = 100_000
@@ -36,17 +37,6 @@ class Spent:
     amount: Decimal | None
     currency: str
     created: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Total:
-    """What the runs of one Flow, or whatever is asked by, have cost together in one currency, "" where none is known."""
-
-    name: str
-    currency: str
-    amount: Decimal = Decimal(0)
-    runs: int = 0
-    unpriced: int = 0
 
 
 def cost(  # noqa: PLR0913 - one argument an option
@@ -84,7 +74,7 @@ def cost(  # noqa: PLR0913 - one argument an option
 
     scope, runs = in_cluster(work, namespace=namespace, context=context)
     known = {run.uid: run for run in (*(_recorded(store, scope, after) if store else ()), *runs)}
-    found = totals([run for run in known.values() if after is None or (run.created or after) >= after], by)
+    found = added_up([run for run in known.values() if after is None or (run.created or after) >= after], by)
     print(as_table(found, by) if output == "table" else document([_object(total, by) for total in found], output))
 
 
@@ -102,21 +92,9 @@ async def spent_in_cluster(api: Api, namespace: str) -> list[Spent]:
     return [_spent(run, deployments) for run in await listed(api, path_of(keys.FLOWRUNS, namespace))]
 
 
-def totals(runs: Iterable[Spent], by: str) -> list[Total]:
-    """By name and currency, the dearest first; runs without a price count where their name has one already."""
-    found: dict[tuple[str, str], Total] = {}
-    unpriced: dict[str, int] = {}
-    for run in runs:
-        name = run.keys.get(by) or "(none)"
-        if run.amount is None:
-            unpriced[name] = unpriced.get(name, 0) + 1
-            continue
-        known = found.get((name, run.currency)) or Total(name, run.currency)
-        found[name, run.currency] = replace(known, amount=known.amount + run.amount, runs=known.runs + 1)
-    for name, count in unpriced.items():
-        key = next((key for key in found if key[0] == name), (name, ""))
-        found[key] = replace(found.get(key) or Total(name, ""), unpriced=count)
-    return sorted(found.values(), key=lambda total: (-total.amount, total.name, total.currency))
+def added_up(runs: Iterable[Spent], by: str) -> list[Total]:
+    """What runs of one name cost together, the dearest first; those that have no name are together."""
+    return totals(of_run(run.keys.get(by) or "(none)", run.amount, run.currency) for run in runs)
 
 
 def as_table(found: Sequence[Total], by: str) -> str:
@@ -124,16 +102,12 @@ def as_table(found: Sequence[Total], by: str) -> str:
     if not found:
         return "no run is there"
     rows = [(each.name, _amount(each), str(each.runs), str(each.unpriced) if each.unpriced else "") for each in found]
-    sums: dict[str, Decimal] = {}
-    for each in found:
-        if each.currency:
-            sums[each.currency] = sums.get(each.currency, Decimal(0)) + each.amount
-    together = ", ".join(f"{amount:f} {currency}" for currency, amount in sorted(sums.items()))
+    amounts = ", ".join(f"{amount:f} {currency}" for currency, amount in together(found).items())
     runs = counted(sum(each.runs for each in found), "run")
     text = table((by.upper(), "COST", "RUNS", "WITHOUT PRICE"), rows)
-    if not together:
+    if not amounts:
         return f"{text}\nno run has a price: set spec.pricing of WorkPools (headrace pools)"
-    return f"{text}\ntogether {together} for {runs}"
+    return f"{text}\ntogether {amounts} for {runs}"
 
 
 def _spent(run: Mapping[str, Any], deployments: Mapping[tuple[str, str], str]) -> Spent:
@@ -156,21 +130,21 @@ def _spent(run: Mapping[str, Any], deployments: Mapping[tuple[str, str], str]) -
 
 
 def _recorded(url: str, namespace: str, since: datetime | None) -> list[Spent]:
-    """What the history store has of runs that ended since then. Raises: HistoryError, UsageError."""
+    """What the history store has of runs created since then, as `_spent` has those of the cluster. Raises: HistoryError, UsageError."""
     from headrace.history import open_history, reading  # noqa: PLC0415 - where a store is named
 
     opened = open_history(url, is_reader=True)
     try:
-        rows = reading.listed(opened, reading.Question(namespace=namespace or None, since=since), MOST_RECORDS)
+        rows = reading.listed(opened, reading.Question(namespace=namespace or None, created_since=since), MOST_RECORDS)
     finally:
         opened.close()
     return [
         Spent(
             uid=row["uid"],
-            keys={name: row.get(name) or "" for name in ("flow", "deployment", "namespace", "backfill")},
+            keys={name: row.get(name) or "" for name in get_args(By)},
             amount=Decimal(row["cost_amount"]) if row["cost_amount"] is not None else None,
             currency=row["cost_currency"] or "",
-            created=datetime.fromisoformat(row["started_at"] or row["finished_at"]),
+            created=datetime.fromisoformat(row["created_at"]),
         )
         for row in rows
     ]

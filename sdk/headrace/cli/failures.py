@@ -12,6 +12,7 @@ import typer
 from headrace.cli.cluster import Context, Namespace, in_cluster
 from headrace.cli.deadletters import DeadLetter, Filters, ForReason, OfDeployment, OfFlow, Since, age_from, dead_letters
 from headrace.cli.printing import age, table
+from headrace.instants import stamp
 
 HEADER = ("NAMESPACE", "RUN", "OF", "REASON", "ATTEMPTS", "ENDED", "MESSAGE")
 MESSAGE_WIDTH = 80
@@ -77,6 +78,6 @@ def _object(letter: DeadLetter) -> dict[str, object]:
         "phase": letter.phase,
         "reason": letter.reason,
         "attempts": letter.attempts,
-        "endedAt": letter.ended.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "endedAt": stamp(letter.ended),
         "message": letter.message,
     }

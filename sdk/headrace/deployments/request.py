@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from headrace.deployments.calls import DeploymentOptions
@@ -15,6 +15,7 @@ from headrace.engine import logs
 from headrace.engine.scope import CURRENT
 from headrace.engine.transitions import told
 from headrace.errors import UsageError, shown
+from headrace.instants import exact
 from headrace.options import refuse_unknown
 from headrace.secrecy.redaction import SECRETS
 from headrace.termination import jsonable
@@ -152,7 +153,7 @@ def _instant(label: str, time: Any) -> str | None:
     if time is None:
         return None
     if isinstance(time, datetime) and time.tzinfo is not None:
-        return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return exact(time)
     raise UsageError(f"{label}: scheduled_time is {shown(time)}, expected an aware datetime")
 
 

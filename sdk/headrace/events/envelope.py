@@ -17,6 +17,7 @@ from headrace.engine.scope import CURRENT
 from headrace.engine.session import current_session
 from headrace.engine.transitions import told
 from headrace.errors import UsageError, shown
+from headrace.instants import exact
 from headrace.termination import jsonable
 from headrace.tracing.context import current_traceparent
 
@@ -63,7 +64,7 @@ class Event:
             "type": self.type,
             "id": self.id,
             "source": self.source,
-            "time": self.time.isoformat().replace("+00:00", "Z"),
+            "time": exact(self.time),
             **self.attributes,
             **{key: value for key, value in optional.items() if value is not None},
         }

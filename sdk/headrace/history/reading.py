@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
@@ -15,16 +15,22 @@ from headrace.history.schema import COLUMNS, DOCUMENTS, TABLE
 from headrace.history.store import HistoryStore
 
 SHORT: Final = (
-    *("namespace", "name", "uid", "flow", "deployment", "backfill", "partition", "phase", "reason"),
-    *("started_at", "finished_at", "duration_s", "attempt_count", "cost_amount", "cost_currency"),
+    *("namespace", "name", "uid", "flow", "deployment", "backfill", "partition", "phase", "reason", "pool"),
+    *("created_at", "started_at", "finished_at", "duration_s", "attempt_count", "cost_amount", "cost_currency"),
 )
 """What a list tells of each run."""
+CLOCKS_DIFFER: Final = timedelta(hours=1)
+"""By no more than this a run ends before it was created: one is told by the API server, the other by a node or the operator."""
 MONEY: Final = frozenset({"cost_amount", "amount"})
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Which runs; None leaves a condition out. `since` and `until` are of their ends, `until` itself is left out."""
+    """
+    Which runs; None leaves a condition out.
+
+    Attributes: `since` and `until` are of their ends, `until` itself is left out; `created_since` is of when they were created.
+    """
 
     namespace: str | None = None
     name: str | None = None
@@ -34,6 +40,7 @@ class Question:
     phase: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+    created_since: datetime | None = None
 
 
 def listed(store: HistoryStore, question: Question, limit: int) -> list[dict[str, Any]]:
@@ -51,6 +58,11 @@ def _rows(store: HistoryStore, columns: Sequence[str], question: Question, limit
     given = {f"{field} = %s": getattr(question, field) for field in exact}
     given["finished_at >= %s"] = stamp(question.since) if question.since else None
     given["finished_at < %s"] = stamp(question.until) if question.until else None
+    if question.created_since:
+        given["created_at >= %s"] = stamp(question.created_since)
+        given["%s <= finished_at"] = stamp(
+            question.created_since - CLOCKS_DIFFER
+        )  # an index has ends, and none has this
     asked = {condition: value for condition, value in given.items() if value is not None}
     where = f"where {' and '.join(asked)}" if asked else ""
     query = f"select {', '.join(columns)} from {TABLE} {where} order by finished_at desc, uid limit %s"  # noqa: S608 - constants

@@ -12,6 +12,7 @@ import orjson
 from headrace.api.audit import deeds_of
 from headrace.api.conditions import Phase
 from headrace.api.keys import BACKFILL_LABEL, FLOW_LABEL, PARTITION_LABEL, SCHEDULE_LABEL
+from headrace.instants import milliseconds
 
 GOOD_ENDS: Final = frozenset({Phase.SUCCEEDED, Phase.SKIPPED})
 NUL: Final = "\x00"
@@ -85,10 +86,9 @@ def stamp(instant: datetime) -> str:
     One that UTC cannot tell, in the first hours of the year 1 or the last of 9999, is the nearest that it can.
     """
     try:
-        universal = instant.astimezone(UTC)
+        return milliseconds(instant)
     except OverflowError:
-        universal = FIRST if instant.year == 1 else LAST
-    return universal.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return milliseconds(FIRST if instant.year == 1 else LAST)
 
 
 def _identity(obj: Mapping[str, Any], flow: str | None) -> dict[str, Any]:

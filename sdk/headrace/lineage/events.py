@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final, Literal
 
+from headrace.instants import milliseconds
 from headrace.lineage.datasets import Dataset
 
 EventType = Literal["START", "COMPLETE", "FAIL", "ABORT"]
@@ -102,7 +103,7 @@ def run_event(
     """The event. `at` is aware."""
     return {
         "eventType": event_type,
-        "eventTime": _text(at),
+        "eventTime": milliseconds(at),
         "producer": PRODUCER,
         "schemaURL": f"{SPEC}RunEvent",
         "run": {"runId": facts.run_id, "facets": _run_facets(facts)},
@@ -122,7 +123,9 @@ def _run_facets(facts: Facts) -> dict[str, Any]:
         above = {"run": {"runId": run_id}, "job": job.json()}
         facets["parent"] = _facet("1-2-0/ParentRunFacet", {**above, "root": above})
     if facts.nominal_time:
-        facets["nominalTime"] = _facet("1-0-1/NominalTimeRunFacet", {"nominalStartTime": _text(facts.nominal_time)})
+        facets["nominalTime"] = _facet(
+            "1-0-1/NominalTimeRunFacet", {"nominalStartTime": milliseconds(facts.nominal_time)}
+        )
     if facts.error:
         message, trace = facts.error
         told = {"message": message, "programmingLanguage": "PYTHON", "stackTrace": trace}
@@ -151,7 +154,3 @@ def _facet(schema: str | None, value: Any) -> dict[str, Any]:
     content = value if isinstance(value, Mapping) else {"value": value}
     url = f"{FACETS}{schema}.json#/$defs/{schema.partition('/')[2]}" if schema else f"{SPEC}DatasetFacet"
     return {"_producer": PRODUCER, "_schemaURL": url, **content}
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

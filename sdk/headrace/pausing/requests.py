@@ -6,10 +6,11 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, Literal
 
 from headrace.errors import UsageError, shown
+from headrace.instants import milliseconds
 from headrace.secrecy.redaction import redacted
 
 NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -46,7 +47,7 @@ class PauseRequest:
 
     def __str__(self) -> str:
         if self.until is not None:
-            return f'"{self.name}" sleeps until {_stamp(self.until)}'
+            return f'"{self.name}" sleeps until {milliseconds(self.until)}'
         asks = f": {self.message}" if self.message else ""
         return f'"{self.name}" waits for an answer{asks}'
 
@@ -58,7 +59,7 @@ class PauseRequest:
             "message": self.message or None,
             "schema": self.schema,
             "timeoutSeconds": self.timeout_s,
-            "until": self.until and _stamp(self.until),
+            "until": self.until and milliseconds(self.until),
             "problem": self.problem and redacted(self.problem)[:MAX_PROBLEM],
         }
         return {key: value for key, value in fields.items() if value is not None}
@@ -137,7 +138,3 @@ def without_titles(schema: Any) -> Any:
         else without_titles(value)
         for key, value in kept.items()
     }
-
-
-def _stamp(instant: datetime) -> str:
-    return instant.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from headrace import instants
 from headrace.errors import UsageError, shown
 
 VARIABLE: Final = "HEADRACE_RESULTS_TTL_SECONDS"
@@ -31,7 +32,7 @@ def ttl_s(variables: Mapping[str, str] = os.environ) -> int | None:
 
 def stamp(at_s: float) -> str:
     """The moment as the first line of an object tells it: RFC 3339, UTC, whole seconds, none too early."""
-    return f"{datetime.fromtimestamp(-(-at_s // 1), UTC).isoformat()[:-6]}Z"
+    return instants.stamp(datetime.fromtimestamp(-(-at_s // 1), UTC))
 
 
 def expiry_s(start: bytes) -> float | None:

@@ -8,7 +8,8 @@ from itertools import pairwise
 
 import pytest
 
-from headrace_dashboard.pages.cost import Asked, Past, Spent, Total, asked_from, cost_page, counted, name_of, totals
+from headrace.costs import Total
+from headrace_dashboard.pages.cost import Asked, Past, added_up, asked_from, cost_page, counted, name_of
 from headrace_dashboard.pages.layout import Frame
 from headrace_dashboard.routes.cost import months_before
 from headrace_dashboard.watching.records import RunRecord, kept_flow, run_record
@@ -47,15 +48,16 @@ def added(by: str, since: str = "30d", past: Past | None = None) -> list[Total]:
         return {"train": "research"}.get(run.flow, "") if by == "team" else name_of(by, run.namespace, getattr(run, by))
 
     runs = counted(RUNS, Asked(by, since), lambda namespace: namespace == "a", past=past, now=NOW)
-    return totals([(name(run), run) for run in runs], past.spent if past else ())
+    return added_up([(name(run), run) for run in runs], past.spent if past else ())
 
 
 def test_each_flow_is_added_up_by_currency() -> None:
     """To the last digit; runs without a price are counted with their name once; nothing of others, nothing older."""
     assert added("flow") == [
         Total("a/train", "USD", Decimal(7), 1, 0),
-        Total("a/etl", "USD", Decimal("0.30"), 2, 1),
+        Total("a/etl", "USD", Decimal("0.30"), 2, 0),
         Total("a/etl", "EUR", Decimal("0.05"), 1, 0),
+        Total("a/etl", "", Decimal(0), 0, 1),
     ]
 
 
@@ -66,7 +68,7 @@ def test_teams_are_those_of_the_flows() -> None:
 
 def test_all_that_is_there_may_be_asked_for() -> None:
     """However old."""
-    assert added("namespace", since="")[0] == Total("a", "USD", Decimal("107.30"), 4, 1)
+    assert added("namespace", since="")[0] == Total("a", "USD", Decimal("107.30"), 4)
 
 
 class TestWithAHistoryStore:
@@ -74,11 +76,12 @@ class TestWithAHistoryStore:
 
     def test_a_run_that_is_in_both_counts_once(self) -> None:
         """Of the store, which has it by the time of its end."""
-        etl = Spent("a/etl", "USD", Decimal("0.30"), 2, 0)
-        past = Past([etl, Spent("a/etl", "", Decimal(0), 0, 3)], frozenset({"one", "two", "old"}))
+        etl = Total("a/etl", "USD", Decimal("0.30"), 2, 0)
+        past = Past([etl, Total("a/etl", "", Decimal(0), 0, 3)], frozenset({"one", "two", "old"}))
         assert added("flow", past=past)[1:] == [
-            Total("a/etl", "USD", Decimal("0.30"), 2, 4),
+            Total("a/etl", "USD", Decimal("0.30"), 2, 0),
             Total("a/etl", "EUR", Decimal("0.05"), 1, 0),
+            Total("a/etl", "", Decimal(0), 0, 4),
         ]
 
     def test_what_has_not_ended_counts_however_long_ago_it_began(self) -> None:
@@ -86,11 +89,11 @@ class TestWithAHistoryStore:
         assert added("namespace", past=Past())[0].amount == Decimal("107.30")
 
     def test_names_that_only_the_store_knows_are_told(self) -> None:
-        gone = Spent("a/gone", "USD", Decimal(50), 10, 0)
+        gone = Total("a/gone", "USD", Decimal(50), 10, 0)
         assert added("flow", past=Past([gone]))[1] == Total("a/gone", "USD", Decimal(50), 10, 0)
 
     def test_the_page_has_months_and_says_of_what(self) -> None:
-        months = [("2026-03", [Spent("", "USD", Decimal("12.5"), 40, 0), Spent("", "", Decimal(0), 0, 2)])]
+        months = [("2026-03", [Total("", "USD", Decimal("12.5"), 40, 0), Total("", "", Decimal(0), 0, 2)])]
         page = cost_page(FRAME, Asked("flow", "365d"), [], past=Past(months=months), now=NOW)
         assert '<td data-of="Month">2026-03</td><td data-of="Cost">12.5000 USD</td><td data-of="Runs">40</td>' in page
         assert "Last 365 days" in page

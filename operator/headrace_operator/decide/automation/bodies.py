@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from headrace.api.automation import Body, Firing
-from headrace_operator.decide.automation.occurrences import timestamp
+from headrace.instants import stamp
 from headrace_operator.decide.snapshot import ObjectKey
 
 SUMMARY_LIMIT: Final = 1024
@@ -31,7 +31,7 @@ def webhook_body(hook: Mapping[str, Any], automation: ObjectKey, firing: Firing,
                 "summary": text[:SUMMARY_LIMIT],
                 "source": str(automation),
                 "severity": "error",
-                "timestamp": timestamp(firing.at),
+                "timestamp": stamp(firing.at),
             }
             return {
                 "routing_key": routing_key,
@@ -46,6 +46,6 @@ def webhook_body(hook: Mapping[str, Any], automation: ObjectKey, firing: Firing,
         "automation": automation.name,
         "namespace": automation.namespace,
         "about": text,
-        "at": timestamp(firing.at),
+        "at": stamp(firing.at),
         "event": hook.get("event") or {},
     }

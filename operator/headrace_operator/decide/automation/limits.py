@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from headrace.api.automation_sources import OnLimitSaturated
-from headrace_operator.decide.automation.occurrences import Occurrence, fingerprint, timestamp
+from headrace.instants import stamp
+from headrace_operator.decide.automation.occurrences import Occurrence, fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,6 @@ def limit_occurrence(limit: LimitFacts, at: datetime) -> Occurrence:
     """That it has been saturated for long enough since then."""
     facts = {"name": limit.name, "slots": limit.slots, "used": limit.used, "waiting": limit.waiting}
     event = {"type": "limitSaturated", "limit": facts}
-    since = "" if limit.since is None else timestamp(limit.since)
+    since = "" if limit.since is None else stamp(limit.since)
     about = f"ConcurrencyLimit {limit.name} has been saturated since {since}"
     return Occurrence(fingerprint("limit", limit.uid, since), at, about, event, limit.uid)

@@ -9,12 +9,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from headrace.api import keys
 from headrace.api.automation import EventSource, OnOverdueRun, OnRun, RunChoice
 from headrace.api.conditions import Phase
+from headrace.instants import stamp
 from headrace_operator.decide.snapshot import ConditionView, ObjectKey, Run
 
 
@@ -45,11 +46,6 @@ class CircuitView:
     deployment: ObjectKey
     uid: str
     condition: ConditionView
-
-
-def timestamp(instant: datetime) -> str:
-    """RFC 3339 in UTC, to the second."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def fingerprint(*parts: str) -> str:
@@ -84,7 +80,7 @@ def run_occurrence(source: EventSource, automation: str, run: Run, *, flow: str 
     if at is None:
         return None
     phase = str(run.status.phase)
-    attempt = "" if run.finished else f"{len(run.status.attempts)}/{timestamp(at)}"
+    attempt = "" if run.finished else f"{len(run.status.attempts)}/{stamp(at)}"
     about = f"FlowRun {run.key.name} is {phase}" + (f" ({run.status.reason})" if run.status.reason else "")
     return Occurrence(fingerprint("run", run.uid, phase, attempt), at, about, run_event("run", run, flow))
 
@@ -146,10 +142,10 @@ def circuit_occurrence(source: EventSource, circuit: CircuitView) -> Occurrence 
         "type": "circuitOpen",
         "deployment": {"name": name, "namespace": circuit.deployment.namespace},
         "message": circuit.condition.message,
-        "at": timestamp(since),
+        "at": stamp(since),
     }
     about = f"the circuit of Deployment {name} is open"
-    return Occurrence(fingerprint("circuit", circuit.uid, timestamp(since)), since, about, event, circuit.uid)
+    return Occurrence(fingerprint("circuit", circuit.uid, stamp(since)), since, about, event, circuit.uid)
 
 
 def run_event(kind: str, run: Run, flow: str | None) -> dict[str, Any]:
@@ -179,4 +175,4 @@ def run_event(kind: str, run: Run, flow: str | None) -> dict[str, Any]:
 
 
 def _told(at: datetime | None) -> str | None:
-    return None if at is None else timestamp(at)
+    return None if at is None else stamp(at)

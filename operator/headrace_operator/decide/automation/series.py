@@ -19,7 +19,8 @@ from typing import Any, Final
 
 from headrace.api.automation import MAX_SERIES, Series
 from headrace.api.automation_sources import OnMetric
-from headrace_operator.decide.automation.occurrences import Occurrence, fingerprint, timestamp
+from headrace.instants import stamp
+from headrace_operator.decide.automation.occurrences import Occurrence, fingerprint
 
 LARGEST: Final = sys.float_info.max
 """JSON has no infinite numbers."""
@@ -153,6 +154,6 @@ def _occurrence(on: OnMetric, series: Series, sample: Sample, at: datetime) -> O
     labels = {name: value for name, value in sample.labels.items() if name != "__name__"}
     told = ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items()))
     about = f"{sample.labels.get('__name__', '')}{{{told}}} is {sample.value:g}, {bound}"
-    facts = {"labels": dict(sample.labels), "value": sample.value, "since": timestamp(series.since)}
-    occurrence = fingerprint("metric", series.id, timestamp(series.since))
+    facts = {"labels": dict(sample.labels), "value": sample.value, "since": stamp(series.since)}
+    occurrence = fingerprint("metric", series.id, stamp(series.since))
     return Occurrence(occurrence, at, about, {"type": "metric", "metric": facts}, series.id)

@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 from zoneinfo import ZoneInfo
 
 from headrace.api.backfill import BackfillSpec, ListedPartition, MatrixAxis, PartitionRange, PartitionSource
+from headrace.instants import stamp
 from headrace_operator.decide.backfill import names
 from headrace_operator.decide.backfill.calendar import zone_of_window
 from headrace_operator.decide.backfill.errors import InvalidBackfill
@@ -161,7 +162,7 @@ def _range(spec: PartitionRange) -> _Range:
     where = "spec.partitions.range"
     start, end = _whole_second(spec.from_, f"{where}.from"), _whole_second(spec.to, f"{where}.to")
     if start >= end:
-        raise InvalidBackfill(f"{where}.to", f"{end:%Y-%m-%dT%H:%M:%SZ} is not later than from; choose a later time")
+        raise InvalidBackfill(f"{where}.to", f"{stamp(end)} is not later than from; choose a later time")
     try:
         zone = zone_of(spec.time_zone)
         steps, by_date = _steps(spec, start, end, zone)

@@ -9,6 +9,7 @@ from typing import Final
 
 from headrace.api.backfill import BackfillPhase
 from headrace.api.conditions import Reason
+from headrace.instants import stamp
 from headrace_operator.decide.backfill.calendar import is_open, next_change
 from headrace_operator.decide.backfill.costs import affordable, described
 from headrace_operator.decide.backfill.situation import Situation
@@ -111,7 +112,7 @@ def window_closed(at: Situation) -> Verdict | None:
     change = next_change(window, at.now)
     if is_open(window, at.now):
         return None
-    told = f"spec.window is closed until {change:%Y-%m-%dT%H:%M:%SZ}" if change else "spec.window never opens"
+    told = f"spec.window is closed until {stamp(change)}" if change else "spec.window never opens"
     return Verdict(BackfillPhase.WAITING, Reason.WINDOW_CLOSED, told, look_again_at=change)
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from headrace.instants import microseconds, stamp
+
 
 def now() -> str:
     """This instant, to the second: `2026-01-31T07:00:00Z`."""
@@ -12,12 +14,7 @@ def now() -> str:
 
 def now_precise() -> str:
     """This instant, to the microsecond, as Leases and logs have it."""
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-
-
-def stamp(instant: datetime) -> str:
-    """An instant, to the second."""
-    return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return microseconds(datetime.now(UTC))
 
 
 def parse(text: str) -> datetime:

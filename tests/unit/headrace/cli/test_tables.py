@@ -12,11 +12,12 @@ from headrace.api.backfill import Backfill
 from headrace.api.crd import custom_resource_definitions
 from headrace.cli.backfilling import Range, manifest, matrix, over, status_line
 from headrace.cli.checks import _lacking, _pool_finding, _schema, operator_checked
-from headrace.cli.cost import Spent, Total, as_table, totals
+from headrace.cli.cost import Spent, added_up, as_table
 from headrace.cli.deployments import state_of
 from headrace.cli.doctor import as_text
 from headrace.cli.leases import standings, works
 from headrace.cli.limits import as_text as limit_text
+from headrace.costs import Total
 from headrace.errors import UsageError
 
 NOW = datetime(2026, 3, 5, 12, tzinfo=UTC)
@@ -120,14 +121,18 @@ def test_costs_are_added_exactly_and_by_currency() -> None:
         spent("d", "ml", "5", "EUR"),
         spent("e", "new", None),
     ]
-    found = totals(runs, "flow")
+    found = added_up(runs, "flow")
     assert found == [
         Total("ml", "EUR", Decimal(5), 1),
         Total("etl", "USD", Decimal("0.3"), 2, 1),
         Total("new", "", Decimal(0), 0, 1),
     ]
     assert as_table(found, "flow").splitlines()[-1] == "together 5 EUR, 0.3 USD for 3 runs"
-    assert "set spec.pricing" in as_table(totals([spent("e", "new", None)], "flow"), "flow")
+    assert as_table(added_up([*runs, spent("f", "etl", "1", "EUR")], "flow"), "flow").splitlines()[-3:-1] == [
+        "etl    unknown   0      1",
+        "new    unknown   0      1",
+    ]
+    assert "set spec.pricing" in as_table(added_up([spent("e", "new", None)], "flow"), "flow")
 
 
 def test_who_holds_a_limit() -> None:

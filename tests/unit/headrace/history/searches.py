@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from headrace.history import HistoryRefused, HistoryStore, record_of
+from headrace.history.reading import Question, listed
 from headrace.history.searching import Search, namesakes, namespaces, one, page, spent, spent_between
 from tests.unit.headrace.history.finished import a_finished_run
 
@@ -143,6 +144,30 @@ def spans_of_time_are_added_up_each(store: HistoryStore) -> None:
     assert spent_between(store, Search(), []) == []
 
 
+def a_list_may_be_of_runs_created_since(store: HistoryStore) -> None:
+    """Whenever they started and ended, by a clock that may differ; `since` narrows it down further."""
+
+    def created(hour: int, name: str, ended: int, **status: Any) -> dict[str, Any]:
+        run = a_run(name, ended, **status)
+        run["metadata"] |= {"namespace": "team-c", "creationTimestamp": f"2026-03-10T{hour:02}:00:00Z"}
+        return run
+
+    waited = created(11, "waited", 11, startedAt="2026-03-11T11:00:00Z")
+    runs = [waited, created(12, "at-once", 10), created(13, "by-a-slow-clock", 10, finishedAt="2026-03-10T12:59:58Z")]
+    store.write([record_of(run) for run in runs])
+
+    def told(created_since: datetime, **question: Any) -> list[str]:
+        rows = listed(store, Question(namespace="team-c", created_since=created_since, **question), 10)
+        return [row["name"] for row in rows]
+
+    noon = day(10)
+    assert told(noon - timedelta(hours=1)) == ["waited", "by-a-slow-clock", "at-once"]
+    assert told(noon) == ["by-a-slow-clock", "at-once"]
+    assert told(noon + timedelta(hours=1)) == ["by-a-slow-clock"]
+    assert told(noon - timedelta(hours=1), since=day(11)) == ["waited"]
+    assert listed(store, Question(name="waited"), 1)[0]["created_at"] == "2026-03-10T11:00:00.000Z"
+
+
 CHECKS: tuple[Check, ...] = (
     the_last_that_ended_comes_first,
     nothing_of_other_namespaces_is_told,
@@ -156,4 +181,5 @@ CHECKS: tuple[Check, ...] = (
     namespaces_are_told_once_each,
     costs_are_added_up_by_what_is_asked_and_by_currency,
     spans_of_time_are_added_up_each,
+    a_list_may_be_of_runs_created_since,
 )

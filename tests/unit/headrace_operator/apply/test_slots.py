@@ -14,6 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from headrace import slots
 from headrace.api.concurrencylimit import ConcurrencyLimitSpec
+from headrace.instants import microseconds
 from headrace.kubeapi.errors import AlreadyExists, Conflict, Forbidden, Invalid, Unavailable, Unreachable
 from headrace.slots import Rate
 from headrace_operator.apply.slots import TRIES, change_lease, release_slots, take_slots
@@ -70,8 +71,8 @@ class TestTake:
         assert obj is not None
         assert obj["spec"] == {
             "holderIdentity": ME,
-            "acquireTime": slots.micro_time(NOW),
-            "renewTime": slots.micro_time(NOW),
+            "acquireTime": microseconds(NOW),
+            "renewTime": microseconds(NOW),
             "leaseTransitions": 1,
         }
         assert shop.store.holders("db") == {ME: 2}

@@ -86,6 +86,11 @@ class TestBeginning:
         status = waiting(kind="Sleep", until=asked.isoformat())
         assert (status.reason, status.next_attempt_at) == (Reason.SLEEPING, UNTIL)
 
+    def test_a_sleep_until_an_instant_of_another_zone_is_told_in_utc(self) -> None:
+        """As an image of any language may write it."""
+        status = waiting(kind="Sleep", until="2026-03-10T02:00:00+02:00")
+        assert status.message == '"deploy" sleeps until 2026-03-10T00:00:00Z'
+
     @pytest.mark.parametrize(
         "pause",
         [
@@ -94,6 +99,8 @@ class TestBeginning:
             pytest.param({"name": None}, id="without a name"),
             pytest.param({"kind": "Sleep"}, id="a sleep without an end"),
             pytest.param({"kind": "Sleep", "until": "2026-01-01T00:00:00"}, id="a sleep until no certain instant"),
+            pytest.param({"kind": "Sleep", "until": "9999-12-31T23:59:59.999Z"}, id="a sleep until the last instant"),
+            pytest.param({"kind": "Sleep", "until": "0001-01-01T00:00:00+05:00"}, id="a sleep until before the first"),
         ],
     )
     def test_what_cannot_be_understood_is_a_failure(self, pause: dict[str, Any]) -> None:

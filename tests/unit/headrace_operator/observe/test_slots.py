@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace import slots
+from headrace.instants import microseconds
 from headrace.slots import Rate
 from headrace_operator.decide.leases import Slot
 from headrace_operator.decide.queueing.slots import namespace_of
@@ -22,7 +23,7 @@ from tests.builders import NOW
 from tests.unit.headrace_operator.leases import SYSTEM, lease, pod, run
 
 KEY = ObjectKey(SYSTEM, "db.slot-0")
-STAMP = slots.micro_time(NOW)
+STAMP = microseconds(NOW)
 TEAM = namespace_of(run())
 ELSEWHERE = "run/team-z/r/uid"
 
