@@ -12,9 +12,9 @@ import pytest
 
 from headrace.api.keys import API_VERSION
 from headrace.devcluster.plane import Plane
-from headrace.devcluster.policies import install_audit
 from headrace.kubeapi.client import JSON_PATCH, MERGE_PATCH, KubeClient
 from headrace.kubeapi.errors import Unavailable
+from tests.cluster.support.deeds import install_audit
 from tests.cluster.support.signin import FORBIDDEN, Signed, an_account, audited, signed_in
 from tests.cluster.support.waiting import eventually
 

@@ -17,9 +17,9 @@ from headrace.api.keys import API_VERSION
 from headrace.devcluster.binaries import Binaries
 from headrace.devcluster.crds import OPERATOR_NAMESPACE
 from headrace.devcluster.plane import Plane
-from headrace.devcluster.policies import install_audit
 from headrace.kubeapi.client import KubeClient
 from headrace.kubeapi.errors import Unavailable
+from tests.cluster.support.deeds import install_audit
 from tests.cluster.support.puppet import Runs
 from tests.cluster.support.rights import ACCOUNT
 from tests.cluster.support.signin import Signed, an_account, signed_in

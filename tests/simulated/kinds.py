@@ -22,7 +22,7 @@ class Kind:
         counts_generations: Whether metadata.generation counts the changes of its spec.
         must_name_version: Whether a PUT without a resource version is refused.
         fields: Paths that a field selector may name beside name and namespace.
-        defaults: As `defaulter` takes them, None for none.
+        defaults: As `defaulted` takes them; None for none.
     """
 
     api_version: str

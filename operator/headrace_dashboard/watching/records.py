@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Final
 
 from headrace.api import keys
@@ -118,11 +117,6 @@ def kept_flow(obj: Mapping[str, Any]) -> Kept:
     spec = {**obj["spec"], "source": {name: {} for name in source}}
     spec.pop("podTemplate", None)
     return kept({**obj, "spec": spec})
-
-
-def instant(text: str | None) -> datetime | None:
-    """As the API writes it; None for none."""
-    return datetime.fromisoformat(text) if text else None
 
 
 def _parent(spec: Mapping[str, Any], namespace: str) -> str:

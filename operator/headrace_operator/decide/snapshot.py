@@ -2,7 +2,7 @@
 What a decision rests on: frozen, slim views of runs, pods, flows and deployments.
 
 Only what deciding needs is held, so that ten thousand queued runs cost little. `observe/` builds these from the
-API's objects; `manifests/status.py` turns a changed RunStatus back into a patch.
+API's objects; `manifests/run_status.py` turns a changed RunStatus back into a patch.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-What the runs of a Deployment or a namespace have cost in the present period of a budget.
+What the runs of a Deployment have cost in the present period of a budget.
 
     run ends ──> uncounted ──> status written: settled amount, and the run's UID ──> the run may be deleted
 

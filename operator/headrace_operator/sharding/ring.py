@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
@@ -51,9 +51,6 @@ from headrace_operator.observe.tallies import load_told
 from headrace_operator.sightings import Sighting, Sightings
 
 log = structlog.get_logger()
-
-SYNC_S: Final = 2.0
-"""Between looks at whether the first list of Leases has come."""
 
 
 class Ring:

@@ -119,14 +119,6 @@ class Ranges:
     def __sub__(self, other: Ranges) -> Ranges:
         return Ranges(self.bits & ~other.bits)
 
-    def with_(self, members: Iterable[int]) -> Ranges:
-        """
-        This set and these numbers.
-
-        Raises: ValueError: as `of`.
-        """
-        return self | Ranges.of(members)
-
     def first_missing(self, after: int = 0) -> int:
         """The smallest number from `after` on that is no member."""
         rest = self.bits >> after

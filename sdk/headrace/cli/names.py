@@ -69,7 +69,6 @@ run_names: Final = _of(keys.FLOWRUNS)
 flow_names: Final = _of(keys.FLOWS)
 deployment_names: Final = _of(keys.DEPLOYMENTS)
 backfill_names: Final = _of(keys.BACKFILLS)
-pool_names: Final = _of(keys.WORKPOOLS)
 limit_names: Final = _of(keys.CONCURRENCYLIMITS)
 
 

@@ -9,8 +9,6 @@ from typing import Final
 from headrace.api import keys
 from headrace.errors import UsageError
 
-KINDS = (keys.FLOWRUNS, keys.DEPLOYMENTS, keys.BACKFILLS, keys.FLOWS)
-
 
 @dataclass(frozen=True, slots=True)
 class Reference:

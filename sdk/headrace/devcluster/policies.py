@@ -13,9 +13,6 @@ from headrace.kubeapi.client import APPLY_PATCH, KubeClient
 
 SOURCE: Final = Path(__file__).with_name("policies.yaml")
 GUARDS: Final = Path(__file__).with_name("guards.yaml")
-AUDIT: Final = Path(__file__).with_name("audit.yaml")
-OPERATOR: Final = "system:serviceaccount:headrace-system:headrace-operator"
-"""The operator's user name in these manifests: what it writes is noted nowhere."""
 POD_POLICY: Final = "Privileged"
 """Of namespaces without a label of their own, on a machine of one's own; that of the chart is Baseline."""
 RBAC: Final = "/apis/rbac.authorization.k8s.io/v1"
@@ -27,8 +24,6 @@ COLLECTIONS: Final = {
     "ClusterRoleBinding": RBAC + "/clusterrolebindings",
     "ValidatingAdmissionPolicy": ADMISSION + "/validatingadmissionpolicies",
     "ValidatingAdmissionPolicyBinding": ADMISSION + "/validatingadmissionpolicybindings",
-    "MutatingAdmissionPolicy": ADMISSION + "/mutatingadmissionpolicies",
-    "MutatingAdmissionPolicyBinding": ADMISSION + "/mutatingadmissionpolicybindings",
 }
 
 
@@ -45,11 +40,6 @@ def guards(pod_policy: str = POD_POLICY) -> list[dict[str, Any]]:
         pod_policy: Of namespaces without the label headrace.dev/pod-policy: Restricted, Baseline or Privileged.
     """
     return list(yaml.safe_load_all(GUARDS.read_text().replace("orValue('Baseline')", f"orValue('{pod_policy}')")))
-
-
-def audit_policies(operator: str = OPERATOR) -> list[dict[str, Any]]:
-    """What notes who did what, but for the user name `operator`."""
-    return list(yaml.safe_load_all(AUDIT.read_text().replace(OPERATOR, operator)))
 
 
 def policy_paths(namespace: str = OPERATOR_NAMESPACE) -> dict[str, dict[str, Any]]:
@@ -79,18 +69,3 @@ async def install_guards(client: KubeClient, pod_policy: str = POD_POLICY) -> No
     """Runs may change what is theirs, and nobody gains rights by a Flow. Raises: ApiError."""
     for path, manifest in guard_paths(pod_policy).items():
         await client.patch(path, manifest, content_type=APPLY_PATCH, params=MANAGER)
-
-
-async def install_audit(client: KubeClient, operator: str = OPERATOR) -> bool:
-    """
-    Objects say who did what with them, but for the user name `operator`.
-
-    Returns: Whether the API server has MutatingAdmissionPolicies, as those from Kubernetes 1.36 on; nothing is done without.
-    Raises: ApiError.
-    """
-    served = (await client.get(ADMISSION))["resources"]
-    if all(each["name"] != "mutatingadmissionpolicies" for each in served):
-        return False
-    for path, manifest in _by_path(audit_policies(operator), OPERATOR_NAMESPACE).items():
-        await client.patch(path, manifest, content_type=APPLY_PATCH, params=MANAGER)
-    return True

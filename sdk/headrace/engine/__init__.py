@@ -1,5 +1,6 @@
 """
 Runs one flow or task description: transitions (pure), execution, reporting. Knows no decorators and no Kubernetes.
 
-Only `description` and `retries` are imported with `headrace`; the rest is, when the first flow or task is called.
+What decorators and options are made of (`description`, `retries`, `runners` and the like) is imported with `headrace`;
+what runs them, `execution` first, when the first flow or task is called.
 """

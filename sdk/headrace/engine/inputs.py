@@ -7,7 +7,7 @@ arguments would cost more than the task.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,7 +18,6 @@ from headrace.errors import UsageError, shown
 from headrace.states import Ended, State
 
 Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
-Replaced = Callable[[Any], Any]
 
 MARKED = frozenset((TaskFuture, FailureAllowed, Unmapped, Call))
 COLLECTIONS = frozenset((list, tuple, set, frozenset, dict, FutureList))
@@ -109,11 +108,6 @@ def _marked_value(value: Any) -> Any:
     if type(value.value) in COLLECTIONS:
         return [_marked_value(FailureAllowed(item)) for item in value.value]
     return value.value
-
-
-def futures_in(value: Any) -> Iterator[TaskFuture[Any]]:
-    """The futures that the value is or holds."""
-    return (future for future, _ in _among((value,)))
 
 
 def _holds_any(collection: Any) -> bool:

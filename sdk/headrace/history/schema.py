@@ -68,7 +68,6 @@ MIGRATIONS: Final[Mapping[int, tuple[str, ...]]] = {
 }
 CURRENT: Final = max(MIGRATIONS)
 
-TIMES: Final = ("scheduled_for", "created_at", "queued_at", "started_at", "finished_at", "recorded_at")
 DOCUMENTS: Final = (
     "labels",
     "parameters",

@@ -1,8 +1,8 @@
 """
 From what schedules jobs elsewhere to our files: deployments and modules of Prefect, crontabs, CronJobs.
 
-    sources.read ──> prefect_yaml | module | crontab | cronjob ──> Migrated (manifests, modules, findings) ──> writing
+    sources.migrate ──> prefect_yaml | python_source | crontab | cronjob ──> Migrated ──> writing
 
-A source is read, never run. What has no counterpart becomes a finding that says what to do by hand; nothing is dropped
-without one. Every manifest is checked before anything is written.
+A source is read, never run; what comes of it is manifests, modules and findings. What has no counterpart becomes a finding
+that says what to do by hand; nothing is dropped without one. Every manifest is checked before anything is written.
 """

@@ -16,11 +16,6 @@ class Import:
     theirs: str
     local: str
 
-    @property
-    def is_module(self) -> bool:
-        """Whether it is `import prefect…`, whose uses go by dots."""
-        return isinstance(self.statement, ast.Import)
-
 
 @dataclass(frozen=True, slots=True)
 class Use:

@@ -46,7 +46,6 @@ class Terminated:
 
 
 State = Waiting | Running | Terminated
-STATES: dict[str, type[State]] = {"Waiting": Waiting, "Running": Running, "Terminated": Terminated}
 
 
 @dataclass(slots=True)
