@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
@@ -10,6 +11,8 @@ from headrace.api.conditions import ConditionType, Reason
 from headrace_operator.decide.automation.judging import MATCHED, Judgement, Outcome
 from headrace_operator.decide.conditions import condition, shortened, stored, with_condition
 from headrace_operator.decide.snapshot import ConditionView
+
+Counts = Counter[Outcome]
 
 
 def with_judgement(status: AutomationStatus, judgement: Judgement) -> AutomationStatus:
