@@ -19,6 +19,7 @@ from headrace.api import keys
 from headrace.api.common import Resources
 from headrace.api.deployment import DeploymentSpec
 from headrace.api.flow import ApiAccess
+from headrace.api.owners import owner_reference
 from headrace_operator.decide.parameters import effective_parameters
 from headrace_operator.decide.pausing import answers_json
 from headrace_operator.decide.placement import Pool
@@ -193,16 +194,7 @@ def _metadata(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> dict[str, Any
         "name": pod_name(run.key.name, attempt),
         "namespace": run.key.namespace,
         "labels": labels,
-        "ownerReferences": [
-            {
-                "apiVersion": keys.API_VERSION,
-                "kind": "FlowRun",
-                "name": run.key.name,
-                "uid": run.uid,
-                "controller": True,
-                "blockOwnerDeletion": False,
-            }
-        ],
+        "ownerReferences": [owner_reference(keys.FLOWRUNS.kind, run.key.name, run.uid)],
     }
 
 
