@@ -19,7 +19,7 @@ def budgets_of(deployments: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def budget_table(found: Sequence[Mapping[str, Any]]) -> str:
-    """A line each."""
+    """The table of these budgets, a line each; a sentence where there are none."""
     if not found:
         return "no Deployment has a budget (spec.budget)"
     rows = [

@@ -51,7 +51,7 @@ def deployments(
 
 
 def columns(now: datetime, *, namespaces: bool, colours: bool) -> list[Column]:
-    """As of runs."""
+    """The columns of the table of Deployments; `namespaces` puts NAMESPACE first."""
 
     def last(found: Object) -> str:
         word = ((found.get("status") or {}).get("lastRun") or {}).get("phase") or ""

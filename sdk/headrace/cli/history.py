@@ -100,7 +100,7 @@ def show(
 
 
 def as_table(found: Sequence[Mapping[str, Any]], now: datetime) -> str:
-    """A line each."""
+    """The table of these records, a line each."""
     return table(HEADER, [_row(each, now) for each in found])
 
 

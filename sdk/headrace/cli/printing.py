@@ -74,7 +74,7 @@ class Lines:
         self._next_tick = time.monotonic() + QUIET_S
 
     def step(self, text: str) -> None:
-        """One line."""
+        """Prints the text as a line on standard error."""
         print(text, file=sys.stderr, flush=True)
 
     def tick(self, text: str) -> None:
