@@ -83,7 +83,7 @@ SAID: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request."""
+    """One request, with whose it is."""
 
     site: Site
     request: web.Request

@@ -20,6 +20,6 @@ class Holdings:
         return [run for engine in list(self._engines()) for run in list(engine.intake.cache.runs.values())]
 
     def flows(self) -> list[FlowFacts]:
-        """All."""
+        """Every Flow that the engines hold."""
         records = [flow for engine in list(self._engines()) for flow in list(engine.intake.cache.flows.values())]
         return [FlowFacts(flow.key, flow.obj["metadata"].get("labels") or {}, flow.spec) for flow in records]

@@ -36,12 +36,12 @@ class Sighting:
 
     @property
     def name(self) -> str:
-        """Of the Lease."""
+        """The Lease's name."""
         return str(self.lease["metadata"]["name"])
 
     @property
     def version(self) -> int:
-        """Of the Lease."""
+        """The Lease's resource version."""
         return int(self.lease["metadata"]["resourceVersion"])
 
     @property

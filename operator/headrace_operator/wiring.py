@@ -304,7 +304,7 @@ class Operator:
 
     @property
     def intake(self) -> Intake:
-        """What is known."""
+        """What the operator knows of the cluster, and how news of it come in."""
         return self.engine.intake
 
     @property

@@ -70,7 +70,7 @@ class Visitor:
 
 
 class Doorkeeper(Protocol):
-    """Lets people in."""
+    """Tells who a visitor is, by what the request carries."""
 
     can_sign_in: bool
     """Whether there is a form for it."""

@@ -41,7 +41,7 @@ COUNTS: Final[Mapping[str, str]] = {
 
 
 def automations_page(frame: Frame, automations: Sequence[Kept], now: datetime) -> str:
-    """The whole list."""
+    """The page with the list of Automations."""
     rows = [_row(each, now) for each in automations]
     listed = table(HEADINGS, rows, caption="Automations", empty="There are no Automations that you may see.")
     return page(

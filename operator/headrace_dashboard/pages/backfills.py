@@ -45,7 +45,7 @@ def backfills_page(frame: Frame, backfills: Sequence[Kept], now: datetime) -> st
 
 
 def backfill_page(frame: Frame, view: BackfillView, now: datetime) -> str:
-    """One Backfill."""
+    """The page of one Backfill."""
     backfill = view.backfill
     return page(
         frame,

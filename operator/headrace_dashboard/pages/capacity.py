@@ -42,7 +42,7 @@ class Shown:
 
 
 def capacity_page(frame: Frame, shown: Shown, now: datetime) -> str:
-    """Both lists."""
+    """The page with the lists of pools and limits."""
     return page(
         frame,
         "Limits and pools",

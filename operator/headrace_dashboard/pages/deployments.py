@@ -56,7 +56,7 @@ class DeploymentView:
 
 
 def deployments_page(frame: Frame, deployments: Sequence[Kept], now: datetime) -> str:
-    """The whole list."""
+    """The page with the list of Deployments."""
     rows = [_row(each, now) for each in deployments]
     listed = table(HEADINGS, rows, caption="Deployments", empty="There are no Deployments that you may see.")
     return page(
@@ -65,7 +65,7 @@ def deployments_page(frame: Frame, deployments: Sequence[Kept], now: datetime) -
 
 
 def deployment_page(frame: Frame, view: DeploymentView, now: datetime) -> str:
-    """One Deployment."""
+    """The page of one Deployment."""
     deployment = view.deployment
     return page(
         frame,

@@ -72,17 +72,17 @@ class RunView:
 
     @property
     def namespace(self) -> str:
-        """Of the run."""
+        """The run's namespace."""
         return str(self.run["metadata"]["namespace"])
 
     @property
     def name(self) -> str:
-        """Of the run."""
+        """The run's name."""
         return str(self.run["metadata"]["name"])
 
     @property
     def spec(self) -> Mapping[str, Any]:
-        """Of the run."""
+        """The run's spec."""
         found: Mapping[str, Any] = self.run["spec"]
         return found
 
@@ -98,7 +98,7 @@ class RunView:
 
     @property
     def attempts(self) -> Sequence[Mapping[str, Any]]:
-        """Oldest first."""
+        """The run's attempts, oldest first."""
         return self.status.get("attempts") or ()
 
     @property
@@ -108,7 +108,7 @@ class RunView:
 
 
 def run_page(frame: Frame, view: RunView, allowed: Allowed, now: datetime) -> str:
-    """The whole page."""
+    """The page of one run."""
     return page(
         frame,
         view.name,
@@ -316,7 +316,7 @@ def result(view: RunView) -> Html:
 
 
 def artifacts(view: RunView) -> Html:
-    """A line each."""
+    """The table of the run's artifacts, a line each."""
     rows = [
         cells(
             ("Name", "Kind", "What", "Where"),

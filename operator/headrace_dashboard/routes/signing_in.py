@@ -20,7 +20,7 @@ START: Final = "/runs"
 
 
 async def form(request: web.Request) -> web.Response:
-    """The empty form."""
+    """The form to sign in; the start page where there is none."""
     site = request.app[SITE]
     if not site.door.can_sign_in:
         return see_other(START)

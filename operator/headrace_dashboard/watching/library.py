@@ -50,7 +50,7 @@ class Library:
         return Shelf(resource.plural, slim, self.news, order=_by_name)
 
     def shelves(self) -> Mapping[keys.Resource, Shelf[Any]]:
-        """By kind."""
+        """Every shelf by the kind that it holds."""
         return {
             keys.FLOWRUNS: self.runs,
             keys.FLOWS: self.flows,

@@ -71,7 +71,7 @@ class Shelf(Generic[R]):
         self._namespaces: dict[str, int] = {}
 
     def get(self, namespace: str, name: str) -> R | None:
-        """One record."""
+        """The record of this name; None: there is none."""
         return self._records.get((namespace, name))
 
     def all(self) -> tuple[R, ...]:

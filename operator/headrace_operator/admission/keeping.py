@@ -68,7 +68,7 @@ class Seen:
         self._news.set()
 
     def gone(self, obj: dict[str, Any]) -> None:  # noqa: ARG002 - as a Sink has it
-        """It was deleted."""
+        """The object was deleted: there is none any more."""
         self.obj = None
         self._news.set()
 

@@ -94,13 +94,13 @@ def _verdict(budget: PeriodBudget, spent: Spent) -> tuple[Reason, str]:
         return Reason.BUDGET_EXCEEDED, f"the budget of {told(budget)} is spent{then if stops else f', until {until}'}"
     if is_stopped(budget, spent):
         return Reason.BUDGET_EXCEEDED, f"what is left of {told(budget)} does not pay for one more run{then}"
-    percent = f"{budget.alert_at_percent} %"
+    percent = f"{budget.alert_at_percent}%"
     if amount * 100 >= limit * budget.alert_at_percent:
         return (
             Reason.BUDGET_NEARLY_SPENT,
-            f"{percent} of the budget of {told(budget)} are spent; it is meant to last until {until}",
+            f"{percent} of the budget of {told(budget)} is spent; it is meant to last until {until}",
         )
     return (
         Reason.WITHIN_BUDGET,
-        f"less than {percent} of the budget of {told(budget)} are spent; the period ends at {until}",
+        f"less than {percent} of the budget of {told(budget)} is spent; the period ends at {until}",
     )

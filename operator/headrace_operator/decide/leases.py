@@ -43,7 +43,7 @@ class Slot:
 
     @property
     def name(self) -> str:
-        """Of its Lease."""
+        """The name of the slot's Lease."""
         return self.key.name
 
 
@@ -71,5 +71,5 @@ class RateLease:
 
 
 def milliseconds(instant: datetime) -> int:
-    """Since 1970."""
+    """Milliseconds since 1970-01-01 UTC."""
     return round(instant.timestamp() * 1000)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from headrace.api.keys import FLOW_CONTAINER
+from headrace_operator.decide.shapes import mapping, mappings
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +105,7 @@ class PodFacts:
     @property
     def memory_limit(self) -> str | None:
         """Of the flow's container: a quantity, such as "512Mi"."""
-        asked = (entry for entry in _mappings(self.spec.get("containers")) if entry.get("name") == FLOW_CONTAINER)
+        asked = (entry for entry in mappings(self.spec.get("containers")) if entry.get("name") == FLOW_CONTAINER)
         for limits in (self.flow.limits if self.flow else {}, *map(_limits, asked)):
             if limits.get("memory"):
                 return str(limits["memory"])
@@ -118,8 +119,8 @@ class PodFacts:
 
 def pod_facts(pod: Mapping[str, Any]) -> PodFacts:
     """The facts in a pod's mapping."""
-    metadata, spec, status = (_mapping(pod.get(part)) for part in ("metadata", "spec", "status"))
-    containers = tuple(map(_container, _mappings(status.get("containerStatuses"))))
+    metadata, spec, status = (mapping(pod.get(part)) for part in ("metadata", "spec", "status"))
+    containers = tuple(map(_container, mappings(status.get("containerStatuses"))))
     deadline = _instant(metadata.get("deletionTimestamp"))
     grace = timedelta(seconds=metadata.get("deletionGracePeriodSeconds") or 0)
     return PodFacts(
@@ -133,9 +134,9 @@ def pod_facts(pod: Mapping[str, Any]) -> PodFacts:
         deadline=deadline,
         asked_to_end=deadline - grace if deadline else None,
         active_deadline_s=spec.get("activeDeadlineSeconds"),
-        conditions={str(entry.get("type")): _condition(entry) for entry in _mappings(status.get("conditions"))},
+        conditions={str(entry.get("type")): _condition(entry) for entry in mappings(status.get("conditions"))},
         flow=next((container for container in containers if container.name == FLOW_CONTAINER), None),
-        init=tuple(map(_container, _mappings(status.get("initContainerStatuses")))),
+        init=tuple(map(_container, mappings(status.get("initContainerStatuses")))),
         containers=containers,
         spec=spec,
     )
@@ -143,13 +144,13 @@ def pod_facts(pod: Mapping[str, Any]) -> PodFacts:
 
 def taken_at(pod: Mapping[str, Any]) -> datetime | None:
     """When a node took the pod, and so kept room for it; None if none did."""
-    return _instant(_mapping(pod.get("status")).get("startTime"))
+    return _instant(mapping(pod.get("status")).get("startTime"))
 
 
 def _container(status: Mapping[str, Any]) -> Container:
-    state = _mapping(status.get("state"))
-    waiting, running = _mapping(state.get("waiting")), _mapping(state.get("running"))
-    ended = _mapping(state.get("terminated"))
+    state = mapping(status.get("state"))
+    waiting, running = mapping(state.get("waiting")), mapping(state.get("running"))
+    ended = mapping(state.get("terminated"))
     return Container(
         name=str(status.get("name")),
         image=str(status.get("image") or ""),
@@ -182,14 +183,14 @@ def _condition(entry: Mapping[str, Any]) -> Condition:
 
 
 def _limits(container: Mapping[str, Any]) -> Mapping[str, Any]:
-    return _mapping(_mapping(container.get("resources")).get("limits"))
+    return mapping(mapping(container.get("resources")).get("limits"))
 
 
 def _mounted(spec: Mapping[str, Any]) -> Iterator[str]:
-    for volume in _mappings(spec.get("volumes")):
-        projected = _mappings(_mapping(volume.get("projected")).get("sources"))
+    for volume in mappings(spec.get("volumes")):
+        projected = mappings(mapping(volume.get("projected")).get("sources"))
         for source in (volume, *projected):
-            secret, config_map = _mapping(source.get("secret")), _mapping(source.get("configMap"))
+            secret, config_map = mapping(source.get("secret")), mapping(source.get("configMap"))
             if secret and not secret.get("optional"):
                 yield f'Secret "{secret.get("secretName") or secret.get("name")}"'
             if config_map and not config_map.get("optional"):
@@ -201,11 +202,3 @@ def _instant(stamp: object) -> datetime | None:
     if not isinstance(stamp, str) or stamp.startswith("0001-"):
         return None
     return datetime.fromisoformat(stamp).astimezone(UTC)
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if type(value) is dict or isinstance(value, Mapping) else {}  # the test for an ABC is slow
-
-
-def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:
-    return tuple(map(_mapping, value)) if isinstance(value, list | tuple) else ()

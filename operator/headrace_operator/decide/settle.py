@@ -36,7 +36,7 @@ _PHASES_WITH_EVENT = frozenset({Phase.FAILED, Phase.CRASHED, Phase.CANCELLED})
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ends."""
+    """How a run ends: the phase, and why."""
 
     phase: Phase
     reason: Reason

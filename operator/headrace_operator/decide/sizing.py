@@ -24,6 +24,7 @@ from headrace_operator.decide.quantities import (
     format_memory,
     parse_quantity,
 )
+from headrace_operator.decide.shapes import mapping, mappings
 from headrace_operator.decide.snapshot import Attempt, DeploymentView, ResolvedFlow
 
 Amount = str | int
@@ -129,11 +130,11 @@ def requests_of(manifest: Mapping[str, Any]) -> Amounts:
 
     Source: k8s.io/component-helpers/resource, PodRequests (Kubernetes 1.35).
     """
-    spec = _mapping(manifest.get("spec"))
-    running = _sum(_requests(container) for container in _mappings(spec.get("containers")))
+    spec = mapping(manifest.get("spec"))
+    running = _sum(_requests(container) for container in mappings(spec.get("containers")))
     sidecars: dict[str, Decimal] = {}
     starting: dict[str, Decimal] = {}
-    for container in _mappings(spec.get("initContainers")):
+    for container in mappings(spec.get("initContainers")):
         needs = _sum((sidecars, _requests(container)))
         starting = _largest(starting, needs)
         if container.get("restartPolicy") == "Always":
@@ -145,13 +146,13 @@ def requests_of(manifest: Mapping[str, Any]) -> Amounts:
 
 
 def _requests(holder: Mapping[str, Any]) -> dict[str, Decimal]:
-    resources = _mapping(holder.get("resources"))
+    resources = mapping(holder.get("resources"))
     return _read(resources.get("limits")) | _read(resources.get("requests"))
 
 
 def _read(quantities: object) -> dict[str, Decimal]:
     read: dict[str, Decimal] = {}
-    for name, value in _mapping(quantities).items():
+    for name, value in mapping(quantities).items():
         try:
             read[str(name)] = parse_quantity(value)
         except InvalidQuantity:
@@ -169,11 +170,3 @@ def _sum(parts: Iterable[Mapping[str, Decimal]]) -> dict[str, Decimal]:
 
 def _largest(one: Mapping[str, Decimal], other: Mapping[str, Decimal]) -> dict[str, Decimal]:
     return {name: max(one.get(name, Decimal(0)), other.get(name, Decimal(0))) for name in {*one, *other}}
-
-
-def _mapping(value: object) -> Mapping[str, Any]:
-    return value if type(value) is dict or isinstance(value, Mapping) else {}  # the test for an ABC is slow
-
-
-def _mappings(value: object) -> tuple[Mapping[str, Any], ...]:
-    return tuple(map(_mapping, value)) if isinstance(value, list | tuple) else ()

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from headrace.api import keys
+from headrace.api.owners import owner_reference
 from headrace.instants import stamp
 from headrace_operator.decide.snapshot import DeploymentView
 
@@ -44,16 +45,7 @@ def scheduled_run(
                 keys.DEPLOYMENT_LABEL: deployment.key.name,
                 keys.SCHEDULE_LABEL: schedule,
             },
-            "ownerReferences": [
-                {
-                    "apiVersion": keys.API_VERSION,
-                    "kind": "Deployment",
-                    "name": deployment.key.name,
-                    "uid": deployment.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": [owner_reference(keys.DEPLOYMENTS.kind, deployment.key.name, deployment.uid)],
         },
         "spec": spec,
     }

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.api import keys
+from headrace.api.owners import owner_reference
 from headrace_operator.decide.snapshot import ObjectKey, PartitionRef
 
 
@@ -35,14 +36,6 @@ def partition_run(
         keys.POSITION_LABEL: str(of.position),
         keys.TRY_LABEL: str(of.number),
     }
-    owner = {
-        "apiVersion": keys.API_VERSION,
-        "kind": keys.BACKFILLS.kind,
-        "name": of.backfill,
-        "uid": of.uid,
-        "controller": True,
-        "blockOwnerDeletion": False,
-    }
     return {
         "apiVersion": keys.API_VERSION,
         "kind": "FlowRun",
@@ -50,7 +43,7 @@ def partition_run(
             "name": key.name,
             "namespace": key.namespace,
             "labels": labels | ({keys.FLOW_LABEL: flow} if flow else {}),
-            "ownerReferences": [owner],
+            "ownerReferences": [owner_reference(keys.BACKFILLS.kind, of.backfill, of.uid)],
         },
         "spec": {"deploymentRef": {"name": deployment}, **spec},
     }

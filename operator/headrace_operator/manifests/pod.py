@@ -19,10 +19,12 @@ from headrace.api import keys
 from headrace.api.common import Resources
 from headrace.api.deployment import DeploymentSpec
 from headrace.api.flow import ApiAccess
+from headrace.api.owners import owner_reference
 from headrace.instants import stamp
 from headrace_operator.decide.parameters import effective_parameters
 from headrace_operator.decide.pausing import answers_json
 from headrace_operator.decide.placement import Pool
+from headrace_operator.decide.shapes import mapping, mappings
 from headrace_operator.decide.sizing import base_resources
 from headrace_operator.decide.snapshot import ResolvedFlow, Snapshot
 from headrace_operator.decide.trace import traceparent
@@ -145,7 +147,7 @@ def _mould(terms: _Terms) -> _Mould:
     for template in (flow.spec.pod_template, deployment.pod_template if deployment else None):
         manifest = merge(manifest, template or {})
     manifest = placed(secured(_kept_ours(with_sources(manifest, flow))), terms.pool.it)
-    for index, container in enumerate(_mappings(manifest["spec"], "containers")):
+    for index, container in enumerate(mappings(mapping(manifest["spec"]).get("containers"))):
         gaps = tuple(_gaps(container))
         if gaps:
             return _Mould(manifest, index, gaps)
@@ -153,16 +155,10 @@ def _mould(terms: _Terms) -> _Mould:
 
 
 def _gaps(container: Mapping[str, Any]) -> Iterator[tuple[int, _Gap]]:
-    for index, variable in enumerate(_mappings(container, "env")):
+    for index, variable in enumerate(mappings(container.get("env"))):
         value = variable.get("value")
         if isinstance(value, _Gap):
             yield index, value
-
-
-def _mappings(holder: Any, key: str) -> list[Mapping[str, Any]]:
-    """Its list of this name, what is no map in it as an empty one; empty where it has no such list."""
-    found = _mapping(holder).get(key)
-    return [_mapping(each) for each in found] if isinstance(found, list) else []
 
 
 def _stamped(mould: _Mould, ours: Mapping[str, Any], variables: Mapping[str, str]) -> dict[str, Any]:
@@ -198,33 +194,20 @@ def _metadata(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> dict[str, Any
         "name": pod_name(run.key.name, attempt),
         "namespace": run.key.namespace,
         "labels": labels,
-        "ownerReferences": [
-            {
-                "apiVersion": keys.API_VERSION,
-                "kind": "FlowRun",
-                "name": run.key.name,
-                "uid": run.uid,
-                "controller": True,
-                "blockOwnerDeletion": False,
-            }
-        ],
+        "ownerReferences": [owner_reference(keys.FLOWRUNS.kind, run.key.name, run.uid)],
     }
 
 
 def _kept_ours(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """With what no template may change. Where one put no map, there is nothing to keep, or nothing that we can mend."""
-    theirs, spec = _mapping(manifest.get("metadata")), manifest.get("spec")
+    theirs, spec = mapping(manifest.get("metadata")), manifest.get("spec")
     finalizers = theirs.get("finalizers")
     others = [name for name in finalizers if name != keys.POD_FINALIZER] if isinstance(finalizers, list) else []
-    labels = {name: value for name, value in _mapping(theirs.get("labels")).items() if name not in RUNS_OWN_LABELS}
+    labels = {name: value for name, value in mapping(theirs.get("labels")).items() if name not in RUNS_OWN_LABELS}
     metadata = {**theirs, "labels": labels, "finalizers": [*others, keys.POD_FINALIZER]}
     if isinstance(spec, Mapping):  # an attempt is a pod: a restart inside one would not be counted
         spec = {**spec, "restartPolicy": "Never"}
     return {"metadata": metadata, "spec": spec}
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if type(value) is dict or isinstance(value, Mapping) else {}  # the test for an ABC is slow
 
 
 def _spec(terms: _Terms, flow: ResolvedFlow) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from typing import Any, Final
 from headrace.api import keys
 from headrace.api.workpool import WorkPoolSpec
 from headrace_operator.decide.placement import Pool
+from headrace_operator.decide.shapes import mapping
 
 REQUIRED: Final = "requiredDuringSchedulingIgnoredDuringExecution"
 PREFERRED: Final = "preferredDuringSchedulingIgnoredDuringExecution"
@@ -21,8 +22,8 @@ def placed(manifest: Mapping[str, Any], pool: Pool | None) -> dict[str, Any]:
     What a podTemplate asks for stays, and the pool's own is added to it. Where one value alone can be (a key of the
     node selector, a class), the pool's holds: its nodes take no other pod. The label is ours alone.
     """
-    metadata = _mapping(manifest.get("metadata"))
-    labels = {name: value for name, value in _mapping(metadata.get("labels")).items() if name != keys.POOL_LABEL}
+    metadata = mapping(manifest.get("metadata"))
+    labels = {name: value for name, value in mapping(metadata.get("labels")).items() if name != keys.POOL_LABEL}
     spec = manifest.get("spec")
     if pool is not None:
         labels[keys.POOL_LABEL] = pool.name
@@ -35,9 +36,9 @@ def _additions(pod: Mapping[str, Any], pool: WorkPoolSpec) -> dict[str, Any]:
     tolerations = [dict(toleration) for toleration in pool.tolerations]
     theirs = _items(pod.get("tolerations"))
     fields = {
-        "nodeSelector": {**_mapping(pod.get("nodeSelector")), **pool.node_selector},
+        "nodeSelector": {**mapping(pod.get("nodeSelector")), **pool.node_selector},
         "tolerations": [*theirs, *(toleration for toleration in tolerations if toleration not in theirs)],
-        "affinity": _both(_mapping(pod.get("affinity")), pool.affinity or {}),
+        "affinity": _both(mapping(pod.get("affinity")), pool.affinity or {}),
         "runtimeClassName": pool.runtime_class_name,
         "priorityClassName": pool.priority_class_name,
     }
@@ -50,7 +51,7 @@ def _both(theirs: Mapping[str, Any], pools: Mapping[str, Any]) -> dict[str, Any]
         name: value for name, value in theirs.items() if name not in pools
     }
     for name in theirs.keys() & pools.keys():
-        merged[name] = _both_rules(_mapping(theirs[name]), _mapping(pools[name]))
+        merged[name] = _both_rules(mapping(theirs[name]), mapping(pools[name]))
     return merged
 
 
@@ -76,10 +77,6 @@ def _each_with_each(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[di
         }
         for first, second in product(*terms)
     ]
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if type(value) is dict or isinstance(value, Mapping) else {}  # the test for an ABC is slow
 
 
 def _items(value: Any) -> list[Any]:

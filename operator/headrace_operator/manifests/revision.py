@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from headrace.api import keys
+from headrace.api.owners import owner_reference
 
 HASH_CHARACTERS = 10
 
@@ -29,7 +30,9 @@ def controller_revision(flow: Mapping[str, Any], revision: str) -> dict[str, Any
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
-        "metadata": _metadata(metadata, revision, owner=_owner("Flow", keys.API_VERSION, metadata)),
+        "metadata": _metadata(
+            metadata, revision, owner=owner_reference(keys.FLOWS.kind, metadata["name"], metadata["uid"])
+        ),
         "data": {"spec": flow["spec"]},
         "revision": metadata["generation"],
     }
@@ -40,7 +43,8 @@ def code_config_map(stored: Mapping[str, Any], flow: Mapping[str, Any], revision
     inline = (flow["spec"].get("source") or {}).get("inline")
     if inline is None:
         return None
-    owner = _owner("ControllerRevision", "apps/v1", stored["metadata"])
+    name, uid = stored["metadata"]["name"], stored["metadata"]["uid"]
+    owner = owner_reference("ControllerRevision", name, uid, api_version="apps/v1")
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -60,15 +64,4 @@ def _metadata(flow: Mapping[str, Any], revision: str, *, owner: Mapping[str, Any
             keys.REVISION_LABEL: revision,
         },
         "ownerReferences": [owner],
-    }
-
-
-def _owner(kind: str, api_version: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": api_version,
-        "kind": kind,
-        "name": metadata["name"],
-        "uid": metadata["uid"],
-        "controller": True,
-        "blockOwnerDeletion": False,
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 from headrace.api import keys
 from headrace.api.automation import AutomationSpec
+from headrace.api.owners import owner_reference
 from headrace.api.trigger import automation_name
 from headrace_operator.decide.snapshot import ObjectKey
 from headrace_operator.decide.triggers import KeptTrigger, labels_of
@@ -21,16 +22,7 @@ def trigger_automation(deployment: ObjectKey, uid: str, trigger: str, spec: Auto
             "name": automation_name(deployment.name, trigger),
             "namespace": deployment.namespace,
             "labels": labels_of(deployment.name, trigger),
-            "ownerReferences": [
-                {
-                    "apiVersion": keys.API_VERSION,
-                    "kind": keys.DEPLOYMENTS.kind,
-                    "name": deployment.name,
-                    "uid": uid,
-                    "controller": True,
-                    "blockOwnerDeletion": False,
-                }
-            ],
+            "ownerReferences": [owner_reference(keys.DEPLOYMENTS.kind, deployment.name, uid)],
         },
         "spec": as_stored(spec),
     }

@@ -365,7 +365,7 @@ class Intake:
             self._wake_pools()
 
     def node_gone(self, key: ObjectKey, uid: str) -> None:
-        """A node is gone."""
+        """A node was deleted; its pool may have become smaller."""
         if self.cache.drop_node(key, uid):
             self._wake_pools()
 

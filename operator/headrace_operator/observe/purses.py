@@ -147,7 +147,7 @@ class Purses:
         self._tidy(deployment)
 
     def finished(self, run: FinishedRun, *, is_news: bool) -> None:
-        """A run is over."""
+        """A run is over: what it has cost belongs to its Deployment. `is_news`: it ended since the start."""
         key = _deployment_of(run)
         if key is None:
             return

@@ -35,7 +35,7 @@ class Held(Protocol):
         ...
 
     def flows(self) -> Sequence[FlowFacts]:
-        """All."""
+        """Every Flow that the replica holds."""
         ...
 
 

@@ -36,5 +36,5 @@ class WebhookMetrics:
         )
 
     def reviewed(self, kind: str, outcome: Outcome) -> None:
-        """One call more."""
+        """Counts one review, by kind and outcome."""
         self._reviews.labels(kind, outcome).inc()

@@ -69,7 +69,7 @@ class OnMetric(ApiModel):
 
 
 class KubernetesEventType(StrEnum):
-    """Of an Event."""
+    """The type of an Event, as Kubernetes has it."""
 
     WARNING = "Warning"
     NORMAL = "Normal"

@@ -12,7 +12,8 @@ import typer
 from headrace.cli.answering import Waiting, give, input_from, missing_fields, verdict, waiting_run, waiting_runs
 from headrace.cli.arguments import text_parameters
 from headrace.cli.cluster import Context, Namespace, in_cluster
-from headrace.cli.printing import age, table
+from headrace.cli.printing import table
+from headrace.diagnose.wording import span
 from headrace.errors import UsageError
 
 HEADER = ("NAMESPACE", "RUN", "PAUSE", "WAITS", "UNTIL", "ASKS")
@@ -94,7 +95,7 @@ def _row(waiting: Waiting, now: datetime) -> tuple[str, ...]:
     pause = waiting.pause
     asks = " ".join(str(pause.get("message") or "").split())
     cut = asks if len(asks) <= MESSAGE_WIDTH else f"{asks[: MESSAGE_WIDTH - 1]}…"
-    waits = age(now - datetime.fromisoformat(pause["since"]))
+    waits = span(now - datetime.fromisoformat(pause["since"]))
     return waiting.namespace, waiting.run, pause["name"], waits, str(pause.get("until") or ""), cut
 
 

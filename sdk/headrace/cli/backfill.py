@@ -79,18 +79,10 @@ def create(  # noqa: PLR0913 - one argument an option
     context: Context = None,
 ) -> None:
     """Creates one: `headrace backfill create q1 --deployment nightly --from 2026-01-01 --to 2026-04-01 --watch`."""
-    if bool(each) == bool(from_ or to) or bool(from_) != bool(to):
-        raise UsageError("say what the partitions are: --from 2026-01-01 --to 2026-04-01, or --each shop=north,south")
-    partitions = matrix(each) if each else Range(from_ or "", to or "", step, time_zone).partitions()
-    bounds = {"maxActive": max_active, "ratePerMinute": rate, "maxFailures": max_failures}
-    body = manifest(
-        name,
-        deployment,
-        partitions,
-        parameters=text_parameters(param or ()),
-        bounds={**bounds, "order": order},
-        budget=budget,
-    )
+    partitions = _partitions(each, Range(from_ or "", to or "", step, time_zone))
+    bounds = {"maxActive": max_active, "ratePerMinute": rate, "maxFailures": max_failures, "order": order}
+    given = text_parameters(param or ())
+    body = manifest(name, deployment, partitions, parameters=given, bounds=bounds, budget=budget)
     if dry_run:
         from headrace.cli.outputs import document  # noqa: PLC0415 - yaml, where it is asked for
 
@@ -104,6 +96,13 @@ def create(  # noqa: PLR0913 - one argument an option
         return await _watched(client, here, name) if watch else OK
 
     raise typer.Exit(_interruptible(work, namespace, context))
+
+
+def _partitions(axes: list[str] | None, stretch: Range) -> dict[str, Any]:
+    """Those of a range or of a matrix, whichever was given. Raises: UsageError: both, or neither, or half a range."""
+    if bool(axes) == bool(stretch.start or stretch.end) or bool(stretch.start) != bool(stretch.end):
+        raise UsageError("say what the partitions are: --from 2026-01-01 --to 2026-04-01, or --each shop=north,south")
+    return matrix(axes) if axes else stretch.partitions()
 
 
 @backfill.command(name="list")

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from headrace.api import keys
 from headrace.cli.outputs import Column, Object
-from headrace.cli.printing import age, painted
+from headrace.cli.printing import painted
+from headrace.diagnose.wording import span
 from headrace.errors import UsageError
 from headrace.json_values import json_or_text
 
@@ -38,11 +39,11 @@ class Range:
         return {"range": {**bounds, **self._steps(), **zone}}
 
     def _steps(self) -> dict[str, Any]:
-        span = re.fullmatch(r"(\d{1,6})([smhd])", self.step)
+        length = re.fullmatch(r"(\d{1,6})([smhd])", self.step)
         if self.step == "hour":
             return {"intervalSeconds": 3600}
-        if span:
-            return {"intervalSeconds": int(span[1]) * UNIT_S[span[2]]}
+        if length:
+            return {"intervalSeconds": int(length[1]) * UNIT_S[length[2]]}
         if self.step in CALENDAR:
             return {"cron": CALENDAR[self.step]}
         if len(self.step.split()) == 5:
@@ -132,7 +133,7 @@ def columns(now: datetime, *, namespaces: bool, colours: bool) -> list[Column]:
         return painted(word, word) if colours else word
 
     def created(found: Object) -> str:
-        return age(now - datetime.fromisoformat(found["metadata"]["creationTimestamp"]))
+        return span(now - datetime.fromisoformat(found["metadata"]["creationTimestamp"]))
 
     head = [Column("NAMESPACE", lambda found: found["metadata"]["namespace"])] if namespaces else []
     return [

@@ -7,6 +7,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from headrace.cli.printing import table
+from headrace.diagnose.wording import condition
 
 HEADINGS = ("NAMESPACE", "DEPLOYMENT", "SPENT", "BUDGET", "UNTIL", "ACTION", "STATE")
 
@@ -18,7 +19,7 @@ def budgets_of(deployments: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
 
 
 def budget_table(found: Sequence[Mapping[str, Any]]) -> str:
-    """A line each."""
+    """The table of these budgets, a line each; a sentence where there are none."""
     if not found:
         return "no Deployment has a budget (spec.budget)"
     rows = [
@@ -51,7 +52,8 @@ def spent_text(deployment: Mapping[str, Any]) -> str:
 def is_budget_spent(deployment: Mapping[str, Any]) -> bool:
     """Whether no run is paid for any more, and none starts."""
     return (
-        deployment["spec"].get("budget", {}).get("action") == "Stop" and _condition(deployment).get("status") == "True"
+        deployment["spec"].get("budget", {}).get("action") == "Stop"
+        and condition(deployment, "BudgetExceeded").get("status") == "True"
     )
 
 
@@ -68,7 +70,7 @@ def _budget(deployment: Mapping[str, Any]) -> dict[str, Any]:
         "percent": _percent(spent.get("amount"), budget["amount"]),
         "until": spent.get("until"),
         "action": budget.get("action", "Alert"),
-        "reason": _condition(deployment).get("reason"),
+        "reason": condition(deployment, "BudgetExceeded").get("reason"),
     }
 
 
@@ -79,8 +81,3 @@ def _percent(spent: Any, amount: Any) -> float | None:
         return round(float(Decimal(spent) * 100 / Decimal(amount)), 1)
     except (InvalidOperation, ZeroDivisionError):  # a budget of nothing
         return 100.0
-
-
-def _condition(deployment: Mapping[str, Any]) -> Mapping[str, Any]:
-    conditions = (deployment.get("status") or {}).get("conditions") or ()
-    return next((each for each in conditions if each["type"] == "BudgetExceeded"), {})

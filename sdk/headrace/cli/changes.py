@@ -29,7 +29,7 @@ class Mailbox:
         self._news.put_nowait(obj)
 
     def gone(self, _obj: dict[str, Any]) -> None:
-        """It was deleted."""
+        """The object was deleted: whoever waits for its news gets an error."""
         self._news.put_nowait(ClusterRefusal(self._wanted, "it was deleted meanwhile"))
 
     def synced(self, uids: set[str], _version: int) -> None:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from headrace.api import keys
 from headrace.cli.cluster import asked, listed, path_of
 from headrace.cli.leases import operator_leases, standings
-from headrace.cli.pools import condition
-from headrace.cli.printing import age, counted
+from headrace.cli.printing import counted
+from headrace.diagnose.wording import condition, span
 from headrace.kubeapi.errors import Forbidden, NotFound, NotServed
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ async def operator_checked(client: KubeClient, namespace: str, served: str, *, n
         return [Finding("operator", "fail", f"no operator has ever served namespace {served}: there is no Lease", fix)]
     findings = []
     for each in found:
-        since = f"renewed {age(each.age)} ago" if each.age is not None else "never renewed"
+        since = f"renewed {span(each.age)} ago" if each.age is not None else "never renewed"
         if each.is_fresh:
             findings.append(Finding("operator", "ok", f"{each.holder} holds {each.name}, {since}"))
         else:

@@ -23,6 +23,7 @@ from headrace.cli.exits import CANCELLED
 from headrace.cli.forwarding import LOOPBACK, Target, forwarded
 from headrace.cli.leases import OPERATOR_NAMESPACE
 from headrace.cli.surroundings import or_none
+from headrace.diagnose.wording import condition
 from headrace.errors import UsageError
 
 if TYPE_CHECKING:
@@ -197,10 +198,7 @@ def _chosen(port: int | None) -> int:
 
 
 def _is_ready(pod: Mapping[str, Any]) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return "deletionTimestamp" not in pod["metadata"] and any(
-        each["type"] == "Ready" and each["status"] == "True" for each in conditions
-    )
+    return "deletionTimestamp" not in pod["metadata"] and condition(pod, "Ready").get("status") == "True"
 
 
 def _port_of(service: Mapping[str, Any], pod: Mapping[str, Any]) -> int:

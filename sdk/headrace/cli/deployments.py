@@ -13,11 +13,11 @@ from headrace.cli.budgets import is_budget_spent, spent_text
 from headrace.cli.cluster import AllNamespaces, Api, Context, Namespace, in_cluster, listed, path_of
 from headrace.cli.names import deployment_names
 from headrace.cli.outputs import Column, Object, Output, printed, say, with_kind
-from headrace.cli.pools import condition
-from headrace.cli.printing import age, painted, paints, shortened
+from headrace.cli.printing import painted, paints, shortened
 from headrace.cli.references import Reference
 from headrace.cli.steering import found_object
 from headrace.deployments.triggers import trigger_text
+from headrace.diagnose.wording import condition, span
 
 MESSAGE_WIDTH = 80
 
@@ -51,7 +51,7 @@ def deployments(
 
 
 def columns(now: datetime, *, namespaces: bool, colours: bool) -> list[Column]:
-    """As of runs."""
+    """The columns of the table of Deployments; `namespaces` puts NAMESPACE first."""
 
     def last(found: Object) -> str:
         word = ((found.get("status") or {}).get("lastRun") or {}).get("phase") or ""
@@ -117,7 +117,7 @@ def _next(found: Object, now: datetime) -> str:
     if not times or found["spec"].get("suspend"):
         return ""
     at = datetime.fromisoformat(times[0]["time"])
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" + (f" (in {age(at - now)})" if at > now else "")
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}" + (f" (in {span(at - now)})" if at > now else "")
 
 
 def _count(found: Object, field: str) -> str:

@@ -11,7 +11,8 @@ import typer
 
 from headrace.cli.cluster import Context, Namespace, in_cluster
 from headrace.cli.deadletters import DeadLetter, Filters, ForReason, OfDeployment, OfFlow, Since, age_from, dead_letters
-from headrace.cli.printing import age, table
+from headrace.cli.printing import table
+from headrace.diagnose.wording import span
 from headrace.instants import stamp
 
 HEADER = ("NAMESPACE", "RUN", "OF", "REASON", "ATTEMPTS", "ENDED", "MESSAGE")
@@ -66,7 +67,7 @@ def as_json(letters: Sequence[DeadLetter]) -> str:
 def _row(letter: DeadLetter, now: datetime) -> tuple[str, ...]:
     message = " ".join(letter.message.split())
     cut = message if len(message) <= MESSAGE_WIDTH else f"{message[: MESSAGE_WIDTH - 1]}…"
-    ended = f"{age(now - letter.ended)} ago"
+    ended = f"{span(now - letter.ended)} ago"
     return letter.namespace, letter.name, letter.of, letter.reason, str(letter.attempts), ended, cut
 
 

@@ -49,7 +49,7 @@ class Follower:
             self.end.set_result(obj)
 
     def gone(self, _obj: dict[str, Any]) -> None:
-        """It was deleted."""
+        """The run was deleted: whoever follows it gets an error."""
         self._fail(ClusterRefusal(f"follow run {self._name}", "it was deleted before it ended"))
 
     def synced(self, uids: set[str], _version: int) -> None:

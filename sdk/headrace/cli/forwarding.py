@@ -95,7 +95,7 @@ class Tunnels:
             writer.close()
 
     async def close(self) -> None:
-        """Ends them all."""
+        """Ends all tunnels, and waits until they have ended."""
         for task in list(self._open):
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)

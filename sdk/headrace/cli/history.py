@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import typer
 
 from headrace.cli.deadletters import Since, age_from
-from headrace.cli.printing import age, table
+from headrace.cli.printing import table
+from headrace.diagnose.wording import span
 from headrace.errors import UsageError
 from headrace.terminal_text import harmless
 
@@ -99,7 +100,7 @@ def show(
 
 
 def as_table(found: Sequence[Mapping[str, Any]], now: datetime) -> str:
-    """A line each."""
+    """The table of these records, a line each."""
     return table(HEADER, [_row(each, now) for each in found])
 
 
@@ -124,9 +125,9 @@ def _row(one: Mapping[str, Any], now: datetime) -> tuple[str, ...]:
         one["phase"],
         one["reason"] or "",
         str(one["attempt_count"] or 0),
-        "" if took is None else f"{took:.1f}s" if took < 60 else age(timedelta(seconds=took)),
+        "" if took is None else f"{took:.1f}s" if took < 60 else span(timedelta(seconds=took)),
         cost,
-        age(now - datetime.fromisoformat(one["finished_at"])),
+        span(now - datetime.fromisoformat(one["finished_at"])),
     )
 
 

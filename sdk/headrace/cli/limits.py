@@ -12,8 +12,8 @@ from headrace.api import keys
 from headrace.cli.cluster import Api, Context, asked, in_cluster, listed, path_of
 from headrace.cli.names import limit_names
 from headrace.cli.outputs import Column, Object, Output, document, printed, say, tidy, with_kind
-from headrace.cli.pools import condition
-from headrace.cli.printing import age, counted, shortened, table
+from headrace.cli.printing import counted, shortened, table
+from headrace.diagnose.wording import condition, span
 
 MESSAGE_WIDTH = 80
 
@@ -63,7 +63,7 @@ def as_text(limit: Mapping[str, Any], now: datetime) -> str:
         (
             holder["slot"],
             holder["holder"],
-            age(now - datetime.fromisoformat(holder["since"])) if holder.get("since") else "",
+            span(now - datetime.fromisoformat(holder["since"])) if holder.get("since") else "",
         )
         for holder in holders
     ]

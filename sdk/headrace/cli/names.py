@@ -82,7 +82,7 @@ def explainable(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def namespace_names(context: typer.Context, incomplete: str) -> list[str]:
-    """Of the cluster."""
+    """The cluster's namespaces that begin with what was typed."""
     params = context.params
     names = _names(
         lambda client, _: _found(client, "/api/v1/namespaces"), "", params.get("context"), params.get("kubeconfig")

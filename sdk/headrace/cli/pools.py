@@ -12,6 +12,7 @@ from headrace.api import keys
 from headrace.cli.cluster import Context, in_cluster, listed, path_of
 from headrace.cli.outputs import Column, Object, Output, printed, say, with_kind
 from headrace.cli.printing import painted, paints, shortened
+from headrace.diagnose.wording import condition
 
 MESSAGE_WIDTH = 80
 
@@ -53,12 +54,6 @@ def columns(*, colours: bool) -> list[Column]:
             "MESSAGE", lambda pool: shortened(condition(pool, "Ready").get("message") or "", MESSAGE_WIDTH), wide=True
         ),
     ]
-
-
-def condition(found: Object, type_: str) -> dict[str, Any]:
-    """One condition of an object, empty where it has none of that type."""
-    conditions = (found.get("status") or {}).get("conditions") or ()
-    return next((each for each in conditions if each["type"] == type_), {})
 
 
 def _status(found: Object, field: str) -> Any:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import IO, TYPE_CHECKING, Final
 
 from headrace.terminal_text import harmless
@@ -63,15 +62,6 @@ def painted(text: str, word: str) -> str:
     return f"\x1b[{code}m{text}\x1b[0m" if code and text else text
 
 
-def age(span: timedelta) -> str:
-    """As kubectl tells it: "50s", "12m", "5h", "3d"."""
-    seconds = max(0, int(span.total_seconds()))
-    for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{seconds}s"
-
-
 def counted(count: int, noun: str) -> str:
     """The count with its noun, such as "1 run" or "2 runs"."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
@@ -84,7 +74,7 @@ class Lines:
         self._next_tick = time.monotonic() + QUIET_S
 
     def step(self, text: str) -> None:
-        """One line."""
+        """Prints the text as a line on standard error."""
         print(text, file=sys.stderr, flush=True)
 
     def tick(self, text: str) -> None:

@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 Option = typer.Option
 OnConflict = Literal["Queue", "Skip", "Replace"]
+Inline = Annotated[
+    bool | None,
+    Option("--inline/--image-source", help="Whether the code goes into the manifest. Else: if it is given as a file."),
+]
+After = Annotated[
+    list[str] | None,
+    Option("--after", metavar="DEPLOYMENT", help="Start when a run of this Deployment has succeeded; may be repeated."),
+]
+File = Annotated[
+    Path | None, Option("--output", "-o", metavar="FILE", help="Write a file that `headrace rerender` keeps current.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,22 +44,12 @@ def render(  # noqa: PLR0913 - one argument an option
     name: Annotated[str | None, Option(help="Name of the resources. Else the flow's.")] = None,
     namespace: Annotated[str, Option("--namespace", "-n", help="Their namespace. Else that of kubectl.")] = "",
     image: Annotated[str | None, Option(help="Image to run in. Else the operator's image for Python flows.")] = None,
-    inline: Annotated[
-        bool | None,
-        Option(
-            "--inline/--image-source", help="Whether the code goes into the manifest. Else: if it is given as a file."
-        ),
-    ] = None,
+    inline: Inline = None,
     cron: Annotated[str | None, Option(help='Five fields, such as "0 7 * * *".')] = None,
     interval: Annotated[int | None, Option(metavar="SECONDS", help="Seconds from one run to the next.")] = None,
     rrule: Annotated[str | None, Option(help='RFC 5545, such as "FREQ=MONTHLY;BYDAY=-1FR".')] = None,
     time_zone: Annotated[str | None, Option(help="Of --cron and --rrule, such as Europe/London. Else UTC.")] = None,
-    after: Annotated[
-        list[str] | None,
-        Option(
-            "--after", metavar="DEPLOYMENT", help="Start when a run of this Deployment has succeeded; may be repeated."
-        ),
-    ] = None,
+    after: After = None,
     param: Given = None,
     params_file: GivenFile = None,
     concurrency: Annotated[int | None, Option(metavar="N", help="Runs that may be active at once.")] = None,
@@ -56,56 +57,42 @@ def render(  # noqa: PLR0913 - one argument an option
     deployment: Annotated[
         bool, Option("--deployment", help="Print a Deployment even if no other option asks for one.")
     ] = False,
-    output: Annotated[
-        Path | None,
-        Option("--output", "-o", metavar="FILE", help="Write a file that `headrace rerender` keeps current."),
-    ] = None,
+    output: File = None,
 ) -> None:
     """
     Prints the manifests of a flow: `headrace render etl.py:main --cron "0 7 * * *" | kubectl apply -f -`.
 
     A Flow, and a Deployment if a schedule, --after, parameters or a concurrency limit are given.
     """
+    given = dict(locals())  # each option by its name, while there is nothing else
     from headrace import rendering  # noqa: PLC0415 - the API's models; other commands start without them
 
     source = load_flow(entrypoint)
     place = _place(
         entrypoint, name or rendering.resource_name(source, entrypoint), namespace, image=image, inline=inline
     )
-    given = source.parameters.to_json(parameters(source, param or (), params_file))
-    schedules = _schedules({"cron": cron, "intervalSeconds": interval, "rrule": rrule}, time_zone)
-    limit = _concurrency(concurrency, on_conflict)
+    parts: dict[str, Any] = {
+        "parameters": source.parameters.to_json(parameters(source, param or (), params_file)),
+        "schedules": _schedules({"cron": cron, "intervalSeconds": interval, "rrule": rrule}, time_zone),
+        "concurrency": _concurrency(concurrency, on_conflict),
+        "triggers": _triggers(after or ()),
+    }
     manifests = [rendering.flow_manifest(source, place)]
-    triggers = _triggers(after or ())
-    if deployment or given or schedules or triggers or limit:
-        manifests.append(
-            rendering.deployment_manifest(
-                place, parameters=given, schedules=schedules, concurrency=limit, triggers=triggers
-            )
-        )
+    if deployment or any(parts.values()):
+        manifests.append(rendering.deployment_manifest(place, **parts))
     if output is None:
         typer.echo(as_yaml(manifests), nl=False)
         return
-    options: dict[str, object] = {
-        "--name": name,
-        "--namespace": namespace,
-        "--image": image,
-        "--inline": inline,
-        "--image-source": inline is False,
-        "--cron": cron,
-        "--interval": interval,
-        "--rrule": rrule,
-        "--time-zone": time_zone,
-        "--after": after,
-        "--param": param,
-        "--params-file": params_file,
-        "--concurrency": concurrency,
-        "--on-conflict": on_conflict,
-        "--deployment": deployment,
+    arguments = arguments_of(entrypoint, _options(given), output.resolve().parent)
+    output.write_text(headed(as_yaml(manifests), arguments), encoding="utf-8")
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, object]:
+    """What `arguments_of` takes: all that was given but the flow and the file that is written."""
+    options = {
+        f"--{name.replace('_', '-')}": value for name, value in given.items() if name not in {"entrypoint", "output"}
     }
-    output.write_text(
-        headed(as_yaml(manifests), arguments_of(entrypoint, options, output.resolve().parent)), encoding="utf-8"
-    )
+    return options | {"--image-source": given["inline"] is False}
 
 
 def as_yaml(manifests: list[dict[str, Any]]) -> str:

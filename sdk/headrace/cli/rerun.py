@@ -42,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 class Telling(Protocol):
-    """Shows progress."""
+    """Shows how far a command is: its steps, and ticks while one lasts."""
 
     def step(self, text: str) -> None: ...
 

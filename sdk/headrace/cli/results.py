@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from headrace.cli.printing import age, counted, table
+from headrace.cli.printing import counted, table
+from headrace.diagnose.wording import span
 from headrace.terminal_text import harmless
 
 results = typer.Typer(no_args_is_help=True)
@@ -123,4 +124,4 @@ def size(count: int) -> str:
 
 def ages(created: datetime | None, expires: datetime | None, now: datetime) -> tuple[str, str]:
     """How old it is, and when it expires; "" where it does not say."""
-    return age(now - created) if created else "", age(expires - now) if expires else ""
+    return span(now - created) if created else "", span(expires - now) if expires else ""

@@ -10,7 +10,8 @@ from typing import Any, Final
 from headrace.api import keys
 from headrace.cli.cluster import Api, asked, listed, path_of
 from headrace.cli.outputs import Column, Object
-from headrace.cli.printing import age, painted, shortened
+from headrace.cli.printing import painted, shortened
+from headrace.diagnose.wording import span
 from headrace.errors import UsageError
 
 PHASES: Final = ("Pending", "Running", "Retrying", "Paused", "Succeeded", "Failed", "Crashed", "Cancelled", "Skipped")
@@ -104,12 +105,12 @@ def duration(run: Object, now: datetime) -> timedelta | None:
     return (instant(run, "finishedAt") or now) - started if started else None
 
 
-def took(span: timedelta | None) -> str:
+def took(length: timedelta | None) -> str:
     """As people write it: "0.4s", "12s", "5m"; "" for None."""
-    if span is None:
+    if length is None:
         return ""
-    seconds = span.total_seconds()
-    return f"{max(0.0, seconds):.1f}s" if seconds < 10 else age(span)
+    seconds = length.total_seconds()
+    return f"{max(0.0, seconds):.1f}s" if seconds < 10 else span(length)
 
 
 def cost(run: Object) -> str:
@@ -146,7 +147,7 @@ def columns(now: datetime, *, namespaces: bool, colours: bool) -> list[Column]:
         Column("REASON", lambda run: status("reason")(run) if phase_of(run) != "Succeeded" else ""),
         Column("ATTEMPT", last("number")),
         Column("TOOK", lambda run: took(duration(run, now))),
-        Column("AGE", lambda run: age(now - (instant(run, "creationTimestamp") or now))),
+        Column("AGE", lambda run: span(now - (instant(run, "creationTimestamp") or now))),
         Column("SCHEDULED", lambda run: run["spec"].get("scheduledTime", ""), wide=True),
         Column("REVISION", status("flowRevision"), wide=True),
         Column("POOL", status("pool"), wide=True),

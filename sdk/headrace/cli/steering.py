@@ -43,7 +43,7 @@ Step = Callable[[Api, str, Reference], Any]
 
 
 def register(app: typer.Typer) -> None:
-    """Adds the three."""
+    """Adds `headrace cancel`, `suspend` and `resume`."""
     for command in (cancel, suspend, resume):
         app.command(name=command.__name__)(command)
 

@@ -62,7 +62,7 @@ class Processes:
                 stderr=output,
                 start_new_session=True,
             )
-        started = Recorded(name, process.pid, _start_time(process.pid))
+        started = Recorded(name, process.pid, start_time(process.pid))
         self._write([*(each for each in self.recorded() if each.name != name), started])
         # It is found again by its record; without this Python warns about a process that nobody waited for.
         process.returncode = 0
@@ -128,7 +128,8 @@ def _ended(recorded: Recorded, within_s: float) -> bool:
     return True
 
 
-def _start_time(pid: int) -> float:
+def start_time(pid: int) -> float:
+    """In seconds since 1970; 0 for a process that has ended."""
     try:
         return float(psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:  # it ended at once: its log says why

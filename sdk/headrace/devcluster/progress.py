@@ -16,10 +16,10 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Shows nothing."""
+    """Progress that nobody is shown."""
 
     def step(self, text: str) -> None:
-        """Drops it."""
+        """Drops the text."""
 
     def tick(self, text: str) -> None:
-        """Drops it."""
+        """Drops the text."""

@@ -10,7 +10,7 @@ from typing import Final
 
 from headrace.deployments.triggers import trigger_text
 from headrace.diagnose.explaining import Explanation
-from headrace.diagnose.wording import Object, ago, event_lines, span
+from headrace.diagnose.wording import Object, ago, condition, event_lines, span
 
 MOST_NAMED: Final = 3
 MOST_HOLDERS: Final = 10
@@ -116,7 +116,7 @@ def limit_explained(found: Object, around: Surroundings) -> Explanation:
     held, slots, waiting = status.get("active") or 0, spec.get("slots"), status.get("waiting") or 0
     count = "has a rate and no slots" if slots is None else f"has {held} of {slots} slots held"
     full = slots is not None and held >= slots and waiting > 0
-    ready = _one(found, "Ready")
+    ready = condition(found, "Ready")
     resizing = f" ({ready.get('reason')}: {ready.get('message')})" if ready.get("status") == "False" else ""
     because = {"held by": list(_holders(status, around.now)), "runs": list(_waiting(around.waiting))}
     steps = [NOBODY_WORKS] if around.operator is False else []
@@ -133,7 +133,7 @@ def limit_explained(found: Object, around: Surroundings) -> Explanation:
 def _brake(found: Object, now: datetime) -> tuple[str, str]:
     """What holds its runs back, by its reason, and in words; the reason is Ready where nothing does."""
     status = found["status"]
-    circuit, ready = status.get("circuit") or {}, _one(found, "Ready")
+    circuit, ready = status.get("circuit") or {}, condition(found, "Ready")
     if ready.get("status") == "False":
         return str(ready.get("reason")), f"starts no runs ({ready.get('reason')}): {ready.get('message')}"
     if circuit.get("state") in {"Open", "HalfOpen"}:
@@ -145,13 +145,13 @@ def _brake(found: Object, now: datetime) -> tuple[str, str]:
 
 def _by_itself(found: Object, now: datetime) -> tuple[str, str]:
     """As _brake, of one whose runs may start: what starts them."""
-    status, triggering, scheduling = found["status"], _one(found, "Triggering"), _one(found, "Scheduling")
+    status, triggering, scheduling = found["status"], condition(found, "Triggering"), condition(found, "Scheduling")
     if triggering.get("status") == "False" and triggering.get("reason") != "Suspended":
         reason = str(triggering.get("reason"))
         return reason, f"has triggers that start no runs ({reason}): {triggering.get('message')}"
     if triggering.get("status") == "True" and scheduling.get("reason") == "NoSchedules":
         return "Ready", "is ready; events start its runs"
-    budget = _one(found, "BudgetExceeded")
+    budget = condition(found, "BudgetExceeded")
     if budget.get("status") == "True" and found["spec"].get("budget", {}).get("action") == "Stop":
         return "BudgetExceeded", f"starts no runs (BudgetExceeded): {budget.get('message')}"
     if scheduling.get("status") == "False":
@@ -252,11 +252,6 @@ def _unseen(what: str, found: Object, around: Surroundings) -> Explanation:
     because = {"events": list(event_lines(around.events, around.now))}
     steps = [NOBODY_WORKS if around.operator is False else UNSEEN]
     return Explanation(f"{what} was created {created}, and no operator has looked at it yet", _filled(because), steps)
-
-
-def _one(found: Object, kind: str) -> Object:
-    conditions = (found.get("status") or {}).get("conditions") or ()
-    return next((each for each in conditions if each["type"] == kind), {})
 
 
 def _some(names: Sequence[str], count: int) -> str:

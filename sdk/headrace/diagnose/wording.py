@@ -1,4 +1,4 @@
-"""How spans of time and Events are told to people."""
+"""How spans of time, conditions and Events are told to people."""
 
 from __future__ import annotations
 
@@ -22,6 +22,12 @@ def span(length: timedelta) -> str:
 def ago(instant: str, now: datetime) -> str:
     """Since an instant as the API writes it, such as "5m ago"."""
     return f"{span(now - datetime.fromisoformat(instant))} ago"
+
+
+def condition(found: Object, kind: str) -> Object:
+    """One condition of an object, empty where it has none of that kind."""
+    conditions = (found.get("status") or {}).get("conditions") or ()
+    return next((each for each in conditions if each["type"] == kind), {})
 
 
 def event_lines(events: Sequence[Object], now: datetime) -> Iterator[str]:

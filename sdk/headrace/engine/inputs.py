@@ -41,7 +41,7 @@ class Inputs:
 
     @property
     def futures(self) -> tuple[TaskFuture[Any], ...]:
-        """All of them."""
+        """All of them, those that must succeed first."""
         return (*self.needed, *self.allowed)
 
     def obstacle(self, name: str) -> State[Any] | None:

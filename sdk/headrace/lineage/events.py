@@ -63,7 +63,7 @@ class Job:
     name: str
 
     def json(self) -> dict[str, str]:
-        """Its names."""
+        """The job as OpenLineage has it."""
         return {"namespace": self.namespace, "name": self.name}
 
 

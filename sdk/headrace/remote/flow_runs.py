@@ -13,6 +13,7 @@ from headrace.api.keys import (
     MANAGED_BY_LABEL,
     PARENT_LABEL,
 )
+from headrace.api.owners import owner_reference
 from headrace.errors import RemoteTaskFailed
 from headrace.flowruns import (
     ATTEMPT_ANNOTATION,
@@ -51,14 +52,6 @@ Plan = Callable[[int], Mapping[str, Any]]
 
 def manifest(parent: Parent, name: str, task: Mapping[str, Any]) -> dict[str, Any]:
     """The FlowRun of one task; it goes when its parent goes."""
-    owner = {
-        "apiVersion": API_VERSION,
-        "kind": "FlowRun",
-        "name": parent.name,
-        "uid": parent.uid,
-        "controller": True,
-        "blockOwnerDeletion": False,
-    }
     flow = {"name": parent.flow, "revision": parent.revision}
     spec: dict[str, Any] = {
         "flowRef": {key: value for key, value in flow.items() if value},
@@ -74,7 +67,7 @@ def manifest(parent: Parent, name: str, task: Mapping[str, Any]) -> dict[str, An
             "namespace": parent.namespace,
             "labels": {MANAGED_BY_LABEL: MANAGED_BY, FLOW_LABEL: parent.flow, PARENT_LABEL: parent.name},
             "annotations": {ATTEMPT_ANNOTATION: str(parent.attempt), **trace_annotations()},
-            "ownerReferences": [owner],
+            "ownerReferences": [owner_reference("FlowRun", parent.name, parent.uid)],
         },
         "spec": spec | {key: value for key, value in optional.items() if value},
     }

@@ -32,7 +32,7 @@ class Compressor(Protocol):
         """What there is to write so far."""
 
     def flush(self) -> bytes:
-        """The rest."""
+        """What is left to write once the last piece is in."""
 
 
 def compressed(data: bytes) -> tuple[bytes, str]:

@@ -86,7 +86,7 @@ class Guarded(TextIOBase):
         return self._behind.isatty()
 
     def writable(self) -> bool:
-        """Always."""
+        """Whether it can be written to: always."""
         return True
 
     def __getattr__(self, name: str) -> Any:

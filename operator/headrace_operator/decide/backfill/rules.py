@@ -84,7 +84,7 @@ def budget_spent(at: Situation) -> Verdict | None:
     if at.spec.budget is None or at.active or affordable(at.spec.budget, at.cost, at.over, active=0) > 0:
         return None
     told = (
-        f"{described(at.cost)} are spent on {at.over} of {at.total} partitions, and one more would exceed spec.budget "
+        f"{described(at.cost)} is spent on {at.over} of {at.total} partitions, and one more would exceed spec.budget "
         f"({at.spec.budget.amount} {at.spec.budget.currency}); raise it to go on"
     )
     return Verdict(BackfillPhase.FAILED, Reason.BUDGET_EXCEEDED, told)

@@ -42,7 +42,7 @@ class IntervalSteps:
     total: int
 
     def at(self, number: int) -> datetime:
-        """As Steps."""
+        """As promised by Steps."""
         return self.start + number * self.step
 
 
@@ -74,7 +74,7 @@ class CronSteps:
         return self.counts[-1] if self.counts else 0
 
     def at(self, number: int) -> datetime:
-        """As Steps."""
+        """As promised by Steps."""
         day = bisect_right(self.counts, number)
         within = number - (self.counts[day - 1] if day else 0)
         if day in self.changes:

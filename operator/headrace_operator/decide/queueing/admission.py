@@ -53,7 +53,7 @@ class Shortage:
 
     @property
     def missing(self) -> Missing:
-        """All of it."""
+        """Slots and room together: how much of each resource is missing."""
         return {**self.slots, **self.room}
 
 

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
 import structlog
 
 from headrace.devcluster.node import probes
@@ -31,6 +30,7 @@ from headrace.devcluster.node.sources import MissingSource
 from headrace.devcluster.node.states import Container, Terminated, Waiting
 from headrace.devcluster.node.times import now
 from headrace.devcluster.node.volumes import Volumes
+from headrace.devcluster.processes import start_time
 
 FIRST_BACKOFF_S, LAST_BACKOFF_S, FORGET_BACKOFF_S = 10, 300, 600
 """As the kubelet has them: after ten minutes of running, an end counts as the first again."""
@@ -167,7 +167,7 @@ class ContainerLoop:
 
     def _record_start(self, process: Process, started_at: str) -> None:
         record = self.record
-        record.pid, record.pid_started = process.pid, _start_time(process.pid)
+        record.pid, record.pid_started = process.pid, start_time(process.pid)
         record.begin(started_at)
         record.started = "startupProbe" not in self._spec
         record.ready = record.started and "readinessProbe" not in self._spec
@@ -361,13 +361,6 @@ def pulled_from_nowhere(image: str) -> bool:
     """Whether the image stands for one that cannot be pulled: its registry's host ends in `.invalid`."""
     host, slash, _ = image.partition("/")
     return bool(slash) and host.partition(":")[0].endswith(UNREACHABLE_REGISTRY)
-
-
-def _start_time(pid: int) -> float:
-    try:
-        return float(psutil.Process(pid).create_time())
-    except psutil.NoSuchProcess:
-        return 0.0
 
 
 def _duration(seconds: int) -> str:

@@ -31,7 +31,7 @@ class Lines:
         self.kept: deque[bytes] = deque(maxlen=MOST_LINES)
 
     def send_bytes(self, line: bytes) -> None:
-        """Keeps it."""
+        """Keeps the line, and drops the oldest one where there are too many."""
         self.kept.append(line)
 
 

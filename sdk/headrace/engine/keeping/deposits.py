@@ -105,7 +105,7 @@ class Deposit:
         return self._place is not NOWHERE
 
     async def found(self, way: Way) -> Succeeded[Any] | None:
-        """As of Place."""
+        """As promised by Place; a block around the task knows of this deposit from now on."""
         block = self.transaction.block if self.transaction else None
         if block is not None:
             block.begun.append(self)
@@ -142,7 +142,7 @@ class Deposit:
         self._place.withdraw()
 
     def give_back(self) -> None:
-        """As of Place."""
+        """As promised by Place."""
         self._place.give_back()
 
     def drop(self) -> None:

@@ -79,7 +79,7 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class Errand:
-    """One call."""
+    """A call of a function in another process, with what is around it there."""
 
     function: Named | Function
     args: tuple[Any, ...]

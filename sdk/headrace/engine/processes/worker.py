@@ -63,7 +63,7 @@ class Taker(Protocol):
     """Whoever takes the messages, such as a connection."""
 
     def send_bytes(self, data: bytes, /) -> None:
-        """Takes one."""
+        """Takes one message."""
 
 
 class LineSender(logging.Handler):

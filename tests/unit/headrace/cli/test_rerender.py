@@ -67,6 +67,18 @@ def test_a_manifest_tells_how_it_was_rendered_and_stays_as_it_is(repository):
     assert (file.read_text(), other.read_text()) == before
 
 
+def test_a_manifest_tells_every_option(repository):
+    """Those that are given; a file is named as it is seen from the manifest."""
+    (repository / "given.json").write_text('{"n": 5}')
+    options = [
+        *("--namespace", "team-a", "--image", "registry.example/etl:1", "--rrule", "FREQ=DAILY"),
+        *("--time-zone", "Europe/London", "--after", "nightly", "--after", "hourly", "--param", "day=today"),
+        *("--params-file", "../given.json", "--concurrency", "2", "--on-conflict", "Skip", "--deployment"),
+    ]
+    file = render("orders", "--image-source", *(each.removeprefix("../") for each in options))
+    assert recorded_in(file.read_text()) == ["../orders/etl.py:main", "--name", "orders", *options, "--image-source"]
+
+
 def test_check_shows_what_is_out_of_date_and_writes_nothing(repository):
     """Exit status 1 and a diff; without --check the file is written, and then it is current."""
     file = render("orders")

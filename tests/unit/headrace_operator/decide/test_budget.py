@@ -88,3 +88,13 @@ def test_a_run_is_told_when_it_goes_on() -> None:
     assert "2026" in wait.message
     assert "one run at a time" in budget_wait(STOP, spent("0", None), is_spent=False).message
     assert "does not pay" in budget_wait(STOP, spent("100", None), is_spent=True).message
+
+
+def test_the_share_that_alerts_is_told() -> None:
+    until = spent("0").until.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert judge(ALERT, spent("85"), None).message == (
+        f"80% of the budget of 100 USD a month is spent; it is meant to last until {until}"
+    )
+    assert judge(ALERT, spent("10"), None).message == (
+        f"less than 80% of the budget of 100 USD a month is spent; the period ends at {until}"
+    )
