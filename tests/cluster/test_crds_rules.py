@@ -70,7 +70,7 @@ ZONE = "spec.schedules[0].timeZone"
 IN_LISTS = "as single values, lists (1,2), ranges (1-5) and steps (*/15)"
 NEITHER = "entrypoint: set exactly one of entrypoint (a Python flow) and command (any container)"
 ENTRYPOINT = 'entrypoint: write "module:function" or "file.py:function", such as "etl:main" or "etl.py:main"'
-SOURCE = "source: set exactly one of image and inline"
+SOURCE = "source: set exactly one of image, inline and configMap"
 NAMED_FILE = "entrypoint: the file that it names must be one of source.inline.files"
 FILE_NAME = "files: a file name has at most 253 letters, digits, '-', '_' and '.', no folder, and no '..' in front"
 ENV = "value: set value or valueFrom, not both"
@@ -248,6 +248,21 @@ BROKEN = {
     "an empty entrypoint": Case("Flow", {"entrypoint": ""}, "spec.entrypoint", ENTRYPOINT),
     "a source of two kinds": Case("Flow", {"source": {"image": {}, **CODE}}, "spec.source", SOURCE),
     "a source of no kind": Case("Flow", {"source": {}}, "spec.source", SOURCE),
+    "inline code and a ConfigMap": Case(
+        "Flow", {"source": {**CODE, "configMap": {"name": "code"}}}, "spec.source", SOURCE
+    ),
+    "a ConfigMap's code for a command": Case(
+        "Flow",
+        {"entrypoint": None, "command": ["true"], "source": {"configMap": {"name": "code"}}},
+        "spec",
+        "source.configMap: allowed only with entrypoint; a command finds its code in its image",
+    ),
+    "an entrypoint in a folder of a ConfigMap": Case(
+        "Flow",
+        {"entrypoint": "flows/etl.py:main", "source": {"configMap": {"name": "code"}}},
+        "spec",
+        "entrypoint: a file of source.configMap is in no folder, as keys of ConfigMaps have none",
+    ),
     "an inline file in a folder": Case(
         "Flow", {"source": {"inline": {"files": {"flows/etl.py": ""}}}}, "spec.source.inline", FILE_NAME
     ),

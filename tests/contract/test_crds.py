@@ -133,6 +133,7 @@ EVENT_SOURCES = (
 ALTERNATIVES = {
     "spec.source.image",
     "spec.source.inline",
+    "spec.source.configMap",
     "spec.schedules[].cron",
     "spec.schedules[].intervalSeconds",
     "spec.schedules[].rrule",

@@ -28,14 +28,12 @@ from headrace_operator.decide.shapes import mapping, mappings
 from headrace_operator.decide.sizing import base_resources
 from headrace_operator.decide.snapshot import ResolvedFlow, Snapshot
 from headrace_operator.decide.trace import traceparent
+from headrace_operator.manifests.code import code_dir, code_mounts, code_volumes
 from headrace_operator.manifests.merge import merge
 from headrace_operator.manifests.mounts import with_sources
 from headrace_operator.manifests.pool import placed
-from headrace_operator.manifests.revision import revision_name
 from headrace_operator.manifests.security import secured
 
-CODE_DIR = "/opt/headrace/code"
-CODE_VOLUME = "headrace-code"
 SDK_COMMAND = ("python", "-m", "headrace.pod")
 API_DIR = "/var/run/secrets/kubernetes.io/serviceaccount"
 """Where every cluster mounts the token of a ServiceAccount."""
@@ -222,11 +220,9 @@ def _spec(terms: _Terms, flow: ResolvedFlow) -> dict[str, Any]:
         "serviceAccountName": spec.service_account_name,
         "activeDeadlineSeconds": terms.timeout_s,
         "imagePullSecrets": [{"name": secret.name} for secret in spec.image_pull_secrets or ()],
+        "volumes": code_volumes(flow),
     }
     pod.update({key: value for key, value in optional.items() if value})
-    if _inline(flow):
-        name = revision_name(flow.name, flow.revision)
-        pod["volumes"] = [{"name": CODE_VOLUME, "configMap": {"name": name}}]
     return pod
 
 
@@ -253,10 +249,9 @@ def _container(terms: _Terms, flow: ResolvedFlow) -> dict[str, Any]:
         "imagePullPolicy": spec.image_pull_policy,
         "envFrom": list(spec.env_from or ()),
         "resources": terms.resources and json.loads(terms.resources),
+        "volumeMounts": code_mounts(flow),
     }
     container.update({key: value for key, value in optional.items() if value})
-    if _inline(flow):
-        container["volumeMounts"] = [{"name": CODE_VOLUME, "mountPath": CODE_DIR, "readOnly": True}]
     return container
 
 
@@ -288,7 +283,7 @@ def _variables(seen: Snapshot, flow: ResolvedFlow, attempt: int) -> dict[str, st
         "HEADRACE_SCHEDULED_TIME": stamp(run.scheduled_time) if run.scheduled_time else None,
         "HEADRACE_PARENT_RUN": run.started_by.name if run.started_by else None,
         "HEADRACE_ROOT_RUN": run.started_by.root if run.started_by else None,
-        "HEADRACE_CODE_DIR": CODE_DIR if _inline(flow) else None,
+        "HEADRACE_CODE_DIR": code_dir(flow),
         "HEADRACE_RESULTS_URL": flow.spec.results.url if flow.spec.results else None,
         "HEADRACE_RESULTS_TTL_SECONDS": _results_ttl_seconds(flow),
         "HEADRACE_ANSWERS": answers_json(run.status.answers) if run.status.answers else None,
@@ -312,10 +307,6 @@ def _variable(variable: Any) -> Mapping[str, Any]:
 
 def _has_api_access(flow: ResolvedFlow) -> bool:
     return flow.spec.api_access is ApiAccess.ENABLED
-
-
-def _inline(flow: ResolvedFlow) -> bool:
-    return flow.spec.source.inline is not None
 
 
 def _override(seen: Snapshot, name: str) -> Any:

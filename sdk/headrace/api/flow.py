@@ -78,12 +78,24 @@ class InlineSource(ApiModel):
     )
 
 
+class ConfigMapSource(ApiModel):
+    """The code is in a ConfigMap."""
+
+    name: ObjectName = Field(
+        description="Name of the ConfigMap, in the same namespace. A pod takes what is in it when it starts: let another "
+        "content have another name, and make it immutable."
+    )
+
+
 class FlowSource(ApiModel):
     """Where the flow's code is."""
 
     model_config = ConfigDict(
         json_schema_extra=checked_by(
-            Rule("has(self.image) != has(self.inline)", "source: set exactly one of image and inline")
+            Rule(
+                "[has(self.image), has(self.inline), has(self.configMap)].filter(is, is).size() == 1",
+                "source: set exactly one of image, inline and configMap",
+            )
         )
     )
 
@@ -91,6 +103,10 @@ class FlowSource(ApiModel):
     inline: InlineSource | None = Field(
         default=None,
         description="The code is here, and is mounted read-only into the flow's container.",
+    )
+    config_map: ConfigMapSource | None = Field(
+        default=None,
+        description="The code is in a ConfigMap, each key a file, and is mounted read-only into the flow's container.",
     )
 
 
@@ -198,6 +214,15 @@ class FlowSpec(ApiModel):
                 "!self.entrypoint.contains('.py:') || self.entrypoint.split(':')[0] in self.source.inline.files",
                 "entrypoint: the file that it names must be one of source.inline.files",
             ),
+            Rule(
+                "has(self.entrypoint) || !has(self.source) || !has(self.source.configMap)",
+                "source.configMap: allowed only with entrypoint; a command finds its code in its image",
+            ),
+            Rule(
+                "!has(self.entrypoint) || !has(self.source) || !has(self.source.configMap) || "
+                "!self.entrypoint.contains('.py:') || !self.entrypoint.contains('/')",
+                "entrypoint: a file of source.configMap is in no folder, as keys of ConfigMaps have none",
+            ),
         )
     )
 
@@ -214,7 +239,7 @@ class FlowSpec(ApiModel):
     )
     source: FlowSource = Field(
         default_factory=lambda: FlowSource(image=ImageSource()),
-        description="Where the flow's code is: exactly one of image and inline. Absent: in the image.",
+        description="Where the flow's code is: exactly one of image, inline and configMap. Absent: in the image.",
     )
     image: Annotated[str, Field(min_length=1, max_length=1024)] | None = Field(
         default=None,

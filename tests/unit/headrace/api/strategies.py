@@ -55,7 +55,16 @@ from headrace.api.deployment import (
     Schedule,
     ScheduleMemory,
 )
-from headrace.api.flow import Flow, FlowParameters, FlowSource, FlowSpec, FlowStatus, ImageSource, InlineSource
+from headrace.api.flow import (
+    ConfigMapSource,
+    Flow,
+    FlowParameters,
+    FlowSource,
+    FlowSpec,
+    FlowStatus,
+    ImageSource,
+    InlineSource,
+)
 from headrace.api.flowrun import Attempt, FlowRun, FlowRunSpec, FlowRunStatus, RunResult, TaskCounts, Usage
 from headrace.api.money import Cost
 from headrace.api.trigger import Trigger
@@ -150,9 +159,14 @@ def flow_specs(draw: st.DrawFn) -> FlowSpec:
 @st.composite
 def python_code(draw: st.DrawFn) -> dict[str, Any]:
     image = draw(maybe(st.just("example.org/etl:1")))
-    if draw(st.booleans()):
+    place = draw(st.sampled_from(("image", "configMap", "inline")))
+    if place == "image":
         entrypoint = draw(MODULES | FILES.map(lambda name: f"flows/{name}:main"))
         return {"entrypoint": entrypoint, "image": image, "source": FlowSource(image=ImageSource())}
+    if place == "configMap":
+        entrypoint = draw(MODULES | FILES.map(lambda name: f"{name}:main"))
+        source = FlowSource(config_map=ConfigMapSource(name=draw(NAMES)))
+        return {"entrypoint": entrypoint, "image": image, "source": source}
     files = draw(st.dictionaries(FILES, TEXT, min_size=1, max_size=3))
     entrypoint = draw(MODULES | st.sampled_from(sorted(files)).map(lambda name: f"{name}:main"))
     return {"entrypoint": entrypoint, "image": image, "source": FlowSource(inline=InlineSource(files=files))}

@@ -91,6 +91,15 @@ def test_the_whole_pod_of_a_plain_inline_flow() -> None:
     }
 
 
+def test_the_code_of_a_config_map_is_where_inline_code_is() -> None:
+    """The ConfigMap is that which the revision names; all else of the pod is the same."""
+    inline = a_flow(entrypoint="etl.py:main", source={"inline": {"files": {"etl.py": "def main(): ..."}}})
+    mapped = a_flow(entrypoint="etl.py:main", source={"configMap": {"name": "etl-code-5d9f"}})
+    made, expected = manifest(mapped), manifest(inline)
+    assert made["spec"]["volumes"] == [{"name": "headrace-code", "configMap": {"name": "etl-code-5d9f"}}]
+    assert {**made["spec"], "volumes": []} == {**expected["spec"], "volumes": []}
+
+
 def test_a_container_without_the_sdk_runs_its_own_command() -> None:
     """Its image, command and arguments; the parameters are there all the same, the entrypoint is not."""
     flow = a_flow(entrypoint=None, command=["dbt", "run"], args=["--full"], image="dbt:1", imagePullPolicy="Always")
