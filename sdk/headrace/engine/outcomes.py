@@ -10,9 +10,11 @@ Here whoever has to wait brings what it waits on.
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections.abc import Callable
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
@@ -24,6 +26,12 @@ PENDING: Final = "pending"
 RUNNING: Final = "running"
 CANCELLED: Final = "cancelled"
 ENDED: Final = "ended"
+
+LOOK_UP_S: Final = 1.0
+"""
+A thread that waits looks up this often. A signal that comes when the main thread is about to wait, or that the system hands to another
+thread, does not end its wait: CPython looks for signals before it, and when they interrupt the system call.
+"""
 
 _LOCK: Final = threading.RLock()
 """One for all, held for an instant; again by whoever is interrupted by a signal meanwhile."""
@@ -86,15 +94,19 @@ class Outcome(Generic[T]):
         return value
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Returns when it is done, or after that time: whether it is."""
+        """Returns when it is done, or after that time: whether it is. Signals are handled meanwhile, a second late at the most."""
         if self.done():
             return True
+        until_s = math.inf if timeout_s is None else monotonic() + timeout_s
         gate = threading.Lock()
         gate.acquire()
         opened = _Opens(gate)
         self.when_done(opened)
         try:
-            return gate.acquire(timeout=-1 if timeout_s is None else max(0.0, timeout_s))
+            while not gate.acquire(timeout=max(0.0, min(LOOK_UP_S, until_s - monotonic()))):
+                if monotonic() >= until_s:
+                    return False
+            return True
         finally:
             self._forget(opened)
 

@@ -1,7 +1,9 @@
 """What comes of work that goes on elsewhere."""
 
 import asyncio
+import signal
 import threading
+from time import sleep
 
 import pytest
 
@@ -39,6 +41,28 @@ def test_what_was_taken_back_does_not_begin():
     assert begun.begin()
     assert not begun.cancel()
     assert (taken_back.done(), taken_back.cancelled(), begun.done()) == (True, True, False)
+
+
+def test_a_signal_that_does_not_end_the_wait_is_handled_meanwhile():
+    """The system may hand it to another thread, or to this one just before it waits; CPython sees neither while it does."""
+
+    def elsewhere():
+        while not outcome._callbacks:
+            sleep(0.01)
+        sleep(0.1)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        outcome.end(handled.wait(20))
+
+    outcome, handled = Outcome(), threading.Event()
+    before = signal.signal(signal.SIGUSR1, lambda *_: handled.set())
+    thread = threading.Thread(target=elsewhere)
+    thread.start()
+    try:
+        assert outcome.wait()
+        assert outcome.value(), "the signal was handled while the main thread waited"
+    finally:
+        thread.join()
+        signal.signal(signal.SIGUSR1, before)
 
 
 @pytest.mark.parametrize("close", [lambda outcome: outcome.end(1), lambda outcome: outcome.cancel()])
