@@ -42,8 +42,6 @@ class MissReason(StrEnum):
     SUPERSEDED = "SupersededByLatest"
     MAX_RUNS = "MaxRuns"
     STARTING_DEADLINE = "StartingDeadline"
-    REFUSED = "RunRefused"
-    NAME_TAKEN = "RunNameTaken"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from headrace.api.conditions import EventReason, Reason
 from headrace.api.deployment import CatchUp, Schedule, ScheduleMemory
 from headrace.instants import stamp
 from headrace_operator.decide.catchup import Due, MissReason, Span, Timetable, Verdict, decide_times
@@ -50,11 +51,10 @@ class PlannedRun(NamedTuple):
 
 
 class Refusal(NamedTuple):
-    """A planned run that will never be."""
+    """A planned run that will never be, and what its Event says that for."""
 
     run: PlannedRun
-    reason: MissReason
-    message: str
+    reason: Reason | EventReason
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def fingerprint(schedule: Schedule) -> str:
 def without_runs(memory: Iterable[ScheduleMemory], refusals: Iterable[Refusal]) -> tuple[ScheduleMemory, ...]:
     """The memory once the times of these runs are counted as missed."""
     noted = {entry.name: entry for entry in memory}
-    for run, reason, _ in refusals:
+    for run, reason in refusals:
         noted[run.schedule] = _noted(noted[run.schedule], reason, run.scheduled_time, count=1)
     return tuple(noted.values())
 
@@ -222,7 +222,9 @@ def _moved(memory: ScheduleMemory, missed: tuple[Miss, ...], verdict: Verdict) -
     return _noted(moved, last.reason, last.last, count=sum(miss.count for miss in missed))
 
 
-def _noted(memory: ScheduleMemory, reason: MissReason, time: datetime, *, count: int) -> ScheduleMemory:
+def _noted(
+    memory: ScheduleMemory, reason: MissReason | Reason | EventReason, time: datetime, *, count: int
+) -> ScheduleMemory:
     told = {"missed": memory.missed + count, "last_missed_time": time, "last_missed_reason": reason.value}
     return memory.model_copy(update=told)
 

@@ -8,7 +8,6 @@ from headrace.instants import stamp
 from headrace.kubeapi.errors import AlreadyExists, ApiError, Forbidden, Invalid, NotFound
 from headrace_operator.apply.events import record_event
 from headrace_operator.decide.actions import RecordEvent
-from headrace_operator.decide.catchup import MissReason
 from headrace_operator.decide.deployment import (
     DeploymentDecision,
     DeploymentSnapshot,
@@ -101,7 +100,7 @@ async def _refused(
     if isinstance(error, Invalid) and error.is_final:
         message = f"run {run.name} is refused by the API server: {error.message}"
         await _record(context, seen, (RecordEvent(Reason.RUN_REFUSED, message, warning=True),))
-        return Refusal(run, MissReason.REFUSED, message)
+        return Refusal(run, Reason.RUN_REFUSED)
     message = f"run {run.name} cannot be created for now: {error.message}"
     await _record(context, seen, (RecordEvent(EventReason.RUNS_NOT_CREATED, message, warning=True),))
     return error
@@ -117,7 +116,7 @@ async def _taken(context: Context, seen: DeploymentSnapshot, run: PlannedRun) ->
         return None
     message = f"the time {stamp(run.scheduled_time)} gets no run: its name {run.name} is that of a FlowRun that is not of this Deployment"
     await _record(context, seen, (RecordEvent(EventReason.RUN_NAME_TAKEN, message, warning=True),))
-    return Refusal(run, MissReason.NAME_TAKEN, message)
+    return Refusal(run, EventReason.RUN_NAME_TAKEN)
 
 
 async def _write_status(context: Context, seen: DeploymentSnapshot, decision: DeploymentDecision) -> None:
