@@ -11,11 +11,11 @@ import pytest
 
 from headrace.kubeapi.client import KubeClient
 from tests.cluster.conftest import Kubectl
+from tests.cluster.support.real_flows import NODE_LABEL, a_real_world
 from tests.cluster.support.waiting import eventually
-from tests.cluster.support.world import World, with_real_pods
+from tests.cluster.support.world import World
 
 CODE = Path(__file__).parents[2] / "examples" / "gitops" / "code"
-NODE_LABEL = "headrace.dev/test"
 WITHIN_S = 90
 
 
@@ -24,8 +24,7 @@ async def world(
     client: KubeClient, kubeconfig: Path, namespace: str, tmp_path: Path, local_node: Any
 ) -> AsyncIterator[World]:
     """A namespace whose flows run as processes on a node of their own."""
-    await local_node("real", labels={NODE_LABEL: namespace})
-    async with with_real_pods(client, kubeconfig, namespace, tmp_path) as found:
+    async with a_real_world(client, kubeconfig, namespace, tmp_path, local_node) as found:
         yield found
 
 
