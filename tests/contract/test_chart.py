@@ -16,7 +16,7 @@ from headrace.api.crd import custom_resource_definitions
 from headrace_dashboard.settings import Settings as DashboardSettings
 from headrace_dashboard.settings import load_settings as load_dashboard_settings
 from headrace_operator.settings import Settings, load_settings
-from tests.cluster.support.branches import BRANCHES
+from tests.cluster.support.branches import BRANCHES, POD
 from tests.cluster.support.helm import CHART, NAMESPACE, OLDEST, Helm, environment, names, only
 
 ROOT = Path(__file__).parents[2]
@@ -522,34 +522,22 @@ def test_every_object_has_the_labels_of_the_chart_and_those_of_the_values(helm, 
 @pytest.mark.parametrize("whose", ["operator", "dashboard"])
 def test_what_the_values_add_to_the_pods_is_in_them(helm, tmp_path, whose):
     """Each optional branch of the template."""
-    pods = {
-        "priorityClassName": "system-cluster-critical",
-        "nodeSelector": {"pool": "system"},
-        "tolerations": [{"key": "system", "operator": "Exists"}],
-        "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
-        "podAnnotations": {"note": "x"},
-        "podLabels": {"team": "data"},
-        "extraEnv": [{"name": "PGSSLMODE", "value": "verify-full"}],
-        "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
-        "extraVolumes": [{"name": "ca", "configMap": {"name": "ca"}}],
-        "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}],
-    }
     file = tmp_path / "values.yaml"
     file.write_text(yaml.safe_dump({"dashboard": {"enabled": True}, "imagePullSecrets": [{"name": "registry"}]}))
     more = tmp_path / "more.yaml"
-    more.write_text(yaml.safe_dump({whose: pods}))
+    more.write_text(yaml.safe_dump({whose: POD}))
     manifests = helm.template(f"--values={file}", f"--values={more}")
     template = only(manifests, "Deployment", f"headrace-{whose}")["spec"]["template"]
     pod, (container,) = template["spec"], template["spec"]["containers"]
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
     placed = ("priorityClassName", "nodeSelector", "tolerations", "affinity")
-    assert [pod[key] for key in placed] == [pods[key] for key in placed]
+    assert [pod[key] for key in placed] == [POD[key] for key in placed]
     assert template["metadata"]["annotations"]["note"] == "x"
     assert template["metadata"]["labels"]["team"] == "data"
-    assert pods["extraEnv"][0] in container["env"]
-    assert container["envFrom"] == pods["extraEnvFrom"]
-    assert pods["extraVolumes"][0] in pod["volumes"]
-    assert pods["extraVolumeMounts"][0] in container["volumeMounts"]
+    assert POD["extraEnv"][0] in container["env"]
+    assert container["envFrom"] == POD["extraEnvFrom"]
+    assert POD["extraVolumes"][0] in pod["volumes"]
+    assert POD["extraVolumeMounts"][0] in container["volumeMounts"]
 
 
 def test_an_account_that_exists_is_taken(helm):

@@ -8,7 +8,7 @@ POD: Final[dict[str, Any]] = {
     "priorityClassName": "system-cluster-critical",
     "nodeSelector": {"pool": "system"},
     "tolerations": [{"key": "system", "operator": "Exists"}],
-    "affinity": {"podAntiAffinity": {}},
+    "affinity": {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}},
     "podAnnotations": {"note": "x"},
     "podLabels": {"team": "data"},
     "extraEnv": [{"name": "PGSSLMODE", "value": "verify-full"}],
