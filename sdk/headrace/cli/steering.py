@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -200,7 +200,7 @@ def _is_all(names: Sequence[str] | None, example: str, *, all_: bool) -> bool:
     return all_
 
 
-def _sweep(sweep: Sweep, *, yes: bool, namespace: str, context: str | None) -> None:
+def _sweep(sweep: Sweep, *, yes: bool, namespace: str, context: str | None) -> NoReturn:
     """Ends the command. Raises: UsageError, ClusterRefusal, ApiError."""
 
     async def looked(api: Api, here: str) -> tuple[str, list[Reference]]:
